@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo · make test · make bench · make V=asan test · make install      (objects in build/$(V))
+V ?= rel
+O := build/$(V)
+CC := $(if $(filter asan tsan fuzz cov,$(V)),clang,gcc)
+LIBS := libevent_core libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 zlib
+PKG := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm -pthread
+
+CFLAGS_rel := -O2
+CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_cov := -O0 --coverage
+CFLAGS_fuzz := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS := -std=gnu11 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-unused-parameter -fno-strict-aliasing \
+	-fstack-protector-strong -D_FORTIFY_SOURCE=$(if $(filter rel,$(V)),2,0) -D_GNU_SOURCE -pthread $(CFLAGS_$(V))
+CPPFLAGS := -I. -Ibuild/gen $(PKG)
+LDFLAGS := -pthread $(filter -fsanitize%,$(CFLAGS_$(V))) $(if $(filter cov,$(V)),--coverage) -Wl,-z,relro,-z,now
+
+LAYERS := conf crypto nn protocol provider daemon client
+MAINS := daemon/main.c client/main.c
+SRC := $(filter-out $(MAINS),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
+GEN := build/gen/onnx.pb-c.c build/gen/wire.pb-c.c
+OBJ := $(SRC:%.c=$(O)/%.o) $(GEN:build/gen/%.c=$(O)/gen/%.o)
+LIB := $(O)/libobscura.a
+PROGRAMS := $(O)/obscurad $(O)/obscura
+UNIT := $(patsubst %.c,$(O)/%,$(shell find test -name '*_test.c' 2>/dev/null))
+FUZZ := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/*_fuzz.c))
+
+all: build/packages.ok
+	@$(MAKE) --no-print-directory programs
+programs: $(PROGRAMS)
+
+# What is missing is installed, once, from the one list.
+build/packages.ok: conf/packages
+	@sh conf/install-packages.sh conf/packages
+	@mkdir -p build && touch $@
+
+build/gen/onnx.pb-c.c: /usr/include/onnx/onnx.proto
+	@mkdir -p build/gen
+	protoc-c --proto_path=/usr/include/onnx --c_out=build/gen onnx.proto
+build/gen/wire.pb-c.c: protocol/wire.proto
+	@mkdir -p build/gen
+	protoc-c --proto_path=protocol --c_out=build/gen wire.proto
+
+$(OBJ): | $(GEN)
+%_avx2.o $(O)/%_avx2.o: CFLAGS += -mavx2 -mbmi2 -mfma
+%_avx512.o $(O)/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512ifma -mavx512vbmi -mavx512vbmi2 -mavx512vnni -mbmi2
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+$(O)/gen/%.o: build/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -w $(CPPFLAGS) -MMD -MP -c -o $@ $<
+$(LIB): $(OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(O)/obscurad: $(O)/daemon/main.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(O)/obscura: $(O)/client/main.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(O)/test/%_test: $(O)/test/%_test.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# test/run.sh runs unit tests, fuzz targets, real processes and namespaces, and ends with "N passed, N failed".
+test: build/packages.ok
+	@$(MAKE) --no-print-directory V=$(V) programs units
+	@sh test/run.sh $(V)
+units: $(UNIT)
+fuzzers: $(FUZZ)
+
+demo: build/packages.ok
+	@$(MAKE) --no-print-directory programs
+	@$(O)/obscura demo
+
+clean:
+	rm -rf build
+.PHONY: all programs test units fuzzers demo clean
+.SECONDARY:
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int err_set(struct err *e, enum err_code code, const char *format, ...)
+{
+	va_list ap;
+
+	if (!e || e->code != ERR_NONE)
+		return -1;
+	e->code = code;
+	va_start(ap, format);
+	vsnprintf(e->text, sizeof(e->text), format, ap);
+	va_end(ap);
+	return -1;
+}
+
+int err_context(struct err *e, const char *format, ...)
+{
+	char old[sizeof(e->text)];
+	va_list ap;
+	size_t n;
+
+	if (!e)
+		return -1;
+	memcpy(old, e->text, sizeof(old));
+	va_start(ap, format);
+	vsnprintf(e->text, sizeof(e->text), format, ap);
+	va_end(ap);
+	n = strlen(e->text);
+	snprintf(e->text + n, sizeof(e->text) - n, ": %s", old);
+	return -1;
+}
+
+const char *err_meaning(enum err_code code)
+{
+	switch (code) {
+	case ERR_NONE:
+		return "success";
+#define ERR(name, exit_code, meaning)                                                                                  \
+	case ERR_##name:                                                                                               \
+		return meaning;
+#include "conf/errors.def"
+#undef ERR
+	}
+	return "unknown";
+}
