@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conf/config.h — the configuration of one process: options.def, from defaults, a libconfig file and flags. */
+#ifndef OBSCURA_CONF_CONFIG_H
+#define OBSCURA_CONF_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "conf/err.h"
+
+struct config_list {
+	char **items; /* own */
+	size_t n;
+};
+typedef char *config_STRING;
+typedef struct config_list config_LIST;
+typedef uint64_t config_NUMBER;
+typedef int config_FLAG;
+
+/* One field per option, by its name, and where its value came from ("default", "FILE:LINE", "--flag"). */
+struct config {
+	char role; /* 'D', 'M', 'C' or 'L' */
+#define OPTION(type, name, value, roles, metavar, help) config_##type name;
+#include "conf/options.def"
+#undef OPTION
+	struct {
+#define OPTION(type, name, value, roles, metavar, help) char *name;
+#include "conf/options.def"
+#undef OPTION
+	} origin;
+};
+
+/* All defaults, those that depend on the role filled in. */
+int config_init(struct config *c, char role, struct err *e) MUST_USE;
+/* Errors name file, line, option, reason and remedy. An option that the role does not use is refused. */
+int config_file(struct config *c, const char *path, struct err *e) MUST_USE;
+int config_text(struct config *c, const char *name, const char *text, struct err *e) MUST_USE; /* for tests and fuzzing */
+/* "--name=value" or "name=value"; '-' and '_' are alike. */
+int config_flag(struct config *c, const char *flag, struct err *e) MUST_USE;
+/* Checks what belongs together (addresses, limits, enumerations). Call after the last of the above. */
+int config_check(const struct config *c, struct err *e) MUST_USE;
+/* -T: what is in force, with its origin. */
+void config_dump(const struct config *c, FILE *out);
+/* A commented sample file for a role, and the lines of --help. */
+void config_sample(char role, FILE *out);
+void config_help(char role, FILE *out);
+void config_free(struct config *c);
+
+#endif

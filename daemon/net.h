@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/net.h — connections: TLS 1.3 with certificates on both ends (or a Unix socket), frames in and out. */
+#ifndef OBSCURA_DAEMON_NET_H
+#define OBSCURA_DAEMON_NET_H
+
+#include <event2/event.h>
+#include "conf/config.h"
+#include "protocol/frame.h"
+
+/* One loop of one process: event base, TLS contexts, timers, worker pool. */
+struct net;
+/* One connection; its first member is the struct channel that sessions see. */
+struct conn;
+
+struct net_handler {
+	/* TLS and HELLO are done on both sides. */
+	void (*up)(void *ctx, struct conn *c);
+	/* Returns -1 with e when the connection must end: ERROR is sent to the peer, then down() is called. */
+	int (*frame)(void *ctx, struct conn *c, const struct frame *f, struct err *e);
+	/* The output has been taken by the socket. */
+	void (*drained)(void *ctx, struct conn *c);
+	/* The connection has gone; why names peer, step and reason. c is freed afterwards. */
+	void (*down)(void *ctx, struct conn *c, const struct err *why);
+};
+
+int net_new(struct net **net, const struct config *config, enum frame_role self, struct err *e) MUST_USE;
+/* Listens with TLS on "host:port", or without on a Unix socket path (mode 0600 or as configured); accepted peers must have one of the roles. */
+int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
+int net_listen_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
+/* Connects (and, if keep, reconnects with exponential back-off and jitter for ever; down() is called at each loss and for each failed try).
+ * The peer's certificate must chain to the CA, carry the role, and be valid for the host name in the address. */
+int net_connect(struct net *net, const char *address, enum frame_role peer, int keep, const struct net_handler *h, void *ctx,
+		struct err *e) MUST_USE;
+int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
+struct channel *conn_channel(struct conn *c);
+void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
+void *conn_ctx(const struct conn *c);
+/* Sends ERROR with e, flushes, closes. */
+void conn_end(struct conn *c, const struct err *e);
+
+struct event_base *net_base(struct net *net);
+/* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the loop. */
+const struct host *net_host(struct net *net);
+/* Runs until net_stop (signal handlers for SIGTERM and SIGINT call it). */
+int net_run(struct net *net, struct err *e) MUST_USE;
+void net_stop(struct net *net);
+void net_free(struct net *net);
+
+#endif
