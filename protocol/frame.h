@@ -46,7 +46,8 @@ struct channel;
 struct channel_ops {
 	/* Queues a frame (copies the body into the output). Nothing is put on the wire before flush. */
 	void (*send)(struct channel *c, const struct frame *f);
-	/* The same for a body that has FRAME_HEADER writable bytes before it: written with its header in one piece, no copy. */
+	/* The same for a body that has FRAME_HEADER writable bytes before it: written with its header in one piece.
+	 * On return the memory is the caller's again. */
 	void (*send_inplace)(struct channel *c, const struct frame *f, uint8_t *body);
 	void (*flush)(struct channel *c);
 	/* Bytes queued and not yet taken by the socket: for flow control. */
