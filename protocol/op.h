@@ -12,7 +12,8 @@ enum party { P0, P1, PARTIES };
 /* One transfer inside an operator. A sender's function writes it, the receiver's function reads it. */
 struct move {
 	uint8_t from;	/* enum party */
-	uint64_t bytes; /* of one image: every packed piece padded to a byte */
+	uint32_t message; /* index in program->messages */
+	uint64_t bytes;	/* of one image: every packed piece padded to a byte */
 };
 
 /* What one row costs, for one image. Declared by the operator; read by engine, planner, metrics and quotas. */
@@ -21,7 +22,9 @@ struct cost {
 	uint64_t delta;	      /* bytes P0 → P1, offline */
 	uint64_t p0, p1, own; /* bytes of the key streams of P0, P1 and the dealer alone; multiples of PRG_BLOCK */
 	uint64_t ahead;	      /* words that P0 keeps from offline to online */
-	uint64_t temp;	      /* bytes that a party keeps from move to move */
+	uint64_t temp;	      /* bytes of one image that a computing party keeps from move to move */
+	uint64_t scratch;     /* bytes that a function needs while it runs, in every role; not multiplied by images */
+	uint64_t wide;	      /* words of one image before the post pool of OP_LINEAR, 0 without one */
 	uint64_t comparisons; /* for people */
 };
 
@@ -34,6 +37,8 @@ struct op {
 	const char *name;
 	/* Fills *cost and appends moves with program_move(). */
 	int (*declare)(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e);
+	/* Frees what declare left in *prepared. NULL: nothing. */
+	void (*release)(void *prepared);
 	/* Dealer: masks of the row's output, corrections for P1 of a block of tickets. */
 	void (*deal)(struct deal *d, const struct row *row);
 	/* P0 offline: delta for P1, words kept for later, of a block of tickets. NULL: nothing. */
@@ -70,7 +75,9 @@ struct run {
 	const struct ticket *tickets; /* batch of them */
 	uint64_t *const *values;      /* per value of the tape: batch × n words */
 	uint8_t *temp;		      /* batch × cost.temp bytes of the row at hand */
-	void *scratch;		      /* program->scratch bytes, free inside one call */
+	void *scratch;		      /* cost.scratch bytes, free inside one call */
+	uint64_t *wide;		      /* batch × cost.wide words */
+	void *linear;		      /* linear_scratch bytes */
 	const uint8_t *in;	      /* the move that is being read */
 	uint8_t *out;		      /* the move that is being written */
 	size_t row;
@@ -86,6 +93,8 @@ struct deal {
 	uint64_t *const *mask;
 	uint8_t *const *corrections; /* per ticket */
 	void *scratch;
+	uint64_t *wide; /* tickets × cost.wide words */
+	void *linear;
 	size_t row;
 };
 
@@ -100,6 +109,8 @@ struct ahead {
 	uint8_t *const *delta;	/* per ticket */
 	uint64_t *const *kept; /* per ticket: program->ahead words */
 	void *scratch;
+	uint64_t *wide;
+	void *linear;
 	size_t row;
 };
 

@@ -12,6 +12,7 @@ struct placed {
 	uint64_t corrections, delta; /* byte offsets in a ticket's data */
 	uint64_t ahead;		     /* word offset */
 	uint32_t move, moves;	     /* index in program->moves, count */
+	void *prepared;		     /* owns: what the operator worked out from the shapes (op->release) */
 };
 
 /* One message: all consecutive moves of one sender. */
@@ -23,6 +24,7 @@ struct message {
 struct program {
 	const struct tape *tape; /* borrows */
 	struct placed *rows;	 /* owns; per row */
+	uint16_t declaring;	 /* the row that is being declared, while program_new runs */
 	struct move *moves;	 /* owns */
 	uint32_t n_moves;
 	struct message *messages; /* owns */
@@ -31,7 +33,8 @@ struct program {
 	uint64_t corrections, delta; /* payload bytes of one ticket: D → P1, P0 → P1 offline */
 	uint64_t ahead;		     /* words */
 	uint64_t p0, p1, own;	     /* stream bytes of one ticket */
-	uint64_t temp;		     /* bytes, the largest row's, of one image */
+	uint64_t temp, wide;	     /* bytes, words, the largest row's, of one image */
+	uint64_t scratch;	     /* bytes, the largest row's */
 	uint64_t live;		     /* words of values alive at once, of one image */
 	uint64_t *slot;		     /* owns; per value: word offset inside one image's live words (liveness) */
 	uint64_t comparisons;
@@ -41,7 +44,8 @@ struct program {
 /* Returns new. The tape has passed tape_check and outlives the program. */
 int program_new(struct program **program, const struct tape *tape, struct err *e) MUST_USE;
 void program_free(struct program *program);
-/* For op->declare. */
+/* For op->declare: appends a transfer; keeps what the operator prepared for this row. */
+void program_prepared(struct program *p, void *prepared);
 int program_move(struct program *p, enum party from, uint64_t bytes, struct err *e) MUST_USE;
 
 /* Matrices of all linear rows (see struct layer), n_rows of the tape. program_weights: W and bias. program_mask: B from the seed of
@@ -54,6 +58,8 @@ int program_mask(struct layer **layers, const struct program *p, const uint8_t s
 int program_unmask(struct layer **layers, const struct program *p, const uint8_t *packed, struct err *e) MUST_USE;
 int program_masked_weights(uint8_t *packed, const struct program *p, const struct weights *w, const uint8_t seed[PRG_SEED_BYTES],
 			   struct err *e) MUST_USE;
+/* The most that linear_apply needs for any of the rows, bytes. layers may be NULL. */
+size_t layers_scratch(const struct layer *layers, const struct program *p, size_t batch);
 void layers_free(struct layer *layers, const struct program *p);
 
 #endif

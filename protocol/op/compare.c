@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "protocol/op/compare.h"
+
+#include <string.h>
+
+static size_t group_size(const struct compare *c, size_t first)
+{
+	return c->n - first < COMPARE_GROUP ? c->n - first : COMPARE_GROUP;
+}
+
+/* Sum over the groups of something that a group of n comparisons takes. */
+static uint64_t all_groups(const struct compare *c, size_t (*bytes)(const struct table *, size_t))
+{
+	uint64_t whole = c->n / COMPARE_GROUP, rest = c->n % COMPARE_GROUP;
+
+	return whole * bytes(&c->t, COMPARE_GROUP) + (rest ? bytes(&c->t, rest) : 0);
+}
+
+struct compare compare_new(unsigned w, unsigned kout, unsigned extra, enum table_mode mode, size_t n)
+{
+	return (struct compare){.t = table_shape(w, kout, extra, mode), .n = n};
+}
+
+unsigned compare_moves(const struct compare *c)
+{
+	return c->t.mode == TABLE_BANDWIDTH ? 3 : 2;
+}
+
+uint64_t compare_move_bytes(const struct compare *c, unsigned move)
+{
+	if (move == 0)
+		return ring_packed(c->n, c->t.w) + ring_packed(c->n, c->t.index);
+	if (move == 1)
+		return ring_packed(c->n, c->t.index) + (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
+	return ring_packed(c->n, 1);
+}
+
+size_t compare_temp(const struct compare *c)
+{
+	return aligned(c->n * 8) + 2 * aligned(c->n * 2) + aligned(c->n);
+}
+
+struct compare_state compare_state(const struct compare *c, uint8_t *temp)
+{
+	return (struct compare_state){
+		.zhat = (uint64_t *)temp,
+		.j = (uint16_t *)(temp + aligned(c->n * 8)),
+		.row = (uint16_t *)(temp + aligned(c->n * 8) + aligned(c->n * 2)),
+		.bit = temp + aligned(c->n * 8) + 2 * aligned(c->n * 2),
+	};
+}
+
+void compare_declare(struct compare *c, struct cost *cost)
+{
+	size_t group = group_size(c, 0);
+	/* the largest user: a group's P0 stream and the dealer's own; a group's rows and blocks; words to pack and a group's stream */
+	uint64_t deal = COMPARE_GROUP * 8 + aligned(table_p0_bytes(&c->t, group)) + aligned(table_own_bytes(&c->t, group));
+	uint64_t finish = COMPARE_FINISH;
+	uint64_t words = aligned(c->n * 8) + aligned(table_p0_bytes(&c->t, group));
+	uint64_t most = deal > finish ? deal : finish;
+
+	c->p0 = cost->p0;
+	c->own = cost->own;
+	c->corrections = cost->corrections;
+	cost->p0 += all_groups(c, table_p0_bytes);
+	cost->own += all_groups(c, table_own_bytes);
+	cost->corrections += all_groups(c, table_correction_bytes);
+	cost->comparisons += c->n;
+	if (most < words)
+		most = words;
+	if (cost->scratch < most)
+		cost->scratch = most;
+}
+
+void compare_deal(const struct compare *c, struct deal *d, size_t ticket, const uint64_t *rho, unsigned f, const uint64_t *x)
+{
+	const struct placed *at = placed_row(d->program, d->row);
+	uint64_t number = d->first + ticket, p0 = at->p0 + c->p0, own = at->own + c->own;
+	uint8_t *out = d->corrections[ticket] + at->corrections + c->corrections;
+	uint64_t *r = d->scratch;
+	uint8_t *half = (uint8_t *)(r + COMPARE_GROUP), *mine = half + aligned(table_p0_bytes(&c->t, group_size(c, 0)));
+
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
+		size_t n = group_size(c, first);
+
+		for (size_t i = 0; i < n; i++)
+			r[i] = rho[first + i] >> f;
+		prg_read(d->p0, number, p0, half, table_p0_bytes(&c->t, n));
+		prg_read(d->own, number, own, mine, table_own_bytes(&c->t, n));
+		table_deal(&c->t, n, r, x ? x + first : NULL, half, mine, out);
+		p0 += table_p0_bytes(&c->t, n);
+		own += table_own_bytes(&c->t, n);
+		out += table_correction_bytes(&c->t, n);
+	}
+}
+
+/* Where a group's pieces lie: whole groups before it. */
+static uint64_t group_p0(const struct compare *c, const struct run *r, size_t first)
+{
+	return placed_row(r->program, r->row)->p0 + c->p0 + first / COMPARE_GROUP * table_p0_bytes(&c->t, COMPARE_GROUP);
+}
+
+static const uint8_t *group_corrections(const struct compare *c, const struct run *r, size_t image, size_t first)
+{
+	return r->tickets[image].corrections + placed_row(r->program, r->row)->corrections + c->corrections +
+	       first / COMPARE_GROUP * table_correction_bytes(&c->t, COMPARE_GROUP);
+}
+
+static void write_index(const struct compare *c, struct run *r, const uint16_t *j, uint8_t **out)
+{
+	uint64_t *words = r->scratch;
+
+	for (size_t i = 0; i < c->n; i++)
+		words[i] = j[i];
+	ring_pack(*out, words, c->n, c->t.index);
+	*out += ring_packed(c->n, c->t.index);
+}
+
+static void write_bit(const struct compare *c, struct run *r, const uint8_t *bit, uint8_t **out)
+{
+	uint64_t *words = r->scratch;
+
+	for (size_t i = 0; i < c->n; i++)
+		words[i] = bit[i];
+	ring_pack(*out, words, c->n, 1);
+	*out += ring_packed(c->n, 1);
+}
+
+/* row = own share of the index xor the peer's. */
+static void open_index(const struct compare *c, struct run *r, const struct compare_state *s, const uint8_t **in)
+{
+	uint64_t *words = r->scratch;
+
+	ring_unpack(words, *in, c->n, c->t.index);
+	*in += ring_packed(c->n, c->t.index);
+	for (size_t i = 0; i < c->n; i++)
+		s->row[i] = s->j[i] ^ (uint16_t)words[i];
+}
+
+/* The second index, of two rows: row = own share of the chosen bit xor the peer's. */
+static void open_bit(const struct compare *c, struct run *r, const struct compare_state *s, const uint8_t **in)
+{
+	uint64_t *words = r->scratch;
+
+	ring_unpack(words, *in, c->n, 1);
+	*in += ring_packed(c->n, 1);
+	for (size_t i = 0; i < c->n; i++)
+		s->row[i] = s->bit[i] ^ (uint16_t)words[i];
+}
+
+/* P0 learns ẑ and P1's index bits: it looks up its own, which opens the index, and its share of the chosen bit. */
+static void p0_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, const uint8_t **in)
+{
+	uint8_t *half = (uint8_t *)r->scratch + aligned(c->n * 8);
+	uint64_t number = r->tickets[image].number, *peer = r->scratch;
+
+	ring_unpack(s->zhat, *in, c->n, c->t.w);
+	*in += ring_packed(c->n, c->t.w);
+	ring_unpack(peer, *in, c->n, c->t.index);
+	*in += ring_packed(c->n, c->t.index);
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
+		size_t n = group_size(c, first);
+
+		prg_read(r->prg, number, group_p0(c, r, first), half, table_p0_select(&c->t, n));
+		table_lookup_p0(&c->t, n, half, s->zhat + first, s->j + first);
+		for (size_t i = first; i < first + n; i++)
+			s->row[i] = s->j[i] ^ (uint16_t)peer[i];
+		if (c->t.mode == TABLE_BANDWIDTH)
+			table_choose_p0(&c->t, n, half, s->row + first, s->bit + first);
+	}
+}
+
+static void p1_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s)
+{
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP)
+		table_lookup_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first), s->zhat + first, s->j + first);
+}
+
+static void p1_choose(const struct compare *c, struct run *r, size_t image, const struct compare_state *s)
+{
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP)
+		table_choose_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first), s->row + first, s->bit + first);
+}
+
+void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move, const uint8_t **in,
+		uint8_t **out)
+{
+	if (move == 0) {
+		p0_lookup(c, r, image, s, in);
+	} else if (move == 1) {
+		write_index(c, r, s->j, out);
+		if (c->t.mode == TABLE_BANDWIDTH)
+			write_bit(c, r, s->bit, out);
+	} else {
+		open_bit(c, r, s, in);
+	}
+}
+
+void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move, const uint8_t **in,
+		uint8_t **out)
+{
+	if (move == 0) {
+		p1_lookup(c, r, image, s);
+		ring_pack(*out, s->zhat, c->n, c->t.w);
+		*out += ring_packed(c->n, c->t.w);
+		write_index(c, r, s->j, out);
+	} else if (move == 1) {
+		open_index(c, r, s, in);
+		if (c->t.mode == TABLE_BANDWIDTH) {
+			p1_choose(c, r, image, s);
+			open_bit(c, r, s, in);
+		}
+	} else {
+		write_bit(c, r, s->bit, out);
+	}
+}
+
+/* P0's half of a row is read from its stream where the opened row is, and nowhere else. */
+static void p0_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,
+		    struct table_row *rows, uint64_t *blocks)
+{
+	uint64_t base = (group_p0(c, r, first) + table_p0_select(&c->t, group_size(c, first))) / PRG_BLOCK;
+	uint8_t *half = (uint8_t *)(blocks + 2 * n);
+
+	for (size_t i = 0; i < n; i++)
+		for (unsigned b = 0; b < c->t.blocks; b++)
+			blocks[i * c->t.blocks + b] = base + (i * c->t.rows + s->row[first + i]) * c->t.blocks + b;
+	prg_gather(r->prg, r->tickets[image].number, blocks, n * c->t.blocks, half);
+	table_row_p0(&c->t, n, half, rows);
+}
+
+void compare_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,
+		  struct table_row *rows, void *scratch)
+{
+	if (r->party == P0)
+		p0_rows(c, r, image, s, first, n, rows, scratch);
+	else
+		table_row_p1(&c->t, n, group_corrections(c, r, image, first), s->row + first, rows);
+}
+
+void compare_relu(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, uint64_t *out)
+{
+	struct table_row *rows = r->scratch;
+	void *rest = (uint8_t *)r->scratch + aligned(COMPARE_GROUP * sizeof(*rows));
+
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
+		size_t n = group_size(c, first);
+
+		compare_rows(c, r, image, s, first, n, rows, rest);
+		table_relu(&c->t, n, rows, s->zhat + first, out + first);
+	}
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* relu: max(y / 2^f, 0) of a masked wire ŷ = y + ρ mod 2^k, as shares mod 2^kout (PROTOCOL.md §3).
+ *
+ *   correlation  r = ρ >> f; one comparison of w = k - f bits an element (compare.h)
+ *   moves        those of the comparison, on ẑ = ŷ >> f
+ *   output       b·ẑ - b·r + (1 - msb ẑ)·b·msb(r)·2^w,  b = [z >= 0]
+ */
+#include "protocol/op/compare.h"
+
+static struct compare relu_compare(const struct tape *tape, const struct row *row)
+{
+	const struct value *in = &tape->values[row->in[0]], *out = &tape->values[row->out];
+
+	return compare_new(in->k - in->f, out->k, 0, row->mode, shape_size(in->shape));
+}
+
+static int relu_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+{
+	struct compare c = relu_compare(tape, row);
+
+	compare_declare(&c, cost);
+	cost->temp = compare_temp(&c);
+	for (unsigned move = 0; move < compare_moves(&c); move++)
+		if (program_move(p, move % 2 ? P0 : P1, compare_move_bytes(&c, move), e))
+			return -1;
+	return 0;
+}
+
+static void relu_deal(struct deal *d, const struct row *row)
+{
+	struct compare c = relu_compare(d->program->tape, row);
+	unsigned f = value_at(d->program, row->in[0])->f;
+
+	for (size_t t = 0; t < d->tickets; t++)
+		compare_deal(&c, d, t, words_of(d->mask, d->program, row->in[0], t), f, NULL);
+}
+
+static void relu_p0(struct run *r, const struct row *row, unsigned move)
+{
+	struct compare c = relu_compare(r->program->tape, row);
+
+	for (size_t b = 0; b < r->batch; b++) {
+		struct compare_state s = compare_state(&c, r->temp + b * compare_temp(&c));
+		const uint8_t *in = r->in + b * move_bytes(r, move);
+		uint8_t *out = r->out + b * move_bytes(r, move);
+
+		compare_p0(&c, r, b, &s, move, &in, &out);
+		if (move == compare_moves(&c) - 1)
+			compare_relu(&c, r, b, &s, words_of(r->values, r->program, row->out, b));
+	}
+}
+
+static void relu_p1(struct run *r, const struct row *row, unsigned move)
+{
+	struct compare c = relu_compare(r->program->tape, row);
+	unsigned f = value_at(r->program, row->in[0])->f;
+
+	for (size_t b = 0; b < r->batch; b++) {
+		struct compare_state s = compare_state(&c, r->temp + b * compare_temp(&c));
+		const uint8_t *in = r->in + b * move_bytes(r, move);
+		uint8_t *out = r->out + b * move_bytes(r, move);
+		const uint64_t *y = words_of(r->values, r->program, row->in[0], b);
+
+		for (size_t i = 0; move == 0 && i < c.n; i++)
+			s.zhat[i] = y[i] >> f;
+		compare_p1(&c, r, b, &s, move, &in, &out);
+		if (move == compare_moves(&c) - 1)
+			compare_relu(&c, r, b, &s, words_of(r->values, r->program, row->out, b));
+	}
+}
+
+const struct op op_relu = {.name = "relu", .declare = relu_declare, .deal = relu_deal, .p0 = relu_p0, .p1 = relu_p1};
