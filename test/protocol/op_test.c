@@ -180,14 +180,12 @@ static void max(void **state)
 				continue;
 			v = wire(&b, n, k, f, extremes(n, -(top << f), top ? (top - 1) << f : 0, f));
 			b.plan.tape.values[v].shape = max_window.in;
-			b.plan.tape.rows[1].terms[0].win.out = max_window.in;
 			m = build_value(&b, FORM_MASKED, max_window.out, w, 0);
 			build_row(&b, OP_MAX, v, m)->mode = mode;
 			b.plan.tape.rows[2].post = max_window;
 			out = build_value(&b, FORM_SHARE, max_window.out, kout, 0);
 			build_row(&b, OP_RELU, m, out)->mode = mode;
 			build_reveal(&b, out);
-			/* the dense layer gives one vector; as channels of 20 */
 			check(&b, v, kout, max_clear);
 		}
 }
@@ -321,7 +319,6 @@ static void build_pair(struct build *b, enum kind first, enum kind second, enum 
 	row = &b->plan.tape.rows[b->plan.tape.n_rows - 1];
 	row->terms[1] = (struct term){.kind = TERM_SKIP, .in = diff, .shift = 2, .groups = 1};
 	row->terms[1].win.in = row->terms[1].win.out = b->plan.tape.values[v].shape = b->plan.tape.values[diff].shape;
-	row->terms[0].win.out = b->plan.tape.values[v].shape;
 	row->in[1] = diff;
 	row->n_in = row->n_terms = 2;
 	build_reveal(b, append(b, second, mode, v, 60));

@@ -161,6 +161,8 @@ static void pass(struct tiny *t, enum party from, struct view *seen)
 	uint32_t step;
 	uint8_t *m = lane_message(t->lane[from], &bytes, &step);
 
+	if (!bytes)
+		return;
 	see(&seen[!from], m, bytes);
 	must(lane_receive(t->lane[!from], m, bytes, &e), &e);
 }
