@@ -30,8 +30,8 @@ struct config {
 	} origin;
 };
 
-/* All defaults, those that depend on the role filled in. */
-int config_init(struct config *c, char role, struct err *e) MUST_USE;
+/* All defaults, those that depend on the role filled in. (Not "config_init": libconfig exports that name.) */
+int config_defaults(struct config *c, char role, struct err *e) MUST_USE;
 /* Errors name file, line, option, reason and remedy. An option that the role does not use is refused. */
 int config_file(struct config *c, const char *path, struct err *e) MUST_USE;
 int config_text(struct config *c, const char *name, const char *text, struct err *e) MUST_USE; /* for tests and fuzzing */

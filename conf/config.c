@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Defaults, flags and the meaning of every option; libconfig files are read by config_file.c. */
+#include "conf/config_table.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct option_row option_rows[] = {
+#define OPTION(type, name, value, roles, metavar, help)                                                      \
+	{#name,                                                                                              \
+	 value,                                                                                              \
+	 roles,                                                                                              \
+	 metavar,                                                                                            \
+	 help,                                                                                               \
+	 OPTION_##type,                                                                                      \
+	 offsetof(struct config, name),                                                                      \
+	 offsetof(struct config, origin.name)},
+#include "conf/options.def"
+#undef OPTION
+};
+const size_t option_count = sizeof(option_rows) / sizeof(*option_rows);
+
+static const struct limit {
+	size_t field;
+	uint64_t least, most;
+} limits[] = {
+#define LIMIT(name, least, most) {offsetof(struct config, name), least, most},
+#include "conf/limits.def"
+#undef LIMIT
+};
+
+/* Roles by letter: the name in messages and in the default paths of certificates. */
+static const struct role_row {
+	char letter;
+	const char *name, *listen, *identity;
+} roles[] = {
+    {'D', "data-owner", "", "data-owner"},
+    {'M', "model-owner", "127.0.0.1:7402", "model-owner"},
+    {'C', "provider", "127.0.0.1:7403", "provider"},
+    {'L', "command line", "", "data-owner"},
+};
+
+static const struct role_row *role_row(char letter)
+{
+	for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++)
+		if (roles[i].letter == letter)
+			return &roles[i];
+	return NULL;
+}
+
+static void *field(struct config *c, const struct option_row *row)
+{
+	return (char *)c + row->field;
+}
+
+static char **origin_of(struct config *c, const struct option_row *row)
+{
+	return (char **)((char *)c + row->origin);
+}
+
+static int same_name(const char *row, const char *name, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (row[i] != (name[i] == '-' ? '_' : name[i]))
+			return 0;
+	return row[n] == 0;
+}
+
+/* Levenshtein distance of two short names, for "did you mean". */
+static size_t distance(const char *a, const char *b, size_t n)
+{
+	size_t row[64], m = strlen(a);
+
+	if (m >= 64 || n >= 64)
+		return 64;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t swap = diagonal + (a[j - 1] != b[i - 1]), least = row[j] + 1;
+
+			diagonal = row[j];
+			if (row[j - 1] + 1 < least)
+				least = row[j - 1] + 1;
+			row[j] = swap < least ? swap : least;
+		}
+	}
+	return row[m];
+}
+
+static int unknown_option(const struct config *c, const char *name, size_t n, const char *origin,
+			  struct err *e)
+{
+	const char *near = NULL;
+	size_t best = 4;
+
+	for (size_t i = 0; i < option_count; i++) {
+		size_t d =
+		    strchr(option_rows[i].roles, c->role) ? distance(option_rows[i].name, name, n) : 64;
+
+		if (d < best) {
+			best = d;
+			near = option_rows[i].name;
+		}
+	}
+	if (near)
+		return err_set(e, ERR_INPUT, "%s: %.*s: there is no such option; did you mean %s?", origin,
+			       (int)(n < 64 ? n : 64), name, near);
+	return err_set(e, ERR_INPUT, "%s: %.*s: there is no such option; --help lists all", origin,
+		       (int)(n < 64 ? n : 64), name);
+}
+
+const struct option_row *option_find(const struct config *c, const char *name, size_t n, const char *origin,
+				     struct err *e)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (!same_name(row->name, name, n))
+			continue;
+		if (strchr(row->roles, c->role))
+			return row;
+		err_set(e, ERR_INPUT, "%s: %s: the %s does not use this option; remove it", origin, row->name,
+			role_row(c->role)->name);
+		return NULL;
+	}
+	unknown_option(c, name, n, origin, e);
+	return NULL;
+}
+
+void option_list_clear(struct config_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free(list->items[i]);
+	free(list->items);
+	list->items = NULL;
+	list->n = 0;
+}
+
+int option_list_add(struct config_list *list, const char *item, size_t n, struct err *e)
+{
+	char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
+
+	if (!items)
+		return err_set(e, ERR_ENV, "out of memory");
+	list->items = items;
+	items[list->n] = strndup(item, n);
+	if (!items[list->n])
+		return err_set(e, ERR_ENV, "out of memory");
+	list->n++;
+	return 0;
+}
+
+static int set_list(struct config_list *list, const char *text, struct err *e)
+{
+	option_list_clear(list);
+	while (*text) {
+		size_t n = strcspn(text, ",");
+
+		if (n && option_list_add(list, text, n, e))
+			return -1;
+		text += n + (text[n] == ',');
+	}
+	return 0;
+}
+
+static int set_number(uint64_t *value, const char *text)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -1;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	return *end || errno ? -1 : 0;
+}
+
+static int set_flag(int *value, const char *text)
+{
+	static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1"};
+
+	for (int i = 0; i < 8; i++)
+		if (!strcmp(text, words[i])) {
+			*value = i & 1;
+			return 0;
+		}
+	return -1;
+}
+
+int option_origin(struct config *c, const struct option_row *row, const char *origin, struct err *e)
+{
+	char *copy = strdup(origin);
+
+	if (!copy)
+		return err_set(e, ERR_ENV, "out of memory");
+	free(*origin_of(c, row));
+	*origin_of(c, row) = copy;
+	return 0;
+}
+
+int option_set(struct config *c, const struct option_row *row, const char *text, const char *origin,
+	       struct err *e)
+{
+	void *f = field(c, row);
+	char *copy;
+
+	switch (row->type) {
+	case OPTION_STRING:
+		copy = strdup(text);
+		if (!copy)
+			return err_set(e, ERR_ENV, "out of memory");
+		free(*(char **)f);
+		*(char **)f = copy;
+		break;
+	case OPTION_LIST:
+		if (set_list(f, text, e))
+			return -1;
+		break;
+	case OPTION_NUMBER:
+		if (set_number(f, text))
+			return err_set(e, ERR_INPUT, "%s: %s: \"%.40s\" is not a whole number from 0 upwards",
+				       origin, row->name, text);
+		break;
+	case OPTION_FLAG:
+		if (set_flag(f, text))
+			return err_set(e, ERR_INPUT, "%s: %s: \"%.40s\" is neither yes nor no", origin,
+				       row->name, text);
+		break;
+	}
+	return option_origin(c, row, origin, e);
+}
+
+/* The default of an option that depends on the role: listen, certificate, key. */
+static const char *role_default(const struct role_row *role, const struct option_row *row, char *buffer,
+				size_t bytes)
+{
+	if (!strcmp(row->name, "listen"))
+		return role->listen;
+	if (strcmp(row->name, "certificate") && strcmp(row->name, "key"))
+		return row->value;
+	snprintf(buffer, bytes, "/etc/obscura/pki/%s.%s", role->identity, *row->name == 'k' ? "key" : "pem");
+	return buffer;
+}
+
+int config_defaults(struct config *c, char role, struct err *e)
+{
+	const struct role_row *r = role_row(role);
+	char buffer[64];
+
+	memset(c, 0, sizeof(*c));
+	if (!r)
+		return err_set(e, ERR_USAGE, "there is no role '%c'", role);
+	c->role = role;
+	for (size_t i = 0; i < option_count; i++) {
+		const char *text = role_default(r, &option_rows[i], buffer, sizeof(buffer));
+
+		if (option_set(c, &option_rows[i], text, "default", e)) {
+			config_free(c);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int config_flag(struct config *c, const char *flag, struct err *e)
+{
+	const char *name = flag + (strncmp(flag, "--", 2) ? 0 : 2);
+	size_t n = strcspn(name, "=");
+	const struct option_row *row;
+	char origin[80];
+
+	snprintf(origin, sizeof(origin), "--%.*s", (int)(n < 60 ? n : 60), name);
+	for (char *p = origin; *p; p++)
+		if (*p == '_')
+			*p = '-';
+	row = option_find(c, name, n, "flag", e);
+	if (row && !name[n] && row->type != OPTION_FLAG)
+		return err_set(e, ERR_USAGE, "%s needs a value: %s=%s", origin, origin, row->metavar);
+	if (row && !option_set(c, row, name[n] ? name + n + 1 : "yes", origin, e))
+		return 0;
+	if (e && e->code == ERR_INPUT)
+		e->code = ERR_USAGE;
+	return -1;
+}
+
+/* ---- what belongs together
+ * ------------------------------------------------------------------------------------------------ */
+
+/* "host:port", "[v6]:port"; port 0 only where one listens (the system then picks a free one). */
+static int check_address(const char *text, int listens, const char **reason)
+{
+	const char *colon = strrchr(text, ':');
+	uint64_t port;
+
+	*reason = "write it as HOST:PORT";
+	if (!colon || colon == text)
+		return -1;
+	if (*text == '[' ? colon[-1] != ']' : memchr(text, ':', (size_t)(colon - text)) != NULL) {
+		*reason = "write an IPv6 address as [ADDRESS]:PORT";
+		return -1;
+	}
+	*reason = "the port is a number from 1 to 65535";
+	return set_number(&port, colon + 1) || port > 65535 || (!port && !listens) ? -1 : 0;
+}
+
+static int in_choices(const char *choices, const char *text)
+{
+	size_t n = strlen(text);
+
+	for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
+		if (strcspn(p, "|") == n && !strncmp(p, text, n))
+			return 1;
+	return 0;
+}
+
+static int check_string(const struct option_row *row, const char *text, const char *origin, struct err *e)
+{
+	const char *reason;
+
+	if (strchr(row->metavar, '|') && !in_choices(row->metavar, text))
+		return err_set(e, ERR_INPUT, "%s: %s: \"%.60s\" is none of %s", origin, row->name, text,
+			       row->metavar);
+	if (!strcmp(row->metavar, "HOST:PORT") && check_address(text, !strcmp(row->name, "listen"), &reason))
+		return err_set(e, ERR_INPUT, "%s: %s: \"%.80s\" is no address; %s", origin, row->name, text,
+			       reason);
+	return 0;
+}
+
+static int check_number(const struct option_row *row, uint64_t value, const char *origin, struct err *e)
+{
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+		if (limits[i].field == row->field && (value < limits[i].least || value > limits[i].most))
+			return err_set(e, ERR_INPUT, "%s: %s: %llu is outside %llu to %llu", origin,
+				       row->name, (unsigned long long)value,
+				       (unsigned long long)limits[i].least,
+				       (unsigned long long)limits[i].most);
+	return 0;
+}
+
+int config_check(const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+		const char *origin = *origin_of((struct config *)c, row);
+		const void *f = (const char *)c + row->field;
+
+		if (!strchr(row->roles, c->role))
+			continue;
+		if (row->type == OPTION_STRING && check_string(row, *(char *const *)f, origin, e))
+			return -1;
+		if (row->type == OPTION_NUMBER && check_number(row, *(const uint64_t *)f, origin, e))
+			return -1;
+	}
+	if (strchr("DL", c->role) && c->pool_high && c->pool_low > c->pool_high)
+		return err_set(e, ERR_INPUT,
+			       "%s: pool_low: %llu is more than pool_high = %llu (%s); lower it",
+			       c->origin.pool_low, (unsigned long long)c->pool_low,
+			       (unsigned long long)c->pool_high, c->origin.pool_high);
+	return 0;
+}
+
+/* ---- what people read
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void print_string(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			fputc('\\', out);
+		if ((unsigned char)*text < 32)
+			fprintf(out, "\\x%02x", (unsigned char)*text);
+		else
+			fputc(*text, out);
+	}
+	fputc('"', out);
+}
+
+static void print_value(FILE *out, const struct option_row *row, const void *f)
+{
+	const struct config_list *list = f;
+
+	switch (row->type) {
+	case OPTION_STRING:
+		print_string(out, *(char *const *)f);
+		break;
+	case OPTION_LIST:
+		fputc('[', out);
+		for (size_t i = 0; i < list->n; i++) {
+			fputs(i ? ", " : "", out);
+			print_string(out, list->items[i]);
+		}
+		fputc(']', out);
+		break;
+	case OPTION_NUMBER:
+		fprintf(out, *(const uint64_t *)f > INT32_MAX ? "%lluL" : "%llu",
+			*(const unsigned long long *)f);
+		break;
+	case OPTION_FLAG:
+		fputs(*(const int *)f ? "true" : "false", out);
+		break;
+	}
+}
+
+void config_dump(const struct config *c, FILE *out)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (!strchr(row->roles, c->role))
+			continue;
+		fprintf(out, "%s = ", row->name);
+		print_value(out, row, (const char *)c + row->field);
+		fprintf(out, "; # %s\n", *origin_of((struct config *)c, row));
+	}
+}
+
+void config_sample(char role, FILE *out)
+{
+	struct config c;
+
+	if (config_defaults(&c, role, NULL))
+		return;
+	fprintf(
+	    out,
+	    "# Configuration of the %s. Every option is shown with its default; remove the # to change it.\n",
+	    role_row(role)->name);
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (!strchr(row->roles, role))
+			continue;
+		fprintf(out, "\n# %s (%s)\n#%s = ", row->help, row->metavar, row->name);
+		print_value(out, row, (const char *)&c + row->field);
+		fputs(";\n", out);
+	}
+	config_free(&c);
+}
+
+void config_help(char role, FILE *out)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+		char flag[96];
+		int n;
+
+		if (!strchr(row->roles, role))
+			continue;
+		n = snprintf(flag, sizeof(flag), "--%s=%s", row->name, row->metavar);
+		for (char *p = flag + 2; *p && *p != '='; p++)
+			if (*p == '_')
+				*p = '-';
+		fprintf(out, n < 30 ? "  %-30s%s" : "  %s\n%32s%s", flag, n < 30 ? row->help : "", row->help);
+		fprintf(out, *row->value ? " [%s]\n" : "\n", row->value);
+	}
+}
+
+void config_free(struct config *c)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (row->type == OPTION_STRING)
+			free(*(char **)field(c, row));
+		if (row->type == OPTION_LIST)
+			option_list_clear(field(c, row));
+		free(*origin_of(c, row));
+	}
+	memset(c, 0, sizeof(*c));
+}
