@@ -24,7 +24,7 @@ struct job {
 /* What a session may ask of its surroundings. */
 struct host {
 	void *ctx;
-	void (*submit)(void *ctx, struct job *job); /* run later on a worker; tests run it at once */
+	void (*submit)(void *ctx, struct job *job); /* run later on a worker; may run it at once, done() included */
 	uint64_t (*now_us)(void *ctx);		    /* monotonic */
 	void (*log)(void *ctx, int priority, const char *text); /* syslog priorities; never a secret */
 };
@@ -43,6 +43,7 @@ struct owner_options {
 	uint32_t pool_low, pool_high; /* tickets; high 0: only on demand */
 	uint64_t pool_bytes;
 	uint32_t step_ms, connect_ms; /* deadlines: of every wait online; of opening and pairing */
+	uint64_t inline_work; /* an online step of more multiply-adds than this runs as a job; 0: the default (4 million) */
 };
 enum owner_state { OWNER_OPENING, OWNER_WEIGHTS, OWNER_PAIRING, OWNER_READY, OWNER_FAILED, OWNER_STATES };
 struct owner; /* the data owner's end */
@@ -60,6 +61,10 @@ struct inference {
 	uint32_t round_trips;	/* counted as messages really exchanged */
 	struct counted online, offline; /* payload of the whole batch */
 	double seconds_online, seconds_offline; /* offline: waiting for tickets of this request */
+	/* the session's own */
+	struct inference *next;
+	size_t begun, finished; /* images */
+	uint64_t begun_us, waiting_us;
 };
 
 /* Both channels are up and have said HELLO. session: a number > 0 unused on either channel. Sends OPEN. */
@@ -69,7 +74,9 @@ int owner_new(struct owner **owner, const struct host *host, const struct owner_
 int owner_frame(struct owner *o, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
 /* Deadlines and refills; call at least every 50 ms and whenever a channel has drained. */
 int owner_tick(struct owner *o, struct err *e) MUST_USE;
-/* Queues an inference (batch <= max_batch); waits for tickets if there are none. Several run at once (lanes). */
+/* Queues an inference; waits for tickets if there are none. Several run at once (lanes). A batch above max_batch, or above what the
+ * model owner or the memory for tickets allows, is run in parts. done() is called once, possibly before this returns; it may queue
+ * another, it must not free the session. */
 void owner_infer(struct owner *o, struct inference *i);
 /* A channel was lost: every inference is told (peer named). */
 void owner_lost(struct owner *o, struct channel *c, const char *why);
@@ -104,12 +111,16 @@ struct modeller; /* the model owner's end of one session */
 struct modeller_options {
 	uint64_t pool_bytes; /* memory for tickets of this session */
 	uint32_t step_ms, connect_ms, max_batch, lanes;
+	uint64_t inline_work; /* as in owner_options */
 };
-/* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel. */
+/* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel.
+ * served is borrowed: it outlives the session and all jobs submitted for it. */
 int modeller_new(struct modeller **m, const struct host *host, const struct modeller_options *options, const struct served *served,
 		 struct channel *data_owner, uint16_t session, struct channel *provider, uint16_t provider_session,
 		 struct err *e) MUST_USE;
+/* -1: the session is over, free it; peers were told. e->code is ERR_NONE (with a text) when a peer closed it in order. */
 int modeller_frame(struct modeller *m, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
+/* Deadlines, and the rest of WEIGHTS; call at least every 50 ms and whenever a channel has drained. */
 int modeller_tick(struct modeller *m, struct err *e) MUST_USE;
 void modeller_lost(struct modeller *m, struct channel *c, const char *why); /* tells the other side; free it afterwards */
 void modeller_pool(const struct modeller *m, struct pool_status *s);

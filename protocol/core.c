@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "protocol/core.h"
+
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "wire.pb-c.h"
+
+const struct legal *legal_find(const struct legal *rows, size_t n, const struct channel *from, const struct frame *f,
+			       unsigned state, const char *state_name, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].type == f->type && (rows[i].from & from->peer) && (rows[i].states & 1u << state))
+			return &rows[i];
+	error_of(e, from, "sent %s, which has no place while %s", frame_name(f->type), state_name);
+	return NULL;
+}
+
+void host_log(const struct host *host, int priority, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	host->log(host->ctx, priority, text);
+}
+
+static void name_peer(struct err *e, const struct channel *peer)
+{
+	if (e && !e->peer[0])
+		snprintf(e->peer, sizeof(e->peer), "%s", peer->name);
+}
+
+int error_of(struct err *e, const struct channel *peer, const char *format, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	name_peer(e, peer);
+	return err_set(e, ERR_PEER, "%s %s", peer->name, text);
+}
+
+int error_read(struct err *e, const struct channel *from, const struct frame *f)
+{
+	Wire__Error *said = wire__error__unpack(NULL, f->length, f->body);
+	enum err_code code = ERR_PEER;
+	char text[300] = "gave no reason";
+
+	if (said && said->text[0])
+		snprintf(text, sizeof(text), "%s", said->text);
+	/* A peer's bad input or missing memory keeps its class; anything else that it says is a peer's failure. */
+	if (said && (said->code == ERR_INPUT || said->code == ERR_REACH || said->code == ERR_ATTEST))
+		code = (enum err_code)said->code;
+	if (said)
+		wire__error__free_unpacked(said, NULL);
+	for (char *c = text; *c; c++)
+		if ((uint8_t)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	name_peer(e, from);
+	return err_set(e, code, "%s refused: %s", from->name, text);
+}
+
+void abort_send(struct channel *c, uint16_t session, uint32_t lane, const struct err *why)
+{
+	Wire__Error message = WIRE__ERROR__INIT;
+
+	message.code = why->code;
+	message.text = (char *)(uintptr_t)why->text;
+	channel_send_message(c, FRAME_ABORT, session, lane, &message);
+}
+
+int same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	return sodium_memcmp(a, b, n) == 0;
+}
+
+int different(const struct channel *a, const struct channel *b, struct err *e)
+{
+	if (same_bytes(a->fingerprint, b->fingerprint, 32))
+		return error_of(e, a, "has the same certificate as %s: they must be different parties", b->name);
+	if (same_bytes(a->fingerprint, a->self_fingerprint, 32))
+		return error_of(e, a, "has our own certificate: it must be another party");
+	if (same_bytes(b->fingerprint, b->self_fingerprint, 32))
+		return error_of(e, b, "has our own certificate: it must be another party");
+	return 0;
+}
+
+void send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)
+{
+	do {
+		f.length = bytes < FRAME_BODY_MAX ? (uint32_t)bytes : FRAME_BODY_MAX;
+		f.body = body;
+		c->ops->send_inplace(c, &f, body);
+		body += f.length;
+		bytes -= f.length;
+		f.sequence++;
+	} while (bytes);
+}
+
+void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)
+{
+	do {
+		f.length = bytes < FRAME_BODY_MAX ? (uint32_t)bytes : FRAME_BODY_MAX;
+		f.flags = bytes > f.length ? FRAME_MORE : 0;
+		f.body = body;
+		c->ops->send_inplace(c, &f, body);
+		body += f.length;
+		bytes -= f.length;
+	} while (bytes);
+}
+
+void rate_add(struct rate *r, uint64_t now_us, size_t n)
+{
+	uint64_t second = now_us / 1000000, steps = second - r->latest;
+
+	if (steps > RATE_SECONDS)
+		steps = RATE_SECONDS;
+	while (steps--)
+		r->in[(second - steps) % RATE_SECONDS] = 0;
+	r->latest = second;
+	r->in[second % RATE_SECONDS] += (uint32_t)n;
+}
+
+double rate_read(const struct rate *r, uint64_t now_us)
+{
+	uint64_t second = now_us / 1000000, sum = 0;
+
+	/* Places hold the last minute before `latest`; what is older than a minute now does not count. */
+	for (uint64_t age = 0; age < RATE_SECONDS && age <= r->latest; age++)
+		if (second - (r->latest - age) < RATE_SECONDS)
+			sum += r->in[(r->latest - age) % RATE_SECONDS];
+	return (double)sum / RATE_SECONDS;
+}
+
+struct core *core_new(struct err *e)
+{
+	struct core *core = calloc(1, sizeof(*core));
+
+	if (!core)
+		err_set(e, ERR_ENV, "out of memory for a session");
+	else
+		core->refs = 1;
+	return core;
+}
+
+/* A comparison costs about as much as 64 multiply-adds; only P1 multiplies online. */
+void core_weigh(struct core *core, enum party party)
+{
+	const struct program *p = core->program;
+	uint64_t work = 64 * p->comparisons;
+
+	for (unsigned i = 0; party == P1 && i < p->tape->n_rows; i++)
+		for (unsigned t = 0; t < p->tape->rows[i].n_terms; t++)
+			work += term_multiply_adds(&p->tape->rows[i].terms[t]);
+	core->work = work / (p->n_messages ? p->n_messages : 1) + 1;
+}
+
+void core_unref(struct core *core)
+{
+	if (!core || --core->refs)
+		return;
+	if (core->plan) {
+		if (core->layers)
+			layers_free(core->layers, core->program);
+		program_free(core->program);
+		plan_free(core->plan);
+	}
+	stock_free(&core->stock);
+	free(core);
+}

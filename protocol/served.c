@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model that is ready to serve: lowered once, under a fresh epoch and a fresh weight mask. */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/secret.h"
+#include "protocol/session.h"
+
+/* OPENED and PAIR carry the plan and little else. */
+#define PLAN_LONGEST (FRAME_BODY_MAX - 4096)
+
+static int prepare(struct served *s, const struct graph *g, const struct plan_options *options, struct err *e)
+{
+	s->name = strdup(g->name ? g->name : "");
+	if (!s->name)
+		return err_set(e, ERR_ENV, "out of memory for a model");
+	if (plan_make(&s->plan, &s->weights, NULL, g, options, e) < 0 ||
+	    program_new(&s->program, &s->plan->tape, e) < 0 ||
+	    program_weights(&s->layers, s->program, s->weights, e) < 0)
+		return -1;
+	s->plan_packed = plan_pack(s->plan, &s->plan_bytes);
+	s->masked = malloc(s->program->setup + 1);
+	if (!s->plan_packed || !s->masked)
+		return err_set(e, ERR_ENV, "out of memory for model %s", s->name);
+	if (s->plan_bytes > PLAN_LONGEST)
+		return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame", s->name,
+			       s->plan_bytes, PLAN_LONGEST);
+	/* A re-quantised model under the same mask would reveal the difference: both are drawn here and nowhere else. */
+	randombytes_buf(s->epoch, sizeof(s->epoch));
+	prg_seed(s->weight_seed);
+	return program_masked_weights(s->masked, s->program, s->weights, s->weight_seed, e);
+}
+
+int served_new(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e)
+{
+	struct served *s = calloc(1, sizeof(*s));
+
+	*served = NULL;
+	if (!s)
+		return err_set(e, ERR_ENV, "out of memory for a model");
+	if (prepare(s, g, options, e) < 0) {
+		served_free(s);
+		return -1;
+	}
+	*served = s;
+	return 0;
+}
+
+void served_free(struct served *served)
+{
+	if (!served)
+		return;
+	if (served->layers)
+		layers_free(served->layers, served->program);
+	if (served->program)
+		program_free(served->program);
+	if (served->weights)
+		weights_free(served->weights);
+	if (served->plan)
+		plan_free(served->plan);
+	free(served->masked);
+	free(served->plan_packed);
+	free((char *)(uintptr_t)served->name);
+	secret_wipe(served, sizeof(*served));
+	free(served);
+}
