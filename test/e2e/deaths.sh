@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# Any role is killed while inferences run: the client is told within 2 s and by name; after a restart the next request succeeds.
+. test/e2e/lib.sh
+SAMPLE=$(ls "$ROOT"/test/models/*.onnx | head -1)
+NAME=$(basename "$SAMPLE" .onnx)
+IDX=$(ls "$ROOT"/test/images/*idx3* | head -1)
+start_three "$SAMPLE" --pool-high=4 || { not_ok "roles start"; exit 1; }
+restart_provider() { start provider "$OBSCURAD" provider --listen="$PROVIDER" $(creds "$T/pki" provider); }
+restart_model_owner() { start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$PROVIDER" --models="$SAMPLE" $(creds "$T/pki" model-owner); }
+restart_data_owner() { start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner); }
+
+classify --model "$NAME" --limit 10 "$IDX" >/dev/null 2>"$T/err"
+is "before: it works" 0 $?
+for role in provider model-owner data-owner; do
+	# load: one image a request, for ever, until one fails
+	(while classify --model "$NAME" --limit 20 "$IDX" >/dev/null 2>"$T/err-load"; do :; done; echo "$?" >"$T/code"; date +%s%N >"$T/at") &
+	load=$!
+	PIDS="$PIDS $load"
+	sleep 1
+	rm -f "$T/code"
+	killed=$(date +%s%N)
+	kill_role $role
+	for _ in $(seq 100); do [ -s "$T/at" ] && [ -s "$T/code" ] && break; sleep 0.1; done
+	wait $load
+	code=$(cat "$T/code" 2>/dev/null || echo none)
+	ms=$((($(cat "$T/at" 2>/dev/null || echo 0) - killed) / 1000000))
+	if { [ "$code" = 4 ] || [ "$code" = 5 ]; } && [ $ms -le 2000 ] && grep -q "$role" "$T/err-load"; then ok "$role killed: told by name within 2 s"; else not_ok "$role killed: told by name within 2 s" "exit $code after $ms ms: $(cat "$T/err-load")"; fi
+	rm -f "$T/at"
+	case $role in provider) restart_provider ;; model-owner) restart_model_owner ;; data-owner) restart_data_owner ;; esac
+	good=1
+	for _ in $(seq 20); do
+		if classify --model "$NAME" --limit 3 "$IDX" >/dev/null 2>"$T/err"; then good=0; break; fi
+		sleep 0.2
+	done
+	is "$role restarted: requests succeed again" 0 $good || cat "$T/err"
+done

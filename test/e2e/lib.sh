@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by test/e2e/*.sh and test/sys/*.sh: a throw-away PKI and the three roles as real processes on free ports.
+B=$(cd "${OBSCURA_BUILD:-build/rel}" && pwd)
+OBSCURA=$B/obscura
+OBSCURAD=$B/obscurad
+SHARED=$(cd "${OBSCURA_SHARED:-../shared}" 2>/dev/null && pwd || true)
+ROOT=$(pwd)
+T=$(mktemp -d /tmp/obscura-test.XXXXXX)
+PIDS=""
+FAILED=0
+trap 'stop_all; rm -rf "$T"; exit $FAILED' EXIT
+trap 'FAILED=1; exit 1' INT TERM
+
+ok() { echo "ok - $1"; }
+not_ok() { echo "not ok - $1"; [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/  # /' | tail -20; FAILED=1; }
+# is NAME WANT GOT
+is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2
+got: $3"; fi; }
+
+make_pki() { # make_pki DIR HOST…
+	dir=$1; shift
+	"$OBSCURA" pki init "$dir" >/dev/null
+	for role in provider model-owner data-owner; do
+		"$OBSCURA" pki issue --dir "$dir" "$role" "$@" >/dev/null
+	done
+}
+
+creds() { # creds DIR ROLE: flags for a role's own certificate
+	echo "--ca=$1/ca.pem --certificate=$1/$2.pem --key=$1/$2.key"
+}
+
+# start NAME COMMAND…: runs in the background, log in $T/NAME.log, pid in $T/NAME.pid
+start() {
+	name=$1; shift
+	: >"$T/$name.log"
+	"$@" >>"$T/$name.log" 2>&1 &
+	echo $! >"$T/$name.pid"
+	PIDS="$PIDS $!"
+}
+
+# port NAME: waits for "listening on HOST:PORT" in the log
+port() {
+	for _ in $(seq 200); do
+		p=$(sed -n 's/.*listening on [^ ]*:\([0-9][0-9]*\).*/\1/p' "$T/$1.log" | head -1)
+		[ -z "$p" ] || { echo "$p"; return 0; }
+		sleep 0.05
+	done
+	echo "no port of $1:" >&2; cat "$T/$1.log" >&2
+	return 1
+}
+
+kill_role() { kill -9 "$(cat "$T/$1.pid")" 2>/dev/null; wait "$(cat "$T/$1.pid")" 2>/dev/null; }
+
+stop_all() {
+	for p in $PIDS; do kill "$p" 2>/dev/null; done
+	for p in $PIDS; do wait "$p" 2>/dev/null; done
+	PIDS=""
+}
+
+# start_three MODELS [extra flags of the data owner]: provider, model owner and data owner on loopback with the PKI in $T/pki
+start_three() {
+	models=$1; shift
+	[ -d "$T/pki" ] || make_pki "$T/pki" localhost 127.0.0.1
+	# shellcheck disable=SC2046
+	start provider "$OBSCURAD" provider --listen=127.0.0.1:0 $(creds "$T/pki" provider)
+	PROVIDER=127.0.0.1:$(port provider) || return 1
+	# shellcheck disable=SC2046
+	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$models" $(creds "$T/pki" model-owner)
+	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
+	# shellcheck disable=SC2046
+	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
+	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && break; sleep 0.05; done
+}
+
+classify() { "$OBSCURA" classify --socket="$T/data-owner.sock" "$@"; }

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# Bad input and bad peers: the right exit code, one clear line, nothing crashes, nothing hangs.
+. test/e2e/lib.sh
+M=$ROOT/test/models
+SAMPLE=$(ls "$M"/*.onnx | head -1)
+NAME=$(basename "$SAMPLE" .onnx)
+PNG=$(ls "$ROOT"/test/images/*.png | head -1)
+
+# refuse NAME CODE PATTERN COMMAND…: exit code, a line that matches, and at most two lines
+refuse() {
+	name=$1 code=$2 pattern=$3
+	shift 3
+	timeout 20 "$@" >"$T/out" 2>"$T/err" </dev/null
+	got=$?
+	if [ $got = "$code" ] && grep -qiE -- "$pattern" "$T/err" && [ "$(wc -l <"$T/err")" -le 2 ]; then ok "$name"; else not_ok "$name" "exit $got, wanted $code and /$pattern/:
+$(cat "$T/err")"; fi
+}
+
+# models
+head -c 3000 "$SAMPLE" >"$T/short.onnx"
+refuse "truncated ONNX" 3 "short.onnx" "$OBSCURA" model check "$T/short.onnx"
+: >"$T/empty.onnx"
+refuse "empty ONNX" 3 "empty.onnx" "$OBSCURA" plan "$T/empty.onnx"
+refuse "no such model" 3 "nowhere.onnx" "$OBSCURA" plan "$T/nowhere.onnx"
+for bad in unsupported nan overflow; do
+	if [ -f "$M/bad/$bad.onnx" ]; then
+		refuse "model: $bad" 3 "$bad|Erf|finite|NaN|bits" "$OBSCURA" plan "$M/bad/$bad.onnx"
+	else
+		not_ok "model: $bad" "test/models/bad/$bad.onnx is missing"
+	fi
+done
+
+start_three "$SAMPLE" || { not_ok "roles start"; exit 1; }
+# images
+head -c 60 "$PNG" >"$T/corrupt.png"
+refuse "corrupt PNG" 3 "corrupt.png" classify --model "$NAME" "$T/corrupt.png"
+printf '\000\000\010\003\000\000\001\000\000\000\000\034\000\000\000\034abc' >"$T/lying-idx3-ubyte"
+refuse "IDX with a lying header" 3 "lying" classify --model "$NAME" "$T/lying-idx3-ubyte"
+printf '\223NUMPY\001\000v\000{'"'descr': '<f4', 'fortran_order': False, 'shape': (1, 28, 28), }                                                      \n" >"$T/float.npy"
+refuse "NPY of floats" 3 "float.npy" classify --model "$NAME" "$T/float.npy"
+printf 'P5 3 3 255\n123456789' >"$T/small.pgm"
+refuse "unknown model" 4 "nosuch" classify --model nosuch "$PNG"
+
+# peers: a certificate of another authority, an expired one, the wrong role, nobody there
+make_pki "$T/other" localhost 127.0.0.1
+alone() { "$OBSCURA" classify --standalone --model "$NAME" --connect-ms=3000 --deadline-ms=5000 --provider="$PROVIDER" "$@" "$PNG"; }
+# shellcheck disable=SC2046
+refuse "our certificate is of another authority" 4 "model-owner|provider" alone --model-owner="$MODEL_OWNER" --ca="$T/pki/ca.pem" --certificate="$T/other/data-owner.pem" --key="$T/other/data-owner.key"
+refuse "the peer's certificate is of an unknown authority" 4 "model-owner|provider" alone --model-owner="$MODEL_OWNER" --ca="$T/other/ca.pem" --certificate="$T/other/data-owner.pem" --key="$T/other/data-owner.key"
+# shellcheck disable=SC2046
+refuse "a peer of the wrong role" 4 "role" alone --model-owner="$PROVIDER" $(creds "$T/pki" data-owner)
+# shellcheck disable=SC2046
+refuse "nobody listens" 5 "127.0.0.1:1" alone --model-owner=127.0.0.1:1 $(creds "$T/pki" data-owner)
+openssl ecparam -name prime256v1 -genkey -noout -out "$T/old.key" 2>/dev/null
+openssl req -new -key "$T/old.key" -subj "/OU=model-owner/CN=localhost" -out "$T/old.csr" 2>/dev/null
+printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' >"$T/old.ext"
+openssl x509 -req -in "$T/old.csr" -CA "$T/pki/ca.pem" -CAkey "$T/pki/ca.key" -CAcreateserial -days -1 -extfile "$T/old.ext" -out "$T/old.pem" 2>/dev/null
+refuse "own certificate has expired" 3 "expired" timeout 5 "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$SAMPLE" --ca="$T/pki/ca.pem" --certificate="$T/old.pem" --key="$T/old.key"
+# shellcheck disable=SC2046
+"$OBSCURA" classify --socket="$T/data-owner.sock" --model "$NAME" --json "$PNG" >"$T/out" 2>"$T/err"
+is "after all that the service still answers" 0 $?
