@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/prg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <sodium.h>
+
+#include "crypto/ring.h"
+
+#define KEY_BYTES 16
+#define KDF_CONTEXT "obscura1"
+
+struct prg {
+	EVP_CIPHER_CTX *ctr, *ecb;
+	uint8_t *key; /* guarded memory, for clones */
+};
+
+/* A cipher that fails on valid arguments is a broken library: nothing that follows could be trusted. */
+static void must(int ok)
+{
+	if (ok)
+		return;
+	fputs("obscura: OpenSSL's AES-128 failed; refusing to go on without randomness\n", stderr);
+	abort();
+}
+
+void prg_seed(uint8_t seed[PRG_SEED_BYTES])
+{
+	randombytes_buf(seed, PRG_SEED_BYTES);
+}
+
+static struct prg *keyed(const uint8_t key[KEY_BYTES], struct err *e)
+{
+	static const uint8_t zero[PRG_BLOCK];
+	struct prg *p = calloc(1, sizeof(*p));
+
+	if (!p || !(p->key = sodium_malloc(KEY_BYTES)) || !(p->ctr = EVP_CIPHER_CTX_new()) || !(p->ecb = EVP_CIPHER_CTX_new())) {
+		prg_free(p);
+		err_set(e, ERR_ENV, "out of memory for a key stream");
+		return NULL;
+	}
+	memcpy(p->key, key, KEY_BYTES);
+	must(EVP_EncryptInit_ex(p->ctr, EVP_aes_128_ctr(), NULL, key, zero));
+	must(EVP_EncryptInit_ex(p->ecb, EVP_aes_128_ecb(), NULL, key, NULL));
+	EVP_CIPHER_CTX_set_padding(p->ecb, 0);
+	return p;
+}
+
+struct prg *prg_new(const uint8_t seed[PRG_SEED_BYTES], enum prg_purpose purpose, struct err *e)
+{
+	uint8_t key[KEY_BYTES];
+	struct prg *p;
+
+	must(crypto_kdf_derive_from_key(key, sizeof(key), purpose, KDF_CONTEXT, seed) == 0);
+	p = keyed(key, e);
+	sodium_memzero(key, sizeof(key));
+	return p;
+}
+
+struct prg *prg_clone(const struct prg *from, struct err *e)
+{
+	return keyed(from->key, e);
+}
+
+void prg_free(struct prg *p)
+{
+	if (!p)
+		return;
+	EVP_CIPHER_CTX_free(p->ctr); /* wipes its key schedule */
+	EVP_CIPHER_CTX_free(p->ecb);
+	sodium_free(p->key);
+	free(p);
+}
+
+static void counter_block(uint8_t out[PRG_BLOCK], uint64_t ticket, uint64_t block)
+{
+	uint64_t big[2] = {__builtin_bswap64(ticket), __builtin_bswap64(block)};
+
+	memcpy(out, big, sizeof(big));
+}
+
+void prg_read(struct prg *prg, uint64_t ticket, uint64_t offset, void *out, size_t bytes)
+{
+	uint8_t iv[PRG_BLOCK], *at = out;
+
+	if (!bytes)
+		return;
+	counter_block(iv, ticket, offset / PRG_BLOCK);
+	must(EVP_EncryptInit_ex(prg->ctr, NULL, NULL, NULL, iv));
+	memset(out, 0, bytes);
+	while (bytes) {
+		int n = bytes > (1u << 30) ? 1 << 30 : (int)bytes, done;
+
+		must(EVP_EncryptUpdate(prg->ctr, at, &done, at, n));
+		at += n;
+		bytes -= n;
+	}
+}
+
+void prg_gather(struct prg *prg, uint64_t ticket, const uint64_t *blocks, size_t n, void *out)
+{
+	uint8_t *at = out;
+	int done;
+
+	for (size_t i = 0; i < n; i++)
+		counter_block(at + i * PRG_BLOCK, ticket, blocks[i]);
+	for (; n; n -= done / PRG_BLOCK, at += done)
+		must(EVP_EncryptUpdate(prg->ecb, at, &done, at, (n > 1u << 20 ? 1u << 20 : n) * PRG_BLOCK) && done > 0);
+}
+
+void prg_words(struct prg *prg, uint64_t ticket, uint64_t offset, uint64_t *out, size_t n, unsigned k)
+{
+	uint64_t mask = ring_mask(k);
+
+	prg_read(prg, ticket, offset, out, n * sizeof(*out));
+	for (size_t i = 0; i < n; i++)
+		out[i] &= mask;
+}
