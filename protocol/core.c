@@ -92,16 +92,20 @@ int different(const struct channel *a, const struct channel *b, struct err *e)
 	return 0;
 }
 
-void send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)
+uint64_t send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)
 {
+	uint64_t sent = 0;
+
 	do {
 		f.length = bytes < FRAME_BODY_MAX ? (uint32_t)bytes : FRAME_BODY_MAX;
 		f.body = body;
 		c->ops->send_inplace(c, &f, body);
 		body += f.length;
 		bytes -= f.length;
+		sent += f.length;
 		f.sequence++;
 	} while (bytes);
+	return sent;
 }
 
 void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)

@@ -32,8 +32,8 @@ int same_bytes(const uint8_t *a, const uint8_t *b, size_t n); /* in constant tim
 int different(const struct channel *a, const struct channel *b, struct err *e) MUST_USE;
 
 /* Sends `bytes` bytes in frames of at most FRAME_BODY_MAX: sequence counts the pieces from `f->sequence` on. body has FRAME_HEADER
- * writable bytes before it; it is overwritten as it leaves. */
-void send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes);
+ * writable bytes before it; it is overwritten as it leaves. Returns the bytes of all bodies. */
+uint64_t send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes);
 /* The same for one message of the plan: the sequence stays, FRAME_MORE marks all pieces but the last. */
 void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes);
 

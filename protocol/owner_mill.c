@@ -39,8 +39,7 @@ static void send_delta(struct owner *o)
 		struct frame f = {.type = FRAME_DELTA, .session = o->session, .lane = (uint32_t)(m->first + t)};
 
 		if (bytes)
-			send_pieces(o->model_owner, f, m->delta[t], bytes);
-		pool_ticket(o, m->first + t)->delta = bytes;
+			pool_ticket(o, m->first + t)->delta = send_pieces(o->model_owner, f, m->delta[t], bytes);
 	}
 	o->model_owner->ops->flush(o->model_owner);
 	o->delta = m->first + m->n;
