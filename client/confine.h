@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/confine.h — runs a decoder of hostile bytes in a process that can do nothing but compute. */
+#ifndef OBSCURA_CLIENT_CONFINE_H
+#define OBSCURA_CLIENT_CONFINE_H
+
+#include "client/image.h"
+
+typedef int (*confine_decoder)(struct image *im, const uint8_t *bytes, size_t n, struct err *e);
+
+/* Forks; the child drops every file, limits its memory and time, allows itself a handful of system calls
+ * (seccomp), decodes, and passes the picture back through a pipe. A decoder that crashes, hangs or asks for
+ * anything else ends as ERR_INPUT here. */
+int confine_decode(struct image *im, confine_decoder decode, const uint8_t *bytes, size_t n,
+		   struct err *e) MUST_USE;
+
+#endif
