@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions of data owners, a model owner and a provider in one process: right results, right counts, bounded memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <cmocka.h>
+#include "test/replay/world.h"
+#include "test/replay/nets.h"
+
+enum net { SMALL, CONV, BANDWIDTH, LABEL, NETS };
+static struct graph *graphs[NETS];
+static struct served *nets[NETS];
+
+static int setup(void **state)
+{
+	graphs[SMALL] = nets_small(8);
+	graphs[CONV] = nets_conv_net(6, 2);
+	graphs[BANDWIDTH] = nets_conv_net(4, 3);
+	graphs[LABEL] = nets_small(5);
+	for (int i = 0; i < NETS; i++)
+		nets[i] = nets_serve(graphs[i], i == BANDWIDTH ? PLAN_BANDWIDTH : PLAN_LATENCY,
+				     i == LABEL ? REVEAL_LABEL : REVEAL_LOGITS);
+	return nets[SMALL] && nets[CONV] && nets[BANDWIDTH] && nets[LABEL] ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	for (int i = 0; i < NETS; i++) {
+		served_free(nets[i]);
+		graph_free(graphs[i]);
+	}
+	return 0;
+}
+
+/* ---- requests ----------------------------------------------------------------------------------------------------- */
+struct request {
+	struct inference i;
+	uint8_t pixels[64 * 36];
+	int told;
+};
+
+static void told(struct inference *i)
+{
+	((struct request *)i->ctx)->told++;
+}
+
+static void ask(struct world *w, size_t d, struct request *r, size_t batch, uint32_t seed)
+{
+	memset(r, 0, sizeof(*r));
+	for (size_t n = 0; n < sizeof(r->pixels); n++)
+		r->pixels[n] = (uint8_t)((seed = seed * 1103515245u + 12345u) >> 16);
+	r->i.batch = batch;
+	r->i.pixels = r->pixels;
+	r->i.done = told;
+	r->i.ctx = r;
+	owner_infer(w->owner[d], &r->i);
+}
+
+/* Private scores are the fixed-point reference's, but for the random roundings: within a hundredth of the float logits. */
+static void check(const struct request *r, enum net net)
+{
+	const struct plan *plan = nets[net]->plan;
+	size_t words = net == LABEL ? 1 : plan_classes(plan), n = shape_size(plan->input);
+	struct float_run *reference;
+	struct fixed *fixed;
+	struct err e = {0};
+	int64_t integers[16];
+	float scores[16], logits[16];
+
+	assert_int_equal(r->told, 1);
+	if (r->i.err.code)
+		fail_msg("%s", r->i.err.text);
+	assert_int_equal(float_new(&reference, graphs[net], &e), 0);
+	assert_int_equal(fixed_new(&fixed, plan, nets[net]->weights, &e), 0);
+	for (size_t b = 0; b < r->i.batch; b++) {
+		const int64_t *got = r->i.result + b * words;
+
+		float_infer(reference, r->pixels + b * n, logits);
+		fixed_infer(fixed, r->pixels + b * n, NULL, NULL, integers);
+		if (net == LABEL) {
+			assert_int_equal(got[0], integers[0]);
+			continue;
+		}
+		plan_scores(plan, got, scores);
+		for (size_t c = 0; c < words; c++)
+			assert_true(fabsf(scores[c] - logits[c]) < 0.01f);
+	}
+	fixed_free(fixed);
+	float_free(reference);
+}
+
+/* Counters are what the plan predicts, times the batch. */
+static void check_counts(const struct request *r, enum net net)
+{
+	const struct program *p = nets[net]->program;
+	uint64_t b = r->i.batch;
+
+	assert_int_equal(r->i.online.sent, b * p->online[P0]);
+	assert_int_equal(r->i.online.received, b * p->online[P1]);
+	assert_int_equal(r->i.offline.sent, b * p->delta);
+	assert_int_equal(r->i.offline.received, 0);
+	assert_int_equal(r->i.offline.provider, b * p->corrections);
+}
+
+static void release(struct request *r)
+{
+	free(r->i.result);
+	free(r->i.masked);
+}
+
+static void start(struct world *w, enum net net, size_t owners)
+{
+	struct err e = {0};
+
+	if (world_start(w, nets[net], owners, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+/* ---- right runs --------------------------------------------------------------------------------------------------- */
+static void one_image(enum net net, int deferred, uint64_t inline_work)
+{
+	struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	w.deferred = deferred;
+	w.owner_options.inline_work = w.modeller_options.inline_work = inline_work;
+	start(&w, net, 1);
+	ask(&w, 0, &r, 1, 5);
+	world_settle(&w);
+	check(&r, net);
+	check_counts(&r, net);
+	assert_int_equal(r.i.round_trips, nets[net]->program->round_trips);
+	assert_int_equal(owner_state(w.owner[0]), OWNER_READY);
+	release(&r);
+	world_end(&w);
+}
+
+static void every_net_is_right(void **state)
+{
+	for (int net = 0; net < NETS; net++) {
+		one_image(net, 0, 0);
+		one_image(net, 1, 0);
+		one_image(net, 1, 1); /* every online step is a job */
+	}
+}
+
+static void batches_and_lanes(void **state)
+{
+	static struct request r[12];
+
+	for (int deferred = 0; deferred < 2; deferred++) {
+		struct world w;
+
+		world_defaults(&w);
+		w.deferred = deferred;
+		w.owner_options.inline_work = w.modeller_options.inline_work = deferred;
+		start(&w, CONV, 1);
+		for (size_t i = 0; i < 12; i++)
+			ask(&w, 0, &r[i], 1 + i % 8, (uint32_t)i);
+		world_settle(&w);
+		for (size_t i = 0; i < 12; i++) {
+			check(&r[i], CONV);
+			check_counts(&r[i], CONV);
+			assert_int_equal(r[i].i.round_trips, nets[CONV]->program->round_trips);
+			release(&r[i]);
+		}
+		world_end(&w);
+	}
+}
+
+/* A batch above every limit is run in parts; its counters still add up. */
+static void large_batches_are_split(void **state)
+{
+	static struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	w.modeller_options.max_batch = 5;
+	start(&w, SMALL, 1);
+	ask(&w, 0, &r, 23, 3);
+	world_settle(&w);
+	check(&r, SMALL);
+	check_counts(&r, SMALL);
+	assert_int_equal(r.i.round_trips, 5 * nets[SMALL]->program->round_trips);
+	release(&r);
+	world_end(&w);
+}
+
+static void several_data_owners(void **state)
+{
+	static struct request r[WORLD_OWNERS][3];
+	struct provider_status status;
+	struct world w;
+
+	world_defaults(&w);
+	w.deferred = 1;
+	start(&w, BANDWIDTH, WORLD_OWNERS);
+	for (size_t i = 0; i < 3; i++)
+		for (size_t d = 0; d < WORLD_OWNERS; d++)
+			ask(&w, d, &r[d][i], 1 + i, (uint32_t)(10 * d + i));
+	world_settle(&w);
+	for (size_t d = 0; d < WORLD_OWNERS; d++)
+		for (size_t i = 0; i < 3; i++) {
+			check(&r[d][i], BANDWIDTH);
+			release(&r[d][i]);
+		}
+	provider_status(w.provider, &status);
+	assert_int_equal(status.sessions, WORLD_OWNERS);
+	assert_int_equal(status.waiting, 0);
+	assert_int_equal(status.made, WORLD_OWNERS * (1 + 2 + 3));
+	assert_int_equal(status.bytes, status.made * nets[BANDWIDTH]->program->corrections);
+	world_end(&w);
+}
+
+/* F and corrections of more than one frame. */
+static void long_messages_travel_in_pieces(void **state)
+{
+	struct graph *g = nets_conv_net(36, 4);
+	struct served *served;
+	struct inference i = {0};
+	static struct request r;
+	uint8_t *pixels = malloc(2 * 36 * 36);
+	struct err e = {0};
+	struct world w;
+
+	memset(pixels, 77, 2 * 36 * 36);
+	served = nets_serve(g, PLAN_LATENCY, REVEAL_LOGITS);
+	assert_true(served->program->corrections > FRAME_BODY_MAX);
+	world_defaults(&w);
+	assert_int_equal(world_start(&w, served, 1, &e), 0);
+	i = (struct inference){.batch = 2, .pixels = pixels, .done = told, .ctx = &r};
+	r.told = 0;
+	owner_infer(w.owner[0], &i);
+	world_settle(&w);
+	assert_int_equal(r.told, 1);
+	assert_int_equal(i.err.code, ERR_NONE);
+	assert_int_equal(i.offline.provider, 2 * served->program->corrections);
+	for (int c = 0; c < 3; c++) /* two equal images: equal but for roundings */
+		assert_true(llabs(i.result[c] - i.result[3 + c]) < llabs(i.result[c]) / 50 + 100000000);
+	free(i.result);
+	free(pixels);
+	world_end(&w);
+	served_free(served);
+	graph_free(g);
+}
+
+/* ---- the pool ----------------------------------------------------------------------------------------------------- */
+static void pool_fills_and_refills(void **state)
+{
+	struct pool_status s;
+	static struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	w.owner_options.pool_low = 4;
+	w.owner_options.pool_high = 10;
+	start(&w, SMALL, 1);
+	world_settle(&w);
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.depth, 10);
+	assert_int_equal(s.high, 10);
+	assert_int_equal(s.burnt, 0);
+	for (int i = 0; i < 6; i++) { /* down to the low mark: no ticket is made */
+		ask(&w, 0, &r, 1, 1);
+		world_settle(&w);
+		check(&r, SMALL);
+		assert_true(r.i.seconds_offline == 0);
+		release(&r);
+	}
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.depth, 4);
+	assert_int_equal(s.made, 10);
+	ask(&w, 0, &r, 1, 1);
+	world_settle(&w);
+	release(&r);
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.depth, 10);
+	assert_int_equal(s.burnt, 7);
+	assert_int_equal(s.made, 17);
+	assert_true(s.burn_rate > 0.1 && s.burn_rate < 0.13); /* 7 in the last minute */
+	world_sleep(&w, 61000);
+	owner_pool(w.owner[0], &s);
+	assert_true(s.burn_rate == 0);
+	world_end(&w);
+}
+
+static void without_a_pool_tickets_are_made_on_demand(void **state)
+{
+	struct pool_status s;
+	static struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	start(&w, SMALL, 1);
+	world_sleep(&w, 1000);
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.made, 0);
+	ask(&w, 0, &r, 3, 1);
+	world_settle(&w);
+	check(&r, SMALL);
+	release(&r);
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.made, 3);
+	assert_int_equal(s.depth, 0);
+	world_end(&w);
+}
+
+/* Credits bound what the provider makes: never more than the model owner has memory for. */
+static void credits_bound_memory(void **state)
+{
+	const struct program *p = nets[CONV]->program;
+	struct provider_status status;
+	struct pool_status s;
+	static struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	w.owner_options.pool_low = 100;
+	w.owner_options.pool_high = 1000;
+	w.modeller_options.pool_bytes = lane_bytes(p, 2) + 12 * (p->corrections + p->delta + 256);
+	start(&w, CONV, 1);
+	world_sleep(&w, 5000);
+	provider_status(w.provider, &status);
+	owner_pool(w.owner[0], &s);
+	assert_true(status.made > 0);
+	assert_true(status.made * (p->corrections + p->delta + 256) <= w.modeller_options.pool_bytes);
+	assert_int_equal(s.depth, status.made);
+	ask(&w, 0, &r, 30, 9); /* more than there will ever be at once */
+	world_settle(&w);
+	check(&r, CONV);
+	release(&r);
+	world_end(&w);
+}
+
+static void a_full_channel_pauses_production(void **state)
+{
+	struct provider_status status;
+	struct world w;
+
+	world_defaults(&w);
+	w.owner_options.pool_low = w.owner_options.pool_high = 500;
+	w.provider_options.queue_bytes = 4 * nets[CONV]->program->corrections;
+	w.provider_options.block = 2;
+	start(&w, CONV, 1);
+	/* The model owner's wire is stuck: frames to it stay in the pipe. */
+	while (world_step(&w)) {
+		provider_status(w.provider, &status);
+		if (status.made)
+			break;
+	}
+	for (int i = 0; i < 1000; i++)
+		provider_tick(w.provider);
+	provider_status(w.provider, &status);
+	assert_true(status.made <= 6);
+	world_settle(&w);
+	for (int i = 0; i < 300; i++)
+		world_sleep(&w, 50);
+	provider_status(w.provider, &status);
+	assert_int_equal(status.made, 500);
+	world_end(&w);
+}
+
+/* ---- what parties learn ------------------------------------------------------------------------------------------- */
+static void views_are_masked(void **state)
+{
+	static struct request a, b;
+	struct world w;
+
+	world_defaults(&w);
+	start(&w, CONV, 1);
+	memset(&a, 0, sizeof(a));
+	memset(&b, 0, sizeof(b));
+	for (struct request *r = &a;; r = &b) {
+		r->i = (struct inference){.batch = 2, .pixels = r->pixels, .done = told, .ctx = r, .views = 1};
+		owner_infer(w.owner[0], &r->i);
+		if (r == &b)
+			break;
+	}
+	world_settle(&w);
+	assert_non_null(a.i.masked);
+	assert_non_null(b.i.masked);
+	/* The same black image four times: four different noises. */
+	assert_memory_not_equal(a.i.masked, a.i.masked + 36, 36);
+	assert_memory_not_equal(a.i.masked, b.i.masked, 72);
+	release(&a);
+	release(&b);
+	world_end(&w);
+}
+
+/* The provider gets plan, seed and names, and no byte that depends on W: its frames carry neither F nor a digest of it. */
+static unsigned to_provider[64];
+static enum fate watch(struct world *w, struct wire *wire, int side, struct packet **p)
+{
+	if (wire->end[!side].channel.self == ROLE_C)
+		to_provider[(*p)->data[4] & 63]++;
+	if (wire->end[!side].channel.self == ROLE_C && (*p)->data[4] == FRAME_PAIR) {
+		Wire__Pair *pair = wire__pair__unpack(NULL, (*p)->bytes - FRAME_HEADER, (*p)->data + FRAME_HEADER);
+
+		assert_non_null(pair);
+		assert_int_equal(pair->base.n_unknown_fields, 0);
+		assert_memory_equal(pair->epoch.data, w->served->epoch, 16);
+		if (wire->end[side].channel.self == ROLE_D) {
+			assert_null(pair->plan);
+			assert_int_equal(pair->weight_seed.len, 0);
+		}
+		wire__pair__free_unpacked(pair, NULL);
+	}
+	return DELIVER;
+}
+
+static void the_provider_sees_little(void **state)
+{
+	static struct request r;
+	struct world w;
+
+	memset(to_provider, 0, sizeof(to_provider));
+	world_defaults(&w);
+	w.tamper = watch;
+	start(&w, CONV, 1);
+	ask(&w, 0, &r, 4, 1);
+	world_settle(&w);
+	check(&r, CONV);
+	release(&r);
+	for (unsigned type = 0; type < 64; type++)
+		assert_true(!to_provider[type] || type == FRAME_PAIR || type == FRAME_CREDIT);
+	assert_int_equal(to_provider[FRAME_PAIR], 2);
+	world_end(&w);
+}
+
+/* Two servings of one model: other epochs, other masks, another F. */
+static void every_serving_is_a_new_epoch(void **state)
+{
+	struct served *again = nets_serve(graphs[SMALL], PLAN_LATENCY, REVEAL_LOGITS);
+
+	assert_memory_not_equal(again->epoch, nets[SMALL]->epoch, 16);
+	assert_memory_not_equal(again->weight_seed, nets[SMALL]->weight_seed, 32);
+	assert_memory_not_equal(again->masked, nets[SMALL]->masked, nets[SMALL]->program->setup);
+	assert_int_equal(again->plan_bytes, nets[SMALL]->plan_bytes);
+	assert_memory_equal(again->plan_packed, nets[SMALL]->plan_packed, again->plan_bytes);
+	served_free(again);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_net_is_right),
+		cmocka_unit_test(batches_and_lanes),
+		cmocka_unit_test(large_batches_are_split),
+		cmocka_unit_test(several_data_owners),
+		cmocka_unit_test(long_messages_travel_in_pieces),
+		cmocka_unit_test(pool_fills_and_refills),
+		cmocka_unit_test(without_a_pool_tickets_are_made_on_demand),
+		cmocka_unit_test(credits_bound_memory),
+		cmocka_unit_test(a_full_channel_pauses_production),
+		cmocka_unit_test(views_are_masked),
+		cmocka_unit_test(the_provider_sees_little),
+		cmocka_unit_test(every_serving_is_a_new_epoch),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
