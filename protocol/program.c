@@ -8,12 +8,12 @@
 #include "crypto/secret.h"
 #include "nn/plan.h"
 
-#define OP(kind, prefix) extern const struct op op_##prefix;
+#define OP(kind, prefix) extern const struct op operator_##prefix;
 #include "protocol/ops.def"
 #undef OP
 
 const struct op *const ops[OP_KINDS] = {
-#define OP(kind, prefix) [OP_##kind] = &op_##prefix,
+#define OP(kind, prefix) [OP_##kind] = &operator_##prefix,
 #include "protocol/ops.def"
 #undef OP
 };

@@ -360,5 +360,5 @@ static void argmax_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_argmax = {
+const struct op operator_argmax = {
 	.name = "argmax", .declare = argmax_declare, .release = tree_free, .deal = argmax_deal, .p0 = argmax_p0, .p1 = argmax_p1};

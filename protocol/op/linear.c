@@ -160,5 +160,5 @@ static void linear_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_linear = {
+const struct op operator_linear = {
 	.name = "linear", .declare = linear_declare, .deal = linear_deal, .ahead = linear_ahead, .p0 = linear_p0, .p1 = linear_p1};

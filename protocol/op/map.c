@@ -18,4 +18,4 @@ static void map_both(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_map = {.name = "map", .declare = map_declare, .p0 = map_both, .p1 = map_both};
+const struct op operator_map = {.name = "map", .declare = map_declare, .p0 = map_both, .p1 = map_both};

@@ -61,4 +61,4 @@ static void mask_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_mask = {.name = "mask", .declare = mask_declare, .deal = mask_deal, .ahead = mask_ahead, .p0 = mask_p0, .p1 = mask_p1};
+const struct op operator_mask = {.name = "mask", .declare = mask_declare, .deal = mask_deal, .ahead = mask_ahead, .p0 = mask_p0, .p1 = mask_p1};

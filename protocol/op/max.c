@@ -238,5 +238,5 @@ static void max_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_max = {
+const struct op operator_max = {
 	.name = "max", .declare = max_declare, .release = tree_free, .deal = max_deal, .p0 = max_p0, .p1 = max_p1};

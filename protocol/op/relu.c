@@ -69,4 +69,4 @@ static void relu_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_relu = {.name = "relu", .declare = relu_declare, .deal = relu_deal, .p0 = relu_p0, .p1 = relu_p1};
+const struct op operator_relu = {.name = "relu", .declare = relu_declare, .deal = relu_deal, .p0 = relu_p0, .p1 = relu_p1};

@@ -37,4 +37,4 @@ static void reveal_p1(struct run *r, const struct row *row, unsigned move)
 			  value_at(r->program, row->in[0])->k);
 }
 
-const struct op op_reveal = {.name = "reveal", .declare = reveal_declare, .p0 = reveal_p0, .p1 = reveal_p1};
+const struct op operator_reveal = {.name = "reveal", .declare = reveal_declare, .p0 = reveal_p0, .p1 = reveal_p1};

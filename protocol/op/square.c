@@ -128,4 +128,4 @@ static void square_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_square = {.name = "square", .declare = square_declare, .deal = square_deal, .p0 = square_p0, .p1 = square_p1};
+const struct op operator_square = {.name = "square", .declare = square_declare, .deal = square_deal, .p0 = square_p0, .p1 = square_p1};

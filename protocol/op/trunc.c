@@ -103,4 +103,4 @@ static void trunc_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op op_trunc = {.name = "trunc", .declare = trunc_declare, .deal = trunc_deal, .p0 = trunc_p0, .p1 = trunc_p1};
+const struct op operator_trunc = {.name = "trunc", .declare = trunc_declare, .deal = trunc_deal, .p0 = trunc_p0, .p1 = trunc_p1};
