@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From commands.def and options.def to argp, and from argv to struct args. */
+#include <argp.h>
+
+#include "client/command.h"
+#include "conf/config_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEY_FLAG 0x400	 /* + enum flag */
+#define KEY_OPTION 0x800 /* + index of option_rows */
+#define CLIENT_FILE "/etc/obscura/client.conf"
+
+const char *argp_program_version = "obscura " OBSCURA_VERSION;
+
+static const struct flag_row {
+	const char *name, *metavar, *commands, *help;
+} flag_rows[] = {
+#define FLAG(name, metavar, commands, help) {#name, metavar, commands, help},
+#include "client/commands.def"
+};
+
+/* What argp fills. */
+struct parsing {
+	struct args *args;
+	const char **given; /* per option: the value, NULL when not given */
+	int room;
+};
+
+static int has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
+		if (strcspn(p, " ") == n && !strncmp(p, word, n))
+			return 1;
+	return 0;
+}
+
+static error_t parse_one(int key, char *value, struct argp_state *state)
+{
+	struct parsing *p = state->input;
+
+	if (key >= KEY_OPTION && key < KEY_OPTION + (int)option_count)
+		p->given[key - KEY_OPTION] = value ? value : "yes";
+	else if (key >= KEY_FLAG && key < KEY_FLAG + FLAGS)
+		p->args->flag[key - KEY_FLAG] = value ? value : "";
+	else if (key == 'c')
+		p->args->flag[FLAG_config] = value;
+	else if (key == ARGP_KEY_ARG && p->args->n < p->room)
+		p->args->words[p->args->n++] = value;
+	else
+		return ARGP_ERR_UNKNOWN;
+	return 0;
+}
+
+/* A name with '-' for '_'. Returns new. */
+static char *dashed(const char *name)
+{
+	char *copy = strdup(name);
+
+	for (char *p = copy; p && *p; p++)
+		if (*p == '_')
+			*p = '-';
+	return copy;
+}
+
+/* The rows of argp for one command; names own. Returns how many, -1 when memory is short. */
+static int build(struct argp_option *out, const struct command *c)
+{
+	int n = 0;
+
+	for (int i = 0; i < FLAGS; i++) {
+		const struct flag_row *f = &flag_rows[i];
+
+		if (!has_word(f->commands, c->name))
+			continue;
+		out[n].key = i == FLAG_config ? 'c' : KEY_FLAG + i;
+		out[n].arg = *f->metavar ? f->metavar : NULL;
+		out[n].doc = f->help;
+		out[n].name = dashed(f->name);
+		if (!out[n++].name)
+			return -1;
+	}
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *o = &option_rows[i];
+
+		if (!has_word(c->options, o->name))
+			continue;
+		out[n].key = KEY_OPTION + (int)i;
+		out[n].arg = o->metavar;
+		out[n].flags = o->type == OPTION_FLAG ? OPTION_ARG_OPTIONAL : 0;
+		out[n].doc = o->help;
+		out[n].name = dashed(o->name);
+		if (!out[n++].name)
+			return -1;
+	}
+	return n;
+}
+
+/* Defaults, then the file, then flags. Commands that talk to a daemon read CLIENT_FILE when there is one. */
+static int configure(struct args *a, const struct command *c, const char *const *given, struct err *e)
+{
+	const char *file = a->flag[FLAG_config];
+
+	if (config_defaults(&a->config, 'L', e))
+		return -1;
+	if (!file && has_word(c->options, "socket") && !access(CLIENT_FILE, R_OK))
+		file = CLIENT_FILE;
+	if (file && config_file(&a->config, file, e))
+		return -1;
+	for (size_t i = 0; i < option_count; i++) {
+		char *flag;
+		int r;
+
+		if (!given[i])
+			continue;
+		if (asprintf(&flag, "--%s=%s", option_rows[i].name, given[i]) < 0)
+			return err_set(e, ERR_ENV, "out of memory");
+		r = config_flag(&a->config, flag, e);
+		free(flag);
+		if (r)
+			return -1;
+	}
+	if (!config_check(&a->config, e))
+		return 0;
+	if (e && !strncmp(e->text, "--", 2))
+		e->code = ERR_USAGE;
+	return -1;
+}
+
+int args_parse(struct args *a, const struct command *c, int argc, char **argv, struct err *e)
+{
+	struct argp_option *rows = calloc((size_t)FLAGS + option_count + 1, sizeof(*rows));
+	const char **given = calloc(option_count, sizeof(*given));
+	struct parsing parsing = {a, given, argc};
+	struct argp argp = {rows, parse_one, c->arguments, c->summary, NULL, NULL, NULL};
+	char *name = NULL;
+	int r = -1;
+
+	memset(a, 0, sizeof(*a));
+	a->command = c->name;
+	a->words = calloc((size_t)argc + 1, sizeof(*a->words));
+	if (!rows || !given || !a->words || build(rows, c) < 0 ||
+	    asprintf(&name, "obscura %s", c->name) < 0) {
+		err_set(e, ERR_ENV, "out of memory");
+		goto out;
+	}
+	argp_err_exit_status = ERR_USAGE;
+	argv[0] = name;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &parsing))
+		err_set(e, ERR_USAGE, "cannot read the arguments; obscura %s --help shows them", c->name);
+	else
+		r = configure(a, c, given, e);
+out:
+	for (size_t i = 0; rows && rows[i].name; i++)
+		free((char *)rows[i].name);
+	free(rows);
+	free(given);
+	free(name);
+	return r;
+}
+
+void args_free(struct args *a)
+{
+	config_free(&a->config);
+	free(a->words);
+	memset(a, 0, sizeof(*a));
+}
+
+/* As a person writes it. */
+static const char *flag_name(enum flag flag)
+{
+	return flag == FLAG_min_agreement ? "min-agreement" : flag_rows[flag].name;
+}
+
+/* ---- values of flags
+ * ------------------------------------------------------------------------------------------------------ */
+
+int args_number(const struct args *a, enum flag flag, uint64_t absent, uint64_t least, uint64_t most,
+		uint64_t *value, struct err *e)
+{
+	const char *text = a->flag[flag];
+	char *end;
+
+	*value = absent;
+	if (!text)
+		return 0;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || *value < least || *value > most)
+		return err_set(e, ERR_USAGE, "--%s: \"%s\" is no whole number from %llu to %llu",
+			       flag_name(flag), text, (unsigned long long)least, (unsigned long long)most);
+	return 0;
+}
+
+int args_reveal(const struct args *a, enum plan_reveal *reveal, struct err *e)
+{
+	const char *text = a->flag[FLAG_reveal];
+
+	*reveal = REVEAL_LOGITS;
+	if (!text || !strcmp(text, "logits"))
+		return 0;
+	*reveal = REVEAL_LABEL;
+	return strcmp(text, "label")
+		   ? err_set(e, ERR_USAGE, "--reveal: \"%s\" is neither logits nor label", text)
+		   : 0;
+}
+
+int args_personality(const struct args *a, struct err *e)
+{
+	const char *text = a->flag[FLAG_personality];
+
+	if (!text || !strcmp(text, "smpc"))
+		return 0;
+	return err_set(e, ERR_USAGE, "--personality: \"%s\" is not in this version; it has smpc", text);
+}
+
+/* One value for each channel, or one for all. */
+static int floats(const struct args *a, enum flag flag, float *out, unsigned n, struct err *e)
+{
+	const char *text = a->flag[flag];
+	unsigned got = 0;
+	char *end;
+
+	if (!text)
+		return 0;
+	while (got < NN_MAX_CHANNELS) {
+		out[got] = strtof(text, &end);
+		if (end == text || !__builtin_isfinite(out[got]) || (flag != FLAG_mean && !out[got]))
+			break;
+		got++;
+		if (*end != ',')
+			break;
+		text = end + 1;
+	}
+	if (!got || *end || (got != 1 && got != n))
+		return err_set(e, ERR_USAGE,
+			       "--%s: \"%s\" is not one number%s for each of the model's %u channels",
+			       flag_name(flag), a->flag[flag], flag == FLAG_mean ? "" : " other than 0", n);
+	for (unsigned i = got; i < n; i++)
+		out[i] = out[0];
+	return 0;
+}
+
+int args_model(const struct args *a, const char *path, struct graph **g, struct err *e)
+{
+	struct preprocess *pre;
+	unsigned channels;
+
+	if (graph_load(g, path, e))
+		return -1;
+	pre = &(*g)->pre;
+	channels = (*g)->nodes[0].shape.c;
+	if (channels > NN_MAX_CHANNELS)
+		channels = NN_MAX_CHANNELS;
+	if (!floats(a, FLAG_scale, &pre->scale, 1, e) && !floats(a, FLAG_mean, pre->mean, channels, e) &&
+	    !floats(a, FLAG_std, pre->std, channels, e))
+		return 0;
+	graph_free(*g);
+	*g = NULL;
+	return -1;
+}
+
+int args_plan(const struct args *a, struct plan_options *o, struct err *e)
+{
+	*o = plan_defaults();
+	o->weight_bits = (unsigned)a->config.weight_bits;
+	o->activation_bits = (unsigned)a->config.activation_bits;
+	o->granularity = (unsigned)a->config.granularity;
+	o->optimise = strcmp(a->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	return args_reveal(a, &o->reveal, e);
+}
