@@ -3,6 +3,7 @@
  * CLI.md. */
 #include <locale.h>
 #include <langinfo.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,6 +75,10 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		puts("obscura " OBSCURA_VERSION);
 		return 0;
+	}
+	if (sodium_init() < 0) {
+		fputs("obscura: this system gives no random numbers\n", stderr);
+		return ERR_ENV;
 	}
 	c = find(argv[1]);
 	if (c)

@@ -254,6 +254,12 @@ int args_model(const struct args *a, const char *path, struct graph **g, struct 
 	if (graph_load(g, path, e))
 		return -1;
 	pre = &(*g)->pre;
+	if (pre->composed && (a->flag[FLAG_scale] || a->flag[FLAG_mean] || a->flag[FLAG_std])) {
+		graph_free(*g);
+		*g = NULL;
+		return err_set(e, ERR_USAGE,
+			       "this model normalises its input itself: leave out --scale, --mean and --std");
+	}
 	channels = (*g)->nodes[0].shape.c;
 	if (channels > NN_MAX_CHANNELS)
 		channels = NN_MAX_CHANNELS;
