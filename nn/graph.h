@@ -65,6 +65,7 @@ struct preprocess {
 	enum nn_resize resize;
 	char **labels; /* owns; NULL or n_labels names */
 	uint32_t n_labels;
+	int composed; /* mean and std include arithmetic of the network itself on its input: overriding them would undo it */
 };
 
 /* nodes[0] is the input, nodes[n-1] is the output; each node's inputs come before it; no node is unused. */
