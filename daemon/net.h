@@ -44,6 +44,8 @@ const struct host *net_host(struct net *net);
 /* Runs until net_stop (signal handlers for SIGTERM and SIGINT call it). */
 int net_run(struct net *net, struct err *e) MUST_USE;
 void net_stop(struct net *net);
+/* Before the role's state is freed: waits for jobs (their done() is called) and takes no more events. NULL is allowed. */
+void net_drain(struct net *net);
 void net_free(struct net *net);
 
 #endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--name=value …] */
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <sodium.h>
+
+#include "crypto/cpu.h"
+#include "daemon/data_owner.h"
+#include "daemon/log.h"
+
+#define VERSION "0.1.0"
+
+static const struct {
+	const char *name;
+	char letter;
+	int (*run)(const struct config *config);
+} roles[] = {
+	{"data-owner", 'D', data_owner_main},
+	{"model-owner", 'M', model_owner_main},
+	{"provider", 'C', provider_main},
+};
+
+static int usage(FILE *out)
+{
+	fputs("usage: obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--name=value …]\n"
+	      "  -c FILE   read options from FILE; flags go before them\n"
+	      "  -t        check the configuration and end\n"
+	      "  -T        print the configuration in force and where each value comes from, and end\n"
+	      "  obscurad ROLE --help lists the options of a role\n",
+	      out);
+	return out == stdout ? 0 : ERR_USAGE;
+}
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "obscurad: %s\n", e->text);
+	return e->code;
+}
+
+/* What a role's process must never do: write a core with secrets, or files that others read. */
+static void harden(void)
+{
+	struct rlimit none = {0, 0};
+
+	umask(077);
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+}
+
+struct ask {
+	const char *file;
+	int test, print;
+};
+
+/* Flags win over the file, so the file is read first. */
+static int read_config(struct config *c, int argc, char **argv, struct ask *ask, struct err *e)
+{
+	for (int i = 2; i < argc; i++) {
+		if (!strcmp(argv[i], "-t"))
+			ask->test = 1;
+		else if (!strcmp(argv[i], "-T"))
+			ask->print = 1;
+		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
+			ask->file = argv[++i];
+		else if (strncmp(argv[i], "--", 2))
+			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i], argv[1]);
+	}
+	if (ask->file && config_file(c, ask->file, e))
+		return -1;
+	for (int i = 2; i < argc; i++)
+		if (!strncmp(argv[i], "--", 2) && config_flag(c, argv[i], e))
+			return -1;
+	return config_check(c, e);
+}
+
+static int run(size_t role, int argc, char **argv)
+{
+	struct ask ask = {0};
+	struct config c;
+	struct err e = {0};
+	int code;
+
+	if (config_defaults(&c, roles[role].letter, &e))
+		return fail(&e);
+	if (read_config(&c, argc, argv, &ask, &e) || cpu_select(c.cpu, &e)) {
+		config_free(&c);
+		return fail(&e);
+	}
+	if (ask.print)
+		config_dump(&c, stdout);
+	else if (ask.test)
+		printf("%s: the configuration is fine\n", ask.file ? ask.file : roles[role].name);
+	harden();
+	log_open(c.log_level, roles[role].name);
+	code = ask.print || ask.test ? 0 : roles[role].run(&c);
+	config_free(&c);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	if (sodium_init() < 0) {
+		fputs("obscurad: libsodium finds no randomness\n", stderr);
+		return ERR_ENV;
+	}
+	if (argc < 2)
+		return usage(stderr);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return usage(stdout);
+	if (!strcmp(argv[1], "--version")) {
+		puts("obscurad " VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (strcmp(argv[1], roles[i].name))
+			continue;
+		for (int j = 2; j < argc; j++)
+			if (!strcmp(argv[j], "--help")) {
+				config_help(roles[i].letter, stdout);
+				return 0;
+			}
+		return run(i, argc, argv);
+	}
+	return usage(stderr);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The crypto provider's role: connections of data owners and model owners, handed to provider/. */
+#include <stdlib.h>
+
+#include "daemon/data_owner.h"
+#include "daemon/log.h"
+#include "provider/provider.h"
+
+#define QUEUE_BYTES (8u << 20)
+#define BLOCK 16
+#define MASK_BYTES (1u << 30)
+#define TICK_US 20000
+
+static void provider_up(void *ctx, struct conn *c)
+{
+	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+}
+
+/* Only a session fails here, never the connection. */
+static int provider_on_frame(void *ctx, struct conn *c, const struct frame *f, struct err *e)
+{
+	struct err why = {0};
+
+	if (!f->session)
+		return err_set(e, ERR_PEER, "sent %s without a session", frame_name(f->type));
+	if (provider_frame(ctx, conn_channel(c), f, &why) && why.text[0])
+		log_err(LOG_WARNING, "a session ended", &why);
+	provider_tick(ctx);
+	return 0;
+}
+
+static void provider_drained(void *ctx, struct conn *c)
+{
+	provider_tick(ctx);
+}
+
+static void provider_down(void *ctx, struct conn *c, const struct err *why)
+{
+	log_err(LOG_INFO, "disconnected", why);
+	provider_lost(ctx, conn_channel(c));
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *ctx)
+{
+	provider_tick(ctx);
+}
+
+int provider_main(const struct config *config)
+{
+	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained, provider_down};
+	struct provider_options options = {.connect_ms = config->connect_ms, .sessions = config->max_sessions, .queue_bytes = QUEUE_BYTES,
+					   .block = BLOCK, .mask_bytes = MASK_BYTES};
+	struct timeval every = {.tv_usec = TICK_US};
+	struct provider *p = NULL;
+	struct event *tick = NULL;
+	struct net *net = NULL;
+	struct err e = {0};
+	int failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
+		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e);
+
+	if (!failed) {
+		tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
+		event_add(tick, &every);
+		log_line(LOG_INFO, "ready");
+		failed = net_run(net, &e);
+		event_free(tick);
+	}
+	if (failed)
+		log_err(LOG_ERR, "provider", &e);
+	net_drain(net);
+	provider_free(p);
+	net_free(net);
+	return failed ? (int)e.code : 0;
+}
