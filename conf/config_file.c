@@ -76,17 +76,14 @@ static int read_setting(struct config *c, const config_setting_t *s, const char 
  * truth. */
 static int refuse_include(const char *file, const char *text, struct err *e)
 {
-	unsigned line = 1;
-
-	while (text) {
+	for (unsigned line = 1; text; line++) {
 		text += strspn(text, " \t");
 		if (!strncmp(text, "@include", 8))
-			return err_set(e, ERR_INPUT,
-				       "%s:%u: @include is not supported; write the options into this file",
+			return err_set(e, ERR_INPUT, "%s:%u: @include is not supported; write the options into this file",
 				       file, line);
 		text = strchr(text, '\n');
-		text += text != NULL;
-		line++;
+		if (text)
+			text++;
 	}
 	return 0;
 }
