@@ -24,14 +24,14 @@ static unsigned digit_bits(unsigned w, unsigned count, unsigned i)
 	return w / count + (i < w % count);
 }
 
-static uint64_t shape_bits(unsigned w, unsigned entry, unsigned count, enum table_mode mode)
+static uint64_t shape_bits(unsigned w, unsigned kout, unsigned entry, unsigned count, enum table_mode mode)
 {
 	unsigned index = 2 * count - 1;
 	uint64_t bits = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		bits += (UINT64_C(1) << digit_bits(w, count, i)) * (i ? 2 : 1);
-	return bits + (mode == TABLE_LATENCY ? (uint64_t)entry << index : (UINT64_C(1) << index) + 2 * entry);
+	return bits + (mode == TABLE_LATENCY ? (uint64_t)entry << index : (UINT64_C(1) << index) + 2 * entry - kout);
 }
 
 struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_mode mode)
@@ -41,7 +41,7 @@ struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_m
 	t.entry = 2 * kout + msb_bits(w, kout) + extra;
 	t.digits = 1;
 	for (unsigned count = 2; count <= TABLE_DIGITS_MAX && count <= w; count++)
-		if (shape_bits(w, t.entry, count, mode) < shape_bits(w, t.entry, t.digits, mode))
+		if (shape_bits(w, kout, t.entry, count, mode) < shape_bits(w, kout, t.entry, t.digits, mode))
 			t.digits = count;
 	for (unsigned i = 0; i < t.digits; i++)
 		t.bits[i] = digit_bits(w, t.digits, i);
@@ -53,7 +53,7 @@ struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_m
 
 uint64_t table_bits(const struct table *t)
 {
-	return shape_bits(t->w, t->entry, t->digits, t->mode);
+	return shape_bits(t->w, t->kout, t->entry, t->digits, t->mode);
 }
 
 /* ---- layout ---- */
@@ -80,9 +80,15 @@ static size_t packed_piece(size_t n, unsigned b)
 	return ((n << b) + 7) / 8;
 }
 
+/* Bits of all rows of one comparison. In bandwidth mode the second row has no b. */
+static size_t rows_bits(const struct table *t)
+{
+	return (size_t)t->rows * t->entry - (t->mode == TABLE_BANDWIDTH ? t->kout : 0);
+}
+
 static size_t packed_rows(const struct table *t, size_t n)
 {
-	return (n * t->rows * t->entry + 7) / 8;
+	return (n * rows_bits(t) + 7) / 8;
 }
 
 size_t table_correction_bytes(const struct table *t, size_t n)
@@ -284,12 +290,13 @@ struct factors {
 	uint64_t r, top, x;
 };
 
-static inline void put_row(const struct table *t, struct writer *w, uint64_t b, const struct factors *f, const uint8_t *block)
+static inline void put_row(const struct table *t, struct writer *w, uint64_t b, int with_b, const struct factors *f, const uint8_t *block)
 {
 	struct table_row half = half_row(t, block);
 	unsigned msb = msb_bits(t->w, t->kout);
 
-	put(w, (b - half.b) & ring_mask(t->kout), t->kout);
+	if (with_b)
+		put(w, (b - half.b) & ring_mask(t->kout), t->kout);
 	put(w, (b * f->r - half.br) & ring_mask(t->kout), t->kout);
 	put(w, (b * f->top - half.bm) & ring_mask(msb), msb);
 	put(w, (b * f->x - half.bx) & ring_mask(t->extra), t->extra);
@@ -317,7 +324,8 @@ static void deal_select(const struct table *t, size_t n, const uint64_t *r, cons
 			b[0] = gamma | (gamma ^ 1) << 1;
 		}
 		for (unsigned j = 0; j < t->rows; j++)
-			put_row(t, &rows, b[j / 64] >> (j % 64) & 1, &f, select + (c * t->rows + j) * t->blocks * PRG_BLOCK);
+			put_row(t, &rows, b[j / 64] >> (j % 64) & 1, !j || t->mode == TABLE_LATENCY, &f,
+				select + (c * t->rows + j) * t->blocks * PRG_BLOCK);
 	}
 	if (t->mode == TABLE_BANDWIDTH)
 		finish(&chosen);
@@ -390,25 +398,44 @@ void table_choose_p1(const struct table *t, size_t n, const uint8_t *corrections
 		bit[c] = bit_at(choose, (c << t->index) + j[c]);
 }
 
-void table_row_p0(const struct table *t, size_t n, const uint8_t *blocks, struct table_row *out)
+void table_row_p0(const struct table *t, size_t n, const uint8_t *blocks, const uint16_t *row, struct table_row *out)
 {
-	for (size_t c = 0; c < n; c++)
-		out[c] = half_row(t, blocks + c * t->blocks * PRG_BLOCK);
+	size_t bytes = (size_t)t->blocks * PRG_BLOCK;
+
+	for (size_t c = 0; c < n; c++) {
+		if (t->mode == TABLE_LATENCY) {
+			out[c] = half_row(t, blocks + c * bytes);
+			continue;
+		}
+		out[c] = half_row(t, blocks + (2 * c + row[c]) * bytes);
+		if (row[c])
+			out[c].b = -half_row(t, blocks + 2 * c * bytes).b & ring_mask(t->kout);
+	}
+}
+
+/* The bits of a row without its b, from bit `at`. */
+static inline void get_products(const struct table *t, const uint8_t *rows, size_t bytes, size_t at, struct table_row *out)
+{
+	unsigned msb = msb_bits(t->w, t->kout);
+
+	out->br = get(rows, bytes, at, t->kout);
+	out->bm = msb ? get(rows, bytes, at + t->kout, msb) : 0;
+	out->bx = t->extra ? get(rows, bytes, at + t->kout + msb, t->extra) : 0;
 }
 
 void table_row_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint16_t *row, struct table_row *out)
 {
 	size_t bytes = packed_rows(t, n);
 	const uint8_t *rows = corrections + table_correction_bytes(t, n) - bytes;
-	unsigned kout = t->kout, msb = msb_bits(t->w, kout);
 
 	for (size_t c = 0; c < n; c++) {
-		size_t at = (c * t->rows + row[c]) * t->entry;
+		size_t first = c * rows_bits(t), at = first + (size_t)row[c] * t->entry;
+		int short_row = t->mode == TABLE_BANDWIDTH && row[c];
 
-		out[c].b = get(rows, bytes, at, kout);
-		out[c].br = get(rows, bytes, at + kout, kout);
-		out[c].bm = msb ? get(rows, bytes, at + 2 * kout, msb) : 0;
-		out[c].bx = t->extra ? get(rows, bytes, at + 2 * kout + msb, t->extra) : 0;
+		out[c].b = get(rows, bytes, short_row ? first : at, t->kout);
+		if (short_row)
+			out[c].b = (1 - out[c].b) & ring_mask(t->kout);
+		get_products(t, rows, bytes, short_row ? at : at + t->kout, &out[c]);
 	}
 }
 

@@ -30,11 +30,14 @@ struct table {
 /* 2 <= w <= 62, 1 <= kout <= 62, extra <= 32. */
 struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_mode mode);
 
-/* Correction bits of one comparison: Σ 2^b over lt and eq tables, then 2^index rows (latency) or 2^index choose bits and 2 rows (bandwidth). */
+/* Correction bits of one comparison: Σ 2^b over lt and eq tables, then 2^index rows (latency) or 2^index choose bits and 2 rows (bandwidth).
+ * In bandwidth mode the b of the two rows is γ and 1 - γ: P0's half of the second is minus its half of the first, so P1's is 1 minus its first,
+ * and is not streamed (kout bits less; each party still sees one uniform word). */
 uint64_t table_bits(const struct table *t);
 /* Bytes of the corrections of n comparisons as streamed: each piece packed and padded to a byte on its own. Pieces in order:
  * for each digit: lt tables, then eq tables (n tables, each 2^b bits);  bandwidth: choose tables (n × 2^index bits);
- * select rows: n × rows entries of `entry` bits, comparison-major; fields of an entry from its bit 0: b, b*r, b*msb r, b*x. */
+ * select rows: n × rows entries of `entry` bits, comparison-major; fields of an entry from its bit 0: b, b*r, b*msb r, b*x;
+ * the second entry of bandwidth mode is without its b. */
 size_t table_correction_bytes(const struct table *t, size_t n);
 
 /* Bytes that n comparisons consume from P0's stream (multiple of PRG_BLOCK). In order: for each digit lt then eq: n × max(1, 2^b/64)
@@ -66,8 +69,9 @@ void table_choose_p1(const struct table *t, size_t n, const uint8_t *corrections
 struct table_row {
 	uint64_t b, br, bm, bx;
 };
-/* P0's half from the gathered blocks of its rows (n × blocks × 16 bytes, see prg_gather); P1's from the corrections. row[i] < rows. */
-void table_row_p0(const struct table *t, size_t n, const uint8_t *blocks, struct table_row *out);
+/* P0's half. blocks: latency: the gathered blocks of the opened rows (n × blocks × 16 bytes, see prg_gather); bandwidth: of both rows of each
+ * comparison, as they stand in the stream. P1's half from the corrections. row[i] < rows: the opened row. */
+void table_row_p0(const struct table *t, size_t n, const uint8_t *blocks, const uint16_t *row, struct table_row *out);
 void table_row_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint16_t *row, struct table_row *out);
 
 /* This party's additive share of max(z, 0) mod 2^kout: b*zhat - br + (1 - msb zhat)*bm*2^w (the last only if kout > w). */

@@ -215,18 +215,22 @@ void compare_p1(const struct compare *c, struct run *r, size_t image, const stru
 	}
 }
 
-/* P0's half of a row is read from its stream where the opened row is, and nowhere else. */
+/* P0's half of a row is read from its stream where the opened row is, and nowhere else; of two rows both are read. */
 static void p0_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,
 		    struct table_row *rows, uint64_t *blocks)
 {
-	uint64_t base = (group_p0(c, r, first) + table_p0_select(&c->t, group_size(c, first))) / PRG_BLOCK;
+	uint64_t at = group_p0(c, r, first) + table_p0_select(&c->t, n), number = r->tickets[image].number;
 	uint8_t *half = (uint8_t *)(blocks + 2 * n);
 
-	for (size_t i = 0; i < n; i++)
-		for (unsigned b = 0; b < c->t.blocks; b++)
-			blocks[i * c->t.blocks + b] = base + (i * c->t.rows + s->row[first + i]) * c->t.blocks + b;
-	prg_gather(r->prg, r->tickets[image].number, blocks, n * c->t.blocks, half);
-	table_row_p0(&c->t, n, half, rows);
+	if (c->t.mode == TABLE_BANDWIDTH) {
+		prg_read(r->prg, number, at, half, n * 2 * c->t.blocks * PRG_BLOCK);
+	} else {
+		for (size_t i = 0; i < n; i++)
+			for (unsigned b = 0; b < c->t.blocks; b++)
+				blocks[i * c->t.blocks + b] = at / PRG_BLOCK + (i * c->t.rows + s->row[first + i]) * c->t.blocks + b;
+		prg_gather(r->prg, number, blocks, n * c->t.blocks, half);
+	}
+	table_row_p0(&c->t, n, half, s->row + first, rows);
 }
 
 void compare_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,

@@ -15,7 +15,7 @@
 
 /* Tables are laid out group by group, so that a group's halves stay in the cache while they are used. */
 #define COMPARE_GROUP 512
-#define COMPARE_BLOCKS (COMPARE_GROUP * 2 * (8 + PRG_BLOCK))
+#define COMPARE_BLOCKS (COMPARE_GROUP * (2 * 8 + 4 * PRG_BLOCK)) /* block numbers, blocks */
 #define COMPARE_FINISH (COMPARE_GROUP * sizeof(struct table_row) + COMPARE_BLOCKS)
 
 /* A set of comparisons inside a row: shapes, and where their randomness lies relative to the start of the row's pieces. */
