@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The meaning of a tape in clear, on integers: the oracle of the operators' tests and of `obscura verify`. */
+/* The meaning of a tape in clear, on integers: the oracle of the operators' tests and of `obscura verify`. Nothing here is reduced mod 2^k and
+ * no kernel of nn/linear.h multiplies, so that a wire that left its word, or a wrong kernel, would show. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,96 +11,110 @@
 struct fixed {
 	const struct plan *plan;
 	const struct weights *weights;
-	struct linear *(*terms)[TAPE_MAX_TERMS]; /* per row */
-	struct pool_sets *sets;			 /* per row, of OP_MAX */
+	struct pool_sets *sets; /* per row, of OP_MAX */
 	int64_t **values;
-	uint64_t *wide, *scratch;
+	uint64_t *wide;
 	fixed_low low;
 	void *ctx;
 };
 
-static size_t words(const struct fixed *f, uint16_t v)
+static const struct tape *tape_of(const struct fixed *f)
 {
-	return shape_size(f->plan->tape.values[v].shape);
+	return &f->plan->tape;
 }
 
-static int prepare_row(struct fixed *f, uint16_t i, size_t *wide, size_t *scratch, struct err *e)
+static size_t words(const struct fixed *f, uint16_t v)
 {
-	const struct row *row = &f->plan->tape.rows[i];
-	const int64_t *w = f->weights->rows[i].weights;
+	return shape_size(tape_of(f)->values[v].shape);
+}
 
-	if (row->kind == OP_MAX)
-		return pool_sets_new(&f->sets[i], &row->post, e);
-	for (uint16_t j = 0; j < row->n_terms; j++) {
-		if (row->terms[j].kind == TERM_SKIP)
-			continue;
-		f->terms[i][j] = linear_new(&row->terms[j], (const uint64_t *)w, 62, 0, e);
-		if (!f->terms[i][j])
+/* Elements of a linear row's sum, before its pool. */
+static size_t sum_words(const struct fixed *f, const struct row *row)
+{
+	return row->has_post ? shape_size(row->post.in) : words(f, row->out);
+}
+
+static int check_weights(const struct fixed *f, uint16_t i, struct err *e)
+{
+	const struct row *row = &tape_of(f)->rows[i];
+	const struct layer_weights *w = &f->weights->rows[i];
+	size_t n = 0;
+
+	for (uint16_t j = 0; j < row->n_terms; j++)
+		n += term_weights(&row->terms[j]);
+	if (w->n_weights == n && (!w->n_bias || (row->kind == OP_LINEAR && w->n_bias == sum_words(f, row))))
+		return 0;
+	return err_set(e, ERR_INPUT, "weights of row %u belong to another plan", i);
+}
+
+static int fixed_memory(struct fixed *f, struct err *e)
+{
+	const struct tape *t = tape_of(f);
+	size_t wide = 1;
+
+	f->sets = calloc(t->n_rows, sizeof(*f->sets));
+	f->values = calloc(t->n_values, sizeof(*f->values));
+	if (!f->sets || !f->values)
+		return err_set(e, ERR_ENV, "out of memory for the fixed-point reference");
+	for (uint16_t v = 0; v < t->n_values; v++)
+		if (!(f->values[v] = calloc(words(f, v), sizeof(int64_t))))
+			return err_set(e, ERR_ENV, "out of memory for the fixed-point reference");
+	for (uint16_t i = 0; i < t->n_rows; i++)
+		if (t->rows[i].has_post && wide < sum_words(f, &t->rows[i]))
+			wide = sum_words(f, &t->rows[i]);
+	f->wide = calloc(wide, sizeof(*f->wide));
+	return f->wide ? 0 : err_set(e, ERR_ENV, "out of memory for the fixed-point reference");
+}
+
+static int fixed_prepare(struct fixed *f, struct err *e)
+{
+	const struct tape *t = tape_of(f);
+
+	if (f->weights->n_rows != t->n_rows)
+		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u", f->weights->n_rows, t->n_rows);
+	if (fixed_memory(f, e))
+		return -1;
+	for (uint16_t i = 0; i < t->n_rows; i++)
+		if (check_weights(f, i, e) || (t->rows[i].kind == OP_MAX && pool_sets_new(&f->sets[i], &t->rows[i].post, e)))
 			return -1;
-		if (*scratch < linear_scratch(f->terms[i][j], 1))
-			*scratch = linear_scratch(f->terms[i][j], 1);
-		w += term_weights(&row->terms[j]);
-	}
-	if (row->has_post && *wide < shape_size(row->post.in))
-		*wide = shape_size(row->post.in);
 	return 0;
 }
 
 int fixed_new(struct fixed **fixed, const struct plan *plan, const struct weights *weights, struct err *e)
 {
 	struct fixed *f = calloc(1, sizeof(*f));
-	size_t wide = 1, scratch = 64;
 
 	*fixed = NULL;
 	if (!f)
-		goto fail;
+		return err_set(e, ERR_ENV, "out of memory for the fixed-point reference");
 	f->plan = plan;
 	f->weights = weights;
-	f->terms = calloc(plan->tape.n_rows, sizeof(*f->terms));
-	f->sets = calloc(plan->tape.n_rows, sizeof(*f->sets));
-	f->values = calloc(plan->tape.n_values, sizeof(*f->values));
-	if (!f->terms || !f->sets || !f->values)
-		goto fail;
-	for (uint16_t v = 0; v < plan->tape.n_values; v++)
-		if (!(f->values[v] = calloc(words(f, v), sizeof(int64_t))))
-			goto fail;
-	for (uint16_t i = 0; i < plan->tape.n_rows; i++)
-		if (prepare_row(f, i, &wide, &scratch, e))
-			goto fail;
-	f->wide = calloc(wide, sizeof(*f->wide));
-	f->scratch = aligned_alloc(64, (scratch + 63) / 64 * 64);
-	if (!f->wide || !f->scratch)
-		goto fail;
+	if (fixed_prepare(f, e)) {
+		fixed_free(f);
+		return -1;
+	}
 	*fixed = f;
 	return 0;
-fail:
-	fixed_free(f);
-	return err_set(e, ERR_ENV, "out of memory for the fixed-point reference");
 }
 
 void fixed_free(struct fixed *f)
 {
 	if (!f)
 		return;
-	for (uint16_t i = 0; f->terms && f->sets && i < f->plan->tape.n_rows; i++) {
-		for (uint16_t j = 0; j < TAPE_MAX_TERMS; j++)
-			linear_free(f->terms[i][j]);
+	for (uint16_t i = 0; f->sets && i < tape_of(f)->n_rows; i++)
 		pool_sets_free(&f->sets[i]);
-	}
-	for (uint16_t v = 0; f->values && v < f->plan->tape.n_values; v++)
+	for (uint16_t v = 0; f->values && v < tape_of(f)->n_values; v++)
 		free(f->values[v]);
-	free(f->terms);
 	free(f->sets);
 	free(f->values);
 	free(f->wide);
-	free(f->scratch);
 	free(f);
 }
 
 /* z = (y + low) >> f of element i of a masked wire. */
 static int64_t rounded(const struct fixed *f, uint16_t v, size_t i)
 {
-	unsigned drop = f->plan->tape.values[v].f;
+	unsigned drop = tape_of(f)->values[v].f;
 	uint64_t low = drop ? UINT64_C(1) << (drop - 1) : 0;
 
 	if (drop && f->low)
@@ -107,42 +122,87 @@ static int64_t rounded(const struct fixed *f, uint16_t v, size_t i)
 	return (int64_t)((uint64_t)f->values[v][i] + low) >> drop;
 }
 
+static void add_dense(const struct term *t, const int64_t *w, const int64_t *x, uint64_t *y)
+{
+	size_t n = shape_size(t->win.in);
+
+	for (size_t o = 0; o < t->win.out.c; o++, w += n) {
+		uint64_t sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			sum += (uint64_t)w[i] * (uint64_t)x[i];
+		y[o] += sum;
+	}
+}
+
+/* Adds weight · x over one row of outputs: those whose column c·sw + first lies inside. */
+static void add_row(const struct window *win, int64_t weight, int64_t first, const int64_t *x, uint64_t *y)
+{
+	uint32_t c = first < 0 ? (uint32_t)((-first + win->sw - 1) / win->sw) : 0;
+	int64_t column = first + (int64_t)c * win->sw;
+
+	for (; c < win->out.w && column < win->in.w; c++, column += win->sw)
+		y[c] += (uint64_t)weight * (uint64_t)x[column];
+}
+
+/* Adds one kernel of one input channel to a whole output plane. */
+static void add_plane(const struct window *win, const int64_t *w, const int64_t *x, uint64_t *y)
+{
+	for (uint32_t i = 0; i < win->kh; i++)
+		for (uint32_t r = 0; r < win->out.h; r++) {
+			int64_t row = (int64_t)r * win->sh - win->pt + (int64_t)i * win->dh;
+
+			for (uint32_t j = 0; row >= 0 && row < win->in.h && j < win->kw; j++)
+				add_row(win, w[(size_t)i * win->kw + j], (int64_t)j * win->dw - win->pl, x + row * win->in.w,
+					y + (size_t)r * win->out.w);
+		}
+}
+
+static void add_conv(const struct term *t, const int64_t *w, const int64_t *x, uint64_t *y)
+{
+	const struct window *win = &t->win;
+	uint32_t in = win->in.c / t->groups, out = win->out.c / t->groups;
+
+	for (uint32_t o = 0; o < win->out.c; o++)
+		for (uint32_t c = 0; c < in; c++, w += (size_t)win->kh * win->kw)
+			add_plane(win, w, x + (size_t)(o / out * in + c) * win->in.h * win->in.w, y + (size_t)o * win->out.h * win->out.w);
+}
+
 /* y = pool(Σ W x + Σ 2^s x + bias). */
 static void run_linear(struct fixed *f, uint16_t at, const struct row *row)
 {
-	size_t n = row->has_post ? shape_size(row->post.in) : words(f, row->out);
+	const struct layer_weights *weights = &f->weights->rows[at];
+	size_t n = sum_words(f, row);
 	uint64_t *y = row->has_post ? f->wide : (uint64_t *)f->values[row->out];
+	const int64_t *w = weights->weights;
 
-	if (f->weights->rows[at].n_bias)
-		memcpy(y, f->weights->rows[at].bias, n * sizeof(*y));
-	else
-		memset(y, 0, n * sizeof(*y));
+	memset(y, 0, n * sizeof(*y));
+	if (weights->n_bias)
+		memcpy(y, weights->bias, n * sizeof(*y));
 	for (uint16_t j = 0; j < row->n_terms; j++) {
-		const uint64_t *x = (const uint64_t *)f->values[row->terms[j].in];
+		const struct term *t = &row->terms[j];
+		const int64_t *x = f->values[t->in];
 
-		if (f->terms[at][j])
-			linear_apply(f->terms[at][j], x, 0, y, 0, 1, f->scratch);
-		for (size_t i = 0; row->terms[j].kind == TERM_SKIP && i < n; i++)
-			y[i] += x[i] << row->terms[j].shift;
+		if (t->kind == TERM_DENSE)
+			add_dense(t, w, x, y);
+		else if (t->kind == TERM_CONV)
+			add_conv(t, w, x, y);
+		for (size_t i = 0; t->kind == TERM_SKIP && i < n; i++)
+			y[i] += (uint64_t)x[i] << t->shift;
+		if (t->kind != TERM_SKIP)
+			w += term_weights(t);
 	}
 	if (row->has_post)
 		linear_pool(&row->post, y, (uint64_t *)f->values[row->out]);
-	/* inputs and kernels are right mod 2^k, and y is proven to fit k bits */
-	for (size_t i = 0; i < words(f, row->out); i++)
-		f->values[row->out][i] = ring_signed((uint64_t)f->values[row->out][i], f->plan->tape.values[row->out].k);
 }
 
 static void run_map(struct fixed *f, const struct row *row)
 {
 	const uint64_t *in[TAPE_MAX_TERMS];
-	unsigned k = f->plan->tape.values[row->out].k;
 
 	for (uint16_t i = 0; i < row->n_in; i++)
 		in[i] = (const uint64_t *)f->values[row->in[i]];
-	map_apply(&f->plan->tape, row, in, (uint64_t *)f->values[row->out]);
-	/* a map works mod 2^k of its output, which its consumers need no more of */
-	for (size_t i = 0; i < words(f, row->out); i++)
-		f->values[row->out][i] = ring_signed((uint64_t)f->values[row->out][i], k);
+	map_integers(tape_of(f), row, in, (uint64_t *)f->values[row->out]);
 }
 
 static void run_max(struct fixed *f, uint16_t at, const struct row *row)
@@ -168,27 +228,27 @@ static int64_t greatest(const int64_t *y, size_t n)
 	for (size_t i = 1; i < n; i++)
 		if (y[i] > y[best])
 			best = i;
-	return best;
+	return (int64_t)best;
 }
 
-static void run_elements(struct fixed *f, const struct row *row)
+static int64_t element(const struct fixed *f, const struct row *row, size_t i)
 {
-	int64_t *out = f->values[row->out];
+	const struct value *in = &tape_of(f)->values[row->in[0]], *out = &tape_of(f)->values[row->out];
+	int64_t x = f->values[row->in[0]][i], z;
 
-	for (size_t i = 0; i < words(f, row->out); i++) {
-		int64_t z = row->kind == OP_MASK || row->kind == OP_REVEAL ? f->values[row->in[0]][i] : rounded(f, row->in[0], i);
-
-		if (row->kind == OP_RELU)
-			z = z > 0 ? z : 0;
-		else if (row->kind == OP_SQUARE)
-			z = (int64_t)((uint64_t)z * (uint64_t)z);
-		out[i] = z;
-	}
+	if (row->kind == OP_MASK)
+		return x;
+	if (row->kind == OP_REVEAL)
+		return ring_signed((uint64_t)x & ring_mask(in->k), out->k);
+	z = rounded(f, row->in[0], i);
+	if (row->kind == OP_RELU)
+		return z > 0 ? z : 0;
+	return row->kind == OP_SQUARE ? (int64_t)((uint64_t)z * (uint64_t)z) : z;
 }
 
 void fixed_infer(struct fixed *f, const uint8_t *pixels, fixed_low low, void *ctx, int64_t *result)
 {
-	const struct tape *t = &f->plan->tape;
+	const struct tape *t = tape_of(f);
 	uint16_t last = t->rows[t->n_rows - 1].out;
 
 	f->low = low;
@@ -207,7 +267,8 @@ void fixed_infer(struct fixed *f, const uint8_t *pixels, fixed_low low, void *ct
 		else if (row->kind == OP_ARGMAX)
 			f->values[row->out][0] = greatest(f->values[row->in[0]], words(f, row->in[0]));
 		else
-			run_elements(f, row);
+			for (size_t j = 0; j < words(f, row->out); j++)
+				f->values[row->out][j] = element(f, row, j);
 	}
 	memcpy(result, f->values[last], words(f, last) * sizeof(*result));
 }

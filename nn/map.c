@@ -29,10 +29,9 @@ static void map_pad(const struct window *w, const uint64_t *in, uint64_t *out)
 			}
 }
 
-void map_apply(const struct tape *tape, const struct row *row, const uint64_t *const in[], uint64_t *out)
+void map_integers(const struct tape *tape, const struct row *row, const uint64_t *const in[], uint64_t *out)
 {
 	size_t n = shape_size(tape->values[row->out].shape), at = 0;
-	uint64_t mask = ring_mask(tape->values[row->out].k);
 
 	if (row->map == MAP_POOL)
 		map_pool(row, in[0], out);
@@ -50,6 +49,14 @@ void map_apply(const struct tape *tape, const struct row *row, const uint64_t *c
 				out[i] += in[j][i] << row->shift[j];
 		}
 	}
+}
+
+void map_apply(const struct tape *tape, const struct row *row, const uint64_t *const in[], uint64_t *out)
+{
+	size_t n = shape_size(tape->values[row->out].shape);
+	uint64_t mask = ring_mask(tape->values[row->out].k);
+
+	map_integers(tape, row, in, out);
 	for (size_t i = 0; i < n; i++)
 		out[i] &= mask;
 }

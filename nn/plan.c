@@ -60,6 +60,13 @@ static void count_consumers(struct lowering *l)
 			l->consumers[l->g->nodes[i].inputs[j]]++;
 }
 
+static int check_labels(const struct plan *p, struct err *e)
+{
+	if (p->n_labels <= plan_classes(p))
+		return 0;
+	return err_set(e, ERR_INPUT, "the model names %u labels but has %u classes; correct the labels in its metadata", p->n_labels, plan_classes(p));
+}
+
 static int bounds_of(struct bounds **bounds, const struct lowering *l)
 {
 	uint16_t n = l->plan->tape.n_values;
@@ -91,9 +98,11 @@ static int lowering_new(struct lowering *l)
 	l->plan = calloc(1, sizeof(*l->plan));
 	l->weights = calloc(1, sizeof(*l->weights));
 	l->consumers = calloc(n, sizeof(*l->consumers));
+	l->parts = calloc(n, 1);
+	l->apart = calloc(n, 1);
 	l->share = malloc(n * sizeof(*l->share));
 	l->masked = malloc(n * sizeof(*l->masked));
-	if (!l->plan || !l->weights || !l->consumers || !l->share || !l->masked)
+	if (!l->plan || !l->weights || !l->consumers || !l->parts || !l->apart || !l->share || !l->masked)
 		return err_set(l->e, ERR_ENV, "out of memory while planning");
 	for (size_t i = 0; i < n; i++)
 		l->share[i] = l->masked[i] = -1;
@@ -107,6 +116,8 @@ static void lowering_free(struct lowering *l)
 	free(l->meaning);
 	free(l->diff);
 	free(l->consumers);
+	free(l->parts);
+	free(l->apart);
 	free(l->share);
 	free(l->masked);
 	free(l->name);
@@ -128,7 +139,8 @@ int plan_make(struct plan **plan, struct weights **weights, struct bounds **boun
 	l.g = whole ? whole : g;
 	if (!lowering_new(&l)) {
 		count_consumers(&l);
-		if (!describe(&l) && !lower_graph(&l) && !plan_widths(&l) && !tape_check(&l.plan->tape, e) && (!bounds || !bounds_of(bounds, &l)))
+		if (!describe(&l) && !lower_graph(&l) && !plan_widths(&l) && !tape_check(&l.plan->tape, e) && !check_labels(l.plan, e) &&
+		    (!bounds || !bounds_of(bounds, &l)))
 			result = 0;
 	}
 	lowering_free(&l);

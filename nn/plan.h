@@ -49,7 +49,7 @@ struct weights {
 struct bounds {
 	int64_t *lo, *hi; /* own; per value of the tape: the least and greatest integer over all inputs and roundings */
 	uint16_t n;
-	unsigned spare;	  /* the smallest number of spare bits over all wires, before rounding k up to the granularity is not counted */
+	unsigned spare;	  /* the fewest bits of any wire, over all wires, that rounding k up left unused: k - the least k that is proven */
 };
 
 /* Lowers and proves. Refuses (ERR_INPUT) a model whose bounds do not fit k <= 62, naming the layer and the remedy.
@@ -62,11 +62,11 @@ void bounds_free(struct bounds *bounds);
 
 /* Fixed-point reference (nn/fixed.c): the meaning of the tape in clear, with the protocol's own rounding.
  * low(ctx, value, i, f) is the low f bits of the mask ρ of element i of a FORM_MASKED value: z = (y + low) >> f. NULL: 2^(f-1), round to nearest.
- * (OP_MAX's and later wires have f = 0.) */
+ * (OP_MAX's and later wires have f = 0.) Several rows may ask for the same element, and must be told the same. */
 typedef uint64_t (*fixed_low)(void *ctx, uint16_t value, size_t i, unsigned f);
 struct fixed;
 int fixed_new(struct fixed **fixed, const struct plan *plan, const struct weights *weights, struct err *e) MUST_USE;
-/* result: shape_size of the last value, signed. */
+/* result: shape_size of the last value, signed, as OP_REVEAL gives it. All before it are exact integers: nothing is reduced mod 2^k. */
 void fixed_infer(struct fixed *fixed, const uint8_t *pixels, fixed_low low, void *ctx, int64_t *result);
 /* The signed integers of any value after fixed_infer (n = shape_size). */
 const int64_t *fixed_value(const struct fixed *fixed, uint16_t value);

@@ -112,5 +112,7 @@ void pool_sets_free(struct pool_sets *sets);
 
 /* MAP rows in the ring: out = map of in[] mod 2^k (nn/map.c). in[i]: n_i words; out: shape_size words. */
 void map_apply(const struct tape *tape, const struct row *row, const uint64_t *const in[], uint64_t *out);
+/* The same before it is reduced: mod 2^64. */
+void map_integers(const struct tape *tape, const struct row *row, const uint64_t *const in[], uint64_t *out);
 
 #endif

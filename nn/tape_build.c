@@ -4,9 +4,17 @@
 
 #include "nn/lower.h"
 
-static int no_memory(struct lowering *l)
+int lower_no_memory(struct lowering *l)
 {
 	return err_set(l->e, ERR_ENV, "out of memory while planning");
+}
+
+int lower_proven(struct lowering *l, const char *name, int result)
+{
+	if (result <= 0)
+		return result;
+	return err_set(l->e, ERR_INPUT, "layer %s: its values can exceed 2^61; use fewer fractional bits (--weight-bits, --activation-bits)",
+		       name);
 }
 
 int lower_value(struct lowering *l, enum form form, struct shape shape, unsigned f)
@@ -17,15 +25,15 @@ int lower_value(struct lowering *l, enum form form, struct shape shape, unsigned
 	int32_t *diff;
 
 	if (!values)
-		return no_memory(l);
+		return lower_no_memory(l);
 	t->values = values;
 	meaning = reallocarray(l->meaning, t->n_values + 1, sizeof(*meaning));
 	if (!meaning)
-		return no_memory(l);
+		return lower_no_memory(l);
 	l->meaning = meaning;
 	diff = reallocarray(l->diff, t->n_values + 1, sizeof(*diff));
 	if (!diff)
-		return no_memory(l);
+		return lower_no_memory(l);
 	l->diff = diff;
 	values[t->n_values] = (struct value){.form = form, .shape = shape, .f = f};
 	meaning[t->n_values] = (struct meaning){.divisor = 1};
@@ -58,12 +66,13 @@ struct row *lower_row(struct lowering *l, enum op_kind kind, const char *name, c
 	if (names)
 		l->name = names;
 	if (!rows || !weights || !names) {
-		no_memory(l);
+		lower_no_memory(l);
 		return NULL;
 	}
 	rows[t->n_rows] = (struct row){.kind = kind, .n_in = n_in, .out = out};
 	memcpy(rows[t->n_rows].in, in, n_in * sizeof(*in));
-	rows[t->n_rows].mode = l->options->optimise == PLAN_BANDWIDTH ? TABLE_BANDWIDTH : TABLE_LATENCY;
+	if (kind == OP_RELU || kind == OP_MAX || kind == OP_ARGMAX)
+		rows[t->n_rows].mode = l->options->optimise == PLAN_BANDWIDTH ? TABLE_BANDWIDTH : TABLE_LATENCY;
 	weights[t->n_rows] = (struct layer_weights){0};
 	names[t->n_rows] = name;
 	l->weights->n_rows = t->n_rows + 1;

@@ -83,6 +83,15 @@ static int least_max(struct lowering *l, uint16_t i, unsigned f)
 	return result;
 }
 
+static unsigned index_bits(size_t classes)
+{
+	unsigned bits = 1;
+
+	while ((UINT64_C(1) << bits) < classes)
+		bits++;
+	return bits;
+}
+
 static int needs(struct lowering *l)
 {
 	const struct tape *t = &l->plan->tape;
@@ -95,6 +104,8 @@ static int needs(struct lowering *l)
 		if (row->kind == OP_MASK || row->kind == OP_LINEAR || row->kind == OP_MAP)
 			continue;
 		range_ends(&l->meaning[row->in[0]].range, &r.lo, &r.hi);
+		if (row->kind == OP_ARGMAX) /* the tournament's words carry an index too */
+			require(l, row->in[0], index_bits(shape_size(t->values[row->in[0]].shape)));
 		if (row->kind == OP_MAX ? least_max(l, i, f) : least(l, i, r, f))
 			return -1;
 	}
@@ -113,15 +124,6 @@ static void widen(struct lowering *l, uint16_t v, int k)
 {
 	if (value_of(l, v)->k < (k < 1 ? 1 : k))
 		value_of(l, v)->k = k < 1 ? 1 : k;
-}
-
-static unsigned index_bits(size_t classes)
-{
-	unsigned bits = 1;
-
-	while ((UINT64_C(1) << bits) < classes)
-		bits++;
-	return bits;
 }
 
 /* Masked wires first: their width is their own. */
