@@ -34,9 +34,8 @@ static int check_versions(const Onnx__ModelProto *m, int64_t *opset, struct err 
 	return m->graph ? 0 : err_set(e, ERR_INPUT, "the ONNX file holds no graph");
 }
 
-static int add_initialisers(struct import *im, struct err *e)
+int import_initialisers(struct import *im, const Onnx__GraphProto *p, struct err *e)
 {
-	const Onnx__GraphProto *p = im->proto;
 	struct val *v;
 
 	if (p->n_sparse_initializer)
@@ -163,10 +162,8 @@ static int mark_needed(struct import *im, uint8_t *needed, struct val **last, st
 	struct val *v;
 	size_t i, j;
 
-	for (i = 0; i < p->n_node; i++)
-		for (j = 0; j < p->node[i]->n_output; j++)
-			if (*p->node[i]->output[j] && !import_value(im, p->node[i]->output[j], e))
-				return -1;
+	if (graph_register(im, p, e))
+		return -1;
 	if (p->n_output != 1 || !p->output[0]->name)
 		return err_set(e, ERR_INPUT, "the network has %zu outputs; keep only the scores of the classes", p->n_output);
 	*last = import_find(im, p->output[0]->name);
@@ -177,9 +174,8 @@ static int mark_needed(struct import *im, uint8_t *needed, struct val **last, st
 		for (j = 0; j < p->node[i]->n_output; j++)
 			if ((v = import_find(im, p->node[i]->output[j])))
 				needed[i] |= v->needed;
-		for (j = 0; needed[i] && j < p->node[i]->n_input; j++)
-			if ((v = import_find(im, p->node[i]->input[j])))
-				v->needed = 1;
+		if (needed[i])
+			node_needs(im, p->node[i]);
 	}
 	return 0;
 }
@@ -204,7 +200,7 @@ static int gather_inputs(struct import *im, struct call *c, struct err *e)
 }
 
 /* Returns 1 when the node waits for one that was refused. */
-static int import_node(struct import *im, const Onnx__NodeProto *p, struct call *c, struct err *e)
+int import_node(struct import *im, const Onnx__NodeProto *p, struct call *c, struct err *e)
 {
 	int code;
 
@@ -286,7 +282,7 @@ static int import_graph(struct import *im, const Onnx__ModelProto *m, const stru
 	struct val *last;
 	uint8_t *needed;
 
-	if (add_initialisers(im, e) || find_input(im, e) || preprocess(im, m, job, e))
+	if (import_initialisers(im, im->proto, e) || find_input(im, e) || preprocess(im, m, job, e))
 		return -1;
 	needed = import_alloc(im, im->proto->n_node, 1, e);
 	if (!needed || mark_needed(im, needed, &last, e) || import_nodes(im, job, needed, e))

@@ -102,6 +102,16 @@ int call_result_image(const struct call *c, uint32_t node, struct shape s, struc
 int call_like(const struct call *c, uint32_t node, const struct val *x);
 float *call_floats_new(struct import *im, size_t n, struct err *e) MUST_USE; /* zeroed, malloc: to be owned by a node */
 
+/* nn/onnx.c: one node; 1 when it waits for one that was refused. The initialisers of a graph. */
+int import_node(struct import *im, const Onnx__NodeProto *p, struct call *c, struct err *e) MUST_USE;
+int import_initialisers(struct import *im, const Onnx__GraphProto *p, struct err *e) MUST_USE;
+
+/* nn/onnx_if.c: graphs inside of nodes. */
+size_t graph_names(const Onnx__GraphProto *g);
+int graph_register(struct import *im, const Onnx__GraphProto *g, struct err *e) MUST_USE;
+void node_needs(struct import *im, const Onnx__NodeProto *p);
+int op_if(struct import *im, struct call *c, struct err *e);
+
 /* The operators (nn/onnx_ops.c holds the table). */
 typedef int (*op_fn)(struct import *im, struct call *c, struct err *e);
 int onnx_lower(struct import *im, struct call *c, struct err *e) MUST_USE;

@@ -38,6 +38,7 @@ static const struct op_row ops[] = {
 	{"GlobalAveragePool", op_globalpool, NULL, 0},
 	{"Greater", NULL, op_const_binary, 0},
 	{"Identity", op_identity, op_identity, AFTER},
+	{"If", NULL, op_if, 0},
 	{"LeakyRelu", op_leaky, NULL, 0},
 	{"Less", NULL, op_const_binary, 0},
 	{"LogSoftmax", op_last, NULL, 0},

@@ -103,7 +103,7 @@ struct val *import_value(struct import *im, const char *key, struct err *e)
 /* The table never grows: every name that can be written is counted first. */
 int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset, size_t file_bytes, struct err *e)
 {
-	size_t names = proto->n_initializer + proto->n_input + 1, slots = 16, i;
+	size_t names = graph_names(proto) + 1, slots = 16;
 
 	memset(im, 0, sizeof(*im));
 	im->proto = proto;
@@ -111,8 +111,6 @@ int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset
 	im->budget = ((size_t)1 << 29) + 8 * file_bytes;
 	if (proto->n_node > ONNX_MAX_NODES)
 		return err_set(e, ERR_INPUT, "%zu nodes: at most %u are accepted", proto->n_node, ONNX_MAX_NODES);
-	for (i = 0; i < proto->n_node; i++)
-		names += proto->node[i]->n_output;
 	while (slots < 2 * names)
 		slots *= 2;
 	im->mask = slots - 1;
