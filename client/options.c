@@ -174,7 +174,9 @@ void args_free(struct args *a)
 /* As a person writes it. */
 static const char *flag_name(enum flag flag)
 {
-	return flag == FLAG_min_agreement ? "min-agreement" : flag_rows[flag].name;
+	return flag == FLAG_min_agreement
+		   ? "min-agreement"
+		   : flag_rows[flag].name; /* the only one with a hyphen and a number */
 }
 
 /* ---- values of flags

@@ -32,6 +32,7 @@ struct verify {
 	const struct samples *samples;
 	struct private_model model;
 	size_t batch, results; /* images at once; integers of one result */
+	uint32_t *labels;      /* owns: the private label of each picture */
 	atomic_size_t next, done;
 	atomic_int failed;
 };
@@ -96,6 +97,7 @@ static void judge(struct worker *w, size_t at, size_t image)
 	float_infer(w->reference, pixels, w->logits);
 	fixed_infer(w->fixed, pixels, private_low, &rounding, w->fixed_result);
 	label = plan_scores(plan, result, w->scores);
+	v->labels[at] = label;
 	f->images++;
 	f->fixed_differs += memcmp(result, w->fixed_result, v->results * sizeof(*result)) != 0;
 	f->agree += label == greatest(reference, s->classes);
@@ -347,6 +349,19 @@ static int parse_samples(const struct args *a, const struct graph *g, struct sam
 	return args_number(a, FLAG_limit, 0, 1, UINT32_MAX, &from->limit, e);
 }
 
+static int write_labels(const struct verify *v, const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "we");
+	int failed;
+
+	if (!f)
+		return err_set(e, ERR_ENV, "cannot write %s: %m", path);
+	for (size_t i = 0; i < v->samples->n; i++)
+		fprintf(f, "%u\n", v->labels[i]);
+	failed = ferror(f);
+	return fclose(f) || failed ? err_set(e, ERR_ENV, "cannot write %s: %m", path) : 0;
+}
+
 static int verify_with(struct args *a, struct verify *v, double least, struct err *e)
 {
 	size_t threads = a->config.threads;
@@ -360,14 +375,19 @@ static int verify_with(struct args *a, struct verify *v, double least, struct er
 	if (threads > (v->samples->n + v->batch - 1) / v->batch)
 		threads = (v->samples->n + v->batch - 1) / v->batch;
 	workers = calloc(threads, sizeof(*workers));
-	if (!workers)
+	v->labels = calloc(v->samples->n, sizeof(*v->labels));
+	if (!workers || !v->labels) {
+		free(workers);
 		return err_set(e, ERR_ENV, "out of memory");
+	}
 	r = run_all(v, workers, threads, &s.found, e);
 	free(workers);
 	if (r)
 		return -1;
 	s.seconds = now() - start;
 	summarise(&s);
+	if (a->flag[FLAG_labels_out] && write_labels(v, a->flag[FLAG_labels_out], e))
+		return -1;
 	if (a->flag[FLAG_json] ? print_json(&s, e) : print_table(&s))
 		return -1;
 	return verdict(&s, least, e);
@@ -389,6 +409,7 @@ static int verify_graph(struct args *a, const struct graph *g, struct err *e)
 	r = private_model_new(&v.model, g, &options, e);
 	if (!r) {
 		r = verify_with(a, &v, least, e);
+		free(v.labels);
 		private_model_free(&v.model);
 	}
 	samples_free(&samples);

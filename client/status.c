@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura status, obscura stock: the data owner's daemon, its peers, sessions and ticket pools. */
+#include <stdio.h>
+
+#include "client/ask.h"
+#include "client/command.h"
+#include "client/json.h"
+#include "client/sheet.h"
+
+static int print_peers(const Wire__Status *s, struct err *e)
+{
+	struct sheet *sheet;
+
+	if (sheet_new(&sheet, "PEER|NAME|ADDRESS|STATE|REASON", e))
+		return -1;
+	for (size_t i = 0; i < s->n_peers; i++) {
+		const Wire__Peer *p = s->peers[i];
+
+		sheet_row(sheet);
+		sheet_cell(sheet, "%s", p->role);
+		sheet_cell(sheet, "%s", p->name);
+		sheet_cell(sheet, "%s", p->address);
+		sheet_cell(sheet, "%s", p->state);
+		sheet_cell(sheet, "%s", p->error);
+	}
+	return sheet_print(sheet, e);
+}
+
+static int print_pools(const Wire__Status *s, struct err *e)
+{
+	struct sheet *sheet;
+	char bytes[24];
+
+	if (!s->n_pools) {
+		puts("No session yet: the first request for a model opens one.");
+		return 0;
+	}
+	if (sheet_new(&sheet, "MODEL|PEER|STATE|>TICKETS|>FULL|>MEMORY|>MADE|>USED|>A SECOND", e))
+		return -1;
+	for (size_t i = 0; i < s->n_pools; i++) {
+		const Wire__Pool *p = s->pools[i];
+
+		sheet_row(sheet);
+		sheet_cell(sheet, "%s", p->model);
+		sheet_cell(sheet, "%s", p->peer);
+		sheet_cell(sheet, "%s", p->state);
+		sheet_cell(sheet, "%llu", (unsigned long long)p->depth);
+		sheet_cell(sheet, "%llu", (unsigned long long)p->high);
+		sheet_cell(sheet, "%s", sheet_bytes(bytes, p->bytes));
+		sheet_cell(sheet, "%llu", (unsigned long long)p->made);
+		sheet_cell(sheet, "%llu", (unsigned long long)p->burnt);
+		sheet_cell(sheet, "%.3g", p->burn_rate);
+	}
+	return sheet_print(sheet, e);
+}
+
+static struct json_object *json_peers(const Wire__Status *s)
+{
+	struct json_object *a = json_object_new_array();
+
+	for (size_t i = 0; i < s->n_peers; i++) {
+		struct json_object *o = json_object_new_object();
+
+		json_text(o, "role", s->peers[i]->role);
+		json_text(o, "name", s->peers[i]->name);
+		json_text(o, "address", s->peers[i]->address);
+		json_text(o, "state", s->peers[i]->state);
+		json_text(o, "error", s->peers[i]->error);
+		json_object_array_add(a, o);
+	}
+	return a;
+}
+
+static struct json_object *json_pool(const Wire__Pool *p)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_text(o, "model", p->model);
+	json_text(o, "peer", p->peer);
+	json_text(o, "state", p->state);
+	json_count(o, "depth", p->depth);
+	json_count(o, "high", p->high);
+	json_count(o, "bytes", p->bytes);
+	json_count(o, "made", p->made);
+	json_count(o, "burnt", p->burnt);
+	json_real(o, "burn_rate", p->burn_rate);
+	return o;
+}
+
+static int status_json(const Wire__Status *s, struct err *e)
+{
+	struct json_object *o = json_object_new_object(), *pools = json_object_new_array();
+
+	json_text(o, "role", s->role);
+	json_text(o, "software", s->software);
+	json_real(o, "uptime", s->uptime);
+	json_object_object_add(o, "peers", json_peers(s));
+	for (size_t i = 0; i < s->n_pools; i++)
+		json_object_array_add(pools, json_pool(s->pools[i]));
+	json_object_object_add(o, "pools", pools);
+	return json_line(o, e);
+}
+
+static int fetch(const struct args *a, Wire__Status **s, struct err *e)
+{
+	struct ask *ask;
+	int r;
+
+	if (a->n)
+		return err_set(e, ERR_USAGE, "obscura %s takes no argument", a->command);
+	if (ask_open(&ask, &a->config, 0, e))
+		return -1;
+	r = ask_status(ask, s, e);
+	ask_close(ask);
+	return r;
+}
+
+int command_status(struct args *a, struct err *e)
+{
+	Wire__Status *s;
+	int r;
+
+	if (fetch(a, &s, e))
+		return -1;
+	if (a->flag[FLAG_json]) {
+		r = status_json(s, e);
+	} else {
+		printf("%s, up for %.0f s\n\n", s->role, s->uptime);
+		r = print_peers(s, e);
+		puts("");
+		if (!r)
+			r = print_pools(s, e);
+	}
+	wire__status__free_unpacked(s, NULL);
+	return r;
+}
+
+int command_stock(struct args *a, struct err *e)
+{
+	Wire__Status *s;
+	int r = 0;
+
+	if (fetch(a, &s, e))
+		return -1;
+	if (!a->flag[FLAG_json])
+		r = print_pools(s, e);
+	for (size_t i = 0; a->flag[FLAG_json] && !r && i < s->n_pools; i++)
+		r = json_line(json_pool(s->pools[i]), e);
+	wire__status__free_unpacked(s, NULL);
+	return r;
+}
