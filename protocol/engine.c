@@ -240,6 +240,12 @@ uint8_t *lane_message(struct lane *l, size_t *bytes, uint32_t *step)
 	return l->outbox + ENGINE_HEADROOM;
 }
 
+const uint8_t *lane_peek(const struct lane *l, size_t *bytes)
+{
+	*bytes = l->out_taken ? 0 : l->out_have;
+	return l->outbox + ENGINE_HEADROOM;
+}
+
 uint32_t lane_awaits(const struct lane *l, size_t *missing)
 {
 	*missing = l->done ? 0 : awaited(l) - l->in_have;

@@ -120,8 +120,7 @@ static void keep_view(const struct owner *o, const struct slot *s)
 	unsigned k = tape->values[0].k;
 	size_t n = shape_size(tape->values[0].shape), image = ring_packed(n, k), bytes;
 	uint64_t *words = calloc(n + 1, sizeof(*words));
-	uint32_t step;
-	const uint8_t *e = lane_message(s->lane, &bytes, &step);
+	const uint8_t *e = lane_peek(s->lane, &bytes); /* slot_send takes it */
 
 	for (size_t b = 0; words && b < s->batch && (b + 1) * image <= bytes; b++) {
 		uint8_t *out = s->of->masked + (s->at + b) * n;
@@ -144,7 +143,8 @@ static void finish_part(struct owner *o, struct slot *s)
 		i->online.received += s->received;
 		i->offline.sent += s->delta;
 		i->offline.provider += s->provider;
-		i->round_trips += s->messages;
+		if (i->round_trips < s->messages) /* parts of a large batch have the same number each */
+			i->round_trips = s->messages;
 		i->finished += batch;
 	}
 	slot_clear(s);
