@@ -37,7 +37,8 @@ static struct prg *keyed(const uint8_t key[KEY_BYTES], struct err *e)
 	static const uint8_t zero[PRG_BLOCK];
 	struct prg *p = calloc(1, sizeof(*p));
 
-	if (!p || !(p->key = sodium_malloc(KEY_BYTES)) || !(p->ctr = EVP_CIPHER_CTX_new()) || !(p->ecb = EVP_CIPHER_CTX_new())) {
+	/* sodium_malloc needs it; it does nothing the second time */
+	if (sodium_init() < 0 || !p || !(p->key = sodium_malloc(KEY_BYTES)) || !(p->ctr = EVP_CIPHER_CTX_new()) || !(p->ecb = EVP_CIPHER_CTX_new())) {
 		prg_free(p);
 		err_set(e, ERR_ENV, "out of memory for a key stream");
 		return NULL;
