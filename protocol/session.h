@@ -58,7 +58,7 @@ struct inference {
 	struct err err;		/* code ERR_NONE: fine */
 	int64_t *result;	/* owns (free): batch × classes of the plan */
 	uint8_t *masked;	/* owns (free): with views, batch × input bytes: the top 8 bits of each word of e */
-	uint32_t round_trips;	/* counted as messages really exchanged */
+	uint32_t round_trips;	/* counted as messages really exchanged; of a batch in parts: the most of any part */
 	struct counted online, offline; /* payload of the whole batch */
 	double seconds_online, seconds_offline; /* offline: waiting for tickets of this request */
 	/* the session's own */

@@ -184,7 +184,7 @@ static void large_batches_are_split(void **state)
 	world_settle(&w);
 	check(&r, SMALL);
 	check_counts(&r, SMALL);
-	assert_int_equal(r.i.round_trips, 5 * nets[SMALL]->program->round_trips);
+	assert_int_equal(r.i.round_trips, nets[SMALL]->program->round_trips); /* each part has as many; they run side by side */
 	release(&r);
 	world_end(&w);
 }
