@@ -24,7 +24,7 @@ struct build {
 	struct weights weights;
 };
 
-static uint16_t build_value(struct build *b, enum form form, struct shape shape, unsigned k, unsigned f)
+static inline uint16_t build_value(struct build *b, enum form form, struct shape shape, unsigned k, unsigned f)
 {
 	struct tape *t = &b->plan.tape;
 
@@ -33,7 +33,7 @@ static uint16_t build_value(struct build *b, enum form form, struct shape shape,
 	return t->n_values++;
 }
 
-static struct row *build_row(struct build *b, enum op_kind kind, uint16_t in, uint16_t out)
+static inline struct row * build_row(struct build *b, enum op_kind kind, uint16_t in, uint16_t out)
 {
 	struct tape *t = &b->plan.tape;
 
@@ -45,12 +45,12 @@ static struct row *build_row(struct build *b, enum op_kind kind, uint16_t in, ui
 	return &t->rows[t->n_rows++];
 }
 
-static struct shape flat(uint32_t n)
+static inline struct shape flat(uint32_t n)
 {
 	return (struct shape){n, 1, 1};
 }
 
-static void build_input(struct build *b, struct shape shape, unsigned k)
+static inline void build_input(struct build *b, struct shape shape, unsigned k)
 {
 	memset(b, 0, sizeof(*b));
 	b->plan.input = shape;
@@ -58,7 +58,7 @@ static void build_input(struct build *b, struct shape shape, unsigned k)
 	build_value(b, FORM_SHARE, shape, k, 0);
 }
 
-static uint16_t build_mask(struct build *b, uint16_t in)
+static inline uint16_t build_mask(struct build *b, uint16_t in)
 {
 	struct value v = b->plan.tape.values[in];
 	uint16_t out = build_value(b, FORM_DIFF, v.shape, v.k, 0);
@@ -67,13 +67,13 @@ static uint16_t build_mask(struct build *b, uint16_t in)
 	return out;
 }
 
-static struct window dense_window(uint32_t n, uint32_t m)
+static inline struct window dense_window(uint32_t n, uint32_t m)
 {
 	return (struct window){.in = flat(n), .out = flat(m), .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 }
 
 /* y = W x + bias; takes W and bias. */
-static uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enum form form, unsigned k, unsigned f, int64_t *w, int64_t *bias)
+static inline uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enum form form, unsigned k, unsigned f, int64_t *w, int64_t *bias)
 {
 	uint32_t n = shape_size(b->plan.tape.values[in].shape);
 	uint16_t out = build_value(b, form, flat(m), k, f);
@@ -87,7 +87,7 @@ static uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enum form 
 }
 
 /* y = 2^shift x + bias (bias may be NULL); takes bias. */
-static uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, enum form form, unsigned k, unsigned f, int64_t *bias)
+static inline uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, enum form form, unsigned k, unsigned f, int64_t *bias)
 {
 	struct shape shape = b->plan.tape.values[in].shape;
 	uint16_t out = build_value(b, form, shape, k, f);
@@ -100,14 +100,14 @@ static uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, enum fo
 	return out;
 }
 
-static void build_reveal(struct build *b, uint16_t in)
+static inline void build_reveal(struct build *b, uint16_t in)
 {
 	struct value v = b->plan.tape.values[in];
 
 	build_row(b, OP_REVEAL, in, build_value(b, FORM_RESULT, v.shape, v.k, 0));
 }
 
-static void build_free(struct build *b)
+static inline void build_free(struct build *b)
 {
 	for (uint16_t i = 0; i < b->weights.n_rows; i++) {
 		free(b->weights.rows[i].weights);
@@ -135,13 +135,13 @@ struct trio {
 	unsigned messages;
 };
 
-static void must(int result, const struct err *e)
+static inline void must(int result, const struct err *e)
 {
 	if (result)
 		fail_msg("%s", e->text);
 }
 
-static void trio_new(struct trio *t, const struct build *b, uint64_t seed)
+static inline void trio_new(struct trio *t, const struct build *b, uint64_t seed)
 {
 	uint8_t s[4][PRG_SEED_BYTES], *packed;
 	struct err e = {0};
@@ -179,7 +179,7 @@ static void trio_new(struct trio *t, const struct build *b, uint64_t seed)
 	crypto_generichash_init(&t->wire, NULL, 0, 32);
 }
 
-static void trio_free(struct trio *t)
+static inline void trio_free(struct trio *t)
 {
 	for (int i = 0; i < TRIO_BATCH_MAX; i++) {
 		free(t->corrections[i]);
@@ -204,7 +204,7 @@ static void trio_free(struct trio *t)
 }
 
 /* The dealer's part, operator by operator as dealer_make does it, but with masks that stay. */
-static void trio_deal(struct trio *t, uint64_t first, size_t n)
+static inline void trio_deal(struct trio *t, uint64_t first, size_t n)
 {
 	const struct tape *tape = &t->b->plan.tape;
 	uint8_t *scratch = aligned_alloc(64, (t->program->scratch + 127) / 64 * 64);
@@ -219,7 +219,7 @@ static void trio_deal(struct trio *t, uint64_t first, size_t n)
 	free(linear);
 }
 
-static void trio_pass(struct trio *t, enum party from)
+static inline void trio_pass(struct trio *t, enum party from)
 {
 	size_t bytes, missing;
 	uint32_t step;
@@ -241,7 +241,7 @@ static void trio_pass(struct trio *t, enum party from)
 }
 
 /* One inference of `batch` images on tickets first…; checks messages and bytes against the program's prediction. result: batch × n. */
-static void trio_infer(struct trio *t, uint64_t first, size_t batch, const uint8_t *pixels, int64_t *result)
+static inline void trio_infer(struct trio *t, uint64_t first, size_t batch, const uint8_t *pixels, int64_t *result)
 {
 	struct ticket tickets[TRIO_BATCH_MAX];
 	enum engine_state s0, s1;
@@ -278,7 +278,7 @@ struct trio_low {
 	const struct trio *t;
 	size_t image;
 };
-static uint64_t trio_low(void *ctx, uint16_t value, size_t i, unsigned f)
+static inline uint64_t trio_low(void *ctx, uint16_t value, size_t i, unsigned f)
 {
 	const struct trio_low *low = ctx;
 	size_t n = shape_size(low->t->b->plan.tape.values[value].shape);
