@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo · make test · make bench · make V=asan test · make install      (objects in build/$(V))
 V ?= rel
+MAKEFLAGS += -j$(shell nproc)
 O := build/$(V)
 CC := $(if $(filter asan tsan fuzz cov,$(V)),clang,gcc)
 LIBS := libevent_core libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 zlib
@@ -38,32 +39,33 @@ build/packages.ok: conf/packages
 
 build/gen/onnx.pb-c.c: /usr/include/onnx/onnx.proto
 	@mkdir -p build/gen
-	protoc-c --proto_path=/usr/include/onnx --c_out=build/gen onnx.proto
+	@protoc-c --proto_path=/usr/include/onnx --c_out=build/gen onnx.proto
 build/gen/wire.pb-c.c: protocol/wire.proto
 	@mkdir -p build/gen
-	protoc-c --proto_path=protocol --c_out=build/gen wire.proto
+	@protoc-c --proto_path=protocol --c_out=build/gen wire.proto
 
 $(OBJ): | $(GEN)
 %_avx2.o $(O)/%_avx2.o: CFLAGS += -mavx2 -mbmi2 -mfma
 %_avx512.o $(O)/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512ifma -mavx512vbmi -mavx512vbmi2 -mavx512vnni -mbmi2
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC  $@"
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 $(O)/gen/%.o: build/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -w $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CFLAGS) -w $(CPPFLAGS) -MMD -MP -c -o $@ $<
 $(LIB): $(OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 $(O)/obscurad: $(O)/daemon/main.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/obscura: $(O)/client/main.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura.a
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # test/run.sh runs unit tests, fuzz targets, real processes and namespaces, and ends with "N passed, N failed".
 test: build/packages.ok
