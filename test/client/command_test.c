@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commands.def and options.def as argv: every flag of every command is understood, each value lands in its
+ * place, mistakes are usage errors; `verify`, `plan` and `model check` on a real model, good and bad. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include <locale.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/command.h"
+#include "client/json.h"
+#include "client/links.h"
+#include "client/samples.h"
+
+static const struct command all[] = {
+#define COMMAND(name, arguments, options, summary) {#name, arguments, options, summary, command_##name},
+#include "client/commands.def"
+};
+
+static const struct command *command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (!strcmp(all[i].name, name))
+			return &all[i];
+	return NULL;
+}
+
+/* Runs "verify a b c" with standard output into `out` (NULL: dropped); the code, and the text of the error.
+ */
+static int run(char *out, size_t room, char *text, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static int run(char *out, size_t room, char *text, const char *format, ...)
+{
+	char line[2048], *argv[64], *save = NULL;
+	FILE *capture = tmpfile();
+	struct err e = {0};
+	struct args a;
+	int argc = 0, r, old;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	for (char *w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	fflush(stdout);
+	old = dup(STDOUT_FILENO);
+	dup2(fileno(capture), STDOUT_FILENO);
+	r = args_parse(&a, command(argv[0]), argc, argv, &e);
+	if (!r)
+		r = command(a.command)->run(&a, &e);
+	args_free(&a);
+	fflush(stdout);
+	dup2(old, STDOUT_FILENO);
+	close(old);
+	rewind(capture);
+	if (out)
+		out[fread(out, 1, room - 1, capture)] = 0;
+	fclose(capture);
+	if (text)
+		strcpy(text, e.text);
+	assert_int_equal(r != 0, e.code != ERR_NONE);
+	return (int)e.code;
+}
+
+/* ---- parsing
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static int has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
+		if (strcspn(p, " ") == n && !strncmp(p, word, n))
+			return 1;
+	return 0;
+}
+
+static void test_every_flag(void **state)
+{
+	static const struct {
+		const char *name, *metavar, *commands;
+	} flags[] = {
+#define FLAG(name, metavar, commands, help) {#name, metavar, commands},
+#include "client/commands.def"
+	};
+	unsigned tried = 0;
+
+	for (size_t c = 0; c < sizeof(all) / sizeof(*all); c++)
+		for (size_t f = 0; f < FLAGS; f++) {
+			char flag[64], *argv[] = {(char *)all[c].name, flag, (char *)"word", NULL};
+			struct err e = {0};
+			struct args a;
+
+			if (f == FLAG_config || !has_word(flags[f].commands, all[c].name))
+				continue;
+			snprintf(flag, sizeof(flag), "--%s%s", flags[f].name,
+				 *flags[f].metavar ? "=value" : "");
+			for (char *p = flag; *p && *p != '='; p++)
+				if (*p == '_')
+					*p = '-';
+			assert_int_equal(args_parse(&a, &all[c], 3, argv, &e), 0);
+			assert_string_equal(a.flag[f], *flags[f].metavar ? "value" : "");
+			assert_int_equal(a.n, 1);
+			assert_string_equal(a.words[0], "word");
+			args_free(&a);
+			tried++;
+		}
+	assert_true(tried > 30);
+}
+
+static void test_every_option(void **state)
+{
+	static const struct {
+		const char *name, *value;
+	} options[] = {
+#define OPTION(type, name, value, roles, metavar, help) {#name, value},
+#include "conf/options.def"
+#undef OPTION
+	};
+
+	for (size_t c = 0; c < sizeof(all) / sizeof(*all); c++)
+		for (size_t o = 0; o < sizeof(options) / sizeof(*options); o++) {
+			char flag[256], *argv[] = {(char *)all[c].name, flag, NULL};
+			struct err e = {0};
+			struct args a;
+
+			if (!has_word(all[c].options, options[o].name))
+				continue;
+			snprintf(flag, sizeof(flag), "--%s=%s", options[o].name, options[o].value);
+			for (char *p = flag; *p && *p != '='; p++)
+				if (*p == '_')
+					*p = '-';
+			if (args_parse(&a, &all[c], 2, argv, &e))
+				fail_msg("%s %s: %s", all[c].name, flag, e.text);
+			args_free(&a);
+		}
+}
+
+static void test_file_and_flags(void **state)
+{
+	char path[] = "/tmp/obscura-command-XXXXXX", flag[64],
+	     *argv[] = {(char *)"classify", flag, (char *)"--step-ms=7", (char *)"a", NULL};
+	int fd = mkstemp(path);
+	struct err e = {0};
+	struct args a;
+
+	assert_int_equal(write(fd, "step_ms = 5;\nidle_ms = 6;\n", 26), 26);
+	close(fd);
+	snprintf(flag, sizeof(flag), "-c%s", path);
+	assert_int_equal(args_parse(&a, command("classify"), 4, argv, &e), 0);
+	assert_int_equal(a.config.step_ms, 7);
+	assert_int_equal(a.config.idle_ms, 6);
+	args_free(&a);
+	unlink(path);
+	assert_int_equal(args_parse(&a, command("classify"), 4, argv, &e), -1);
+	assert_int_equal(e.code, ERR_INPUT);
+	args_free(&a);
+}
+
+static void test_usage(void **state)
+{
+	static const char *const lines[] = {"plan",
+					    "plan a b",
+					    "verify",
+					    "model",
+					    "model check",
+					    "model x y",
+					    "classify",
+					    "status x",
+					    "classify --top=0 x",
+					    "classify --reveal=all x",
+					    "classify --personality=he x",
+					    "verify --threads=0 x",
+					    "classify --optimise=speed x",
+					    "stock x",
+					    "demo x",
+					    "demo --count=0"};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		if (run(NULL, 0, NULL, "%s", lines[i]) != ERR_USAGE)
+			fail_msg("\"%s\" is not a usage error", lines[i]);
+}
+
+/* No daemon: exit 5; a picture that cannot be read: exit 3 before anybody is asked. */
+static void test_nobody_there(void **state)
+{
+	char text[512];
+
+	assert_int_equal(run(NULL, 0, text, "status --socket=/nonexistent/s"), ERR_REACH);
+	assert_non_null(strstr(text, "/nonexistent/s"));
+	assert_int_equal(run(NULL, 0, text, "classify --socket=/nonexistent/s /nonexistent/p.png"),
+			 ERR_INPUT);
+	assert_non_null(strstr(text, "p.png"));
+}
+
+/* ---- links
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static void test_links(void **state)
+{
+	struct link l;
+	struct err e = {0};
+
+	assert_int_equal(link_find(&l, "wan", NULL, &e), 0);
+	assert_true(l.rtt == 0.04 && l.byte_rate == 12.5e6);
+	assert_true(link_seconds(&l, 3, 12500000, 12500000) > 2.1199 &&
+		    link_seconds(&l, 3, 12500000, 12500000) < 2.1201);
+	assert_int_equal(link_find(&l, "lan", "conf/links.conf", &e), 0);
+	assert_int_equal(link_find(&l, "moon", NULL, &e), -1);
+	assert_int_equal(e.code, ERR_USAGE);
+	assert_non_null(strstr(e.text, "wan"));
+	e = (struct err){0};
+	assert_int_equal(link_find(&l, "lan", "/nonexistent", &e), -1);
+	assert_int_equal(e.code, ERR_INPUT);
+}
+
+/* ---- real models
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+#define MODEL "test/models/digits_mlp.onnx"
+#define IMAGES "test/images/digits-idx3-ubyte"
+#define LABELS "test/images/digits-labels-idx1-ubyte"
+
+static struct json_object *parse(const char *text)
+{
+	struct json_object *o = json_tokener_parse(text);
+
+	if (!o)
+		fail_msg("no JSON: %.200s", text);
+	return o;
+}
+
+static struct json_object *at(struct json_object *o, const char *path)
+{
+	struct json_object *found = NULL;
+
+	if (json_pointer_get(o, path, &found))
+		fail_msg("there is no %s", path);
+	return found;
+}
+
+static void test_verify(void **state)
+{
+	char out[4096], text[512];
+	struct json_object *o;
+
+	assert_int_equal(run(out, sizeof(out), text,
+			     "verify --json " MODEL " --images " IMAGES " --labels " LABELS
+			     " --limit 30 --offset 5"),
+			 0);
+	o = parse(out);
+	assert_int_equal(json_object_get_int(at(o, "/images")), 30);
+	assert_int_equal(json_object_get_int(at(o, "/fixed_point_differences")), 0);
+	assert_true(json_object_get_double(at(o, "/label_agreement")) >= 0.96);
+	assert_true(json_object_get_double(at(o, "/accuracy")) >= 0.9);
+	assert_string_equal(json_object_get_string(at(o, "/personality")), "smpc");
+	at(o, "/max_abs_error");
+	at(o, "/mean_abs_error");
+	at(o, "/float_accuracy");
+	at(o, "/overflow_bits_spare");
+	at(o, "/seconds");
+	json_object_put(o);
+	/* so few bits that labels go wrong: exit 1 */
+	assert_int_equal(run(NULL, 0, text,
+			     "verify " MODEL " --images " IMAGES
+			     " --weight-bits 2 --activation-bits 1 --min-agreement 1"),
+			 ERR_RESULT);
+	assert_non_null(strstr(text, "label agreement"));
+}
+
+static void test_plan(void **state)
+{
+	char a[65536], b[65536];
+	struct json_object *latency, *bandwidth, *automatic;
+
+	assert_int_equal(run(a, sizeof(a), NULL, "plan " MODEL " --json --link wan"), 0);
+	latency = parse(a);
+	assert_int_equal(run(b, sizeof(b), NULL, "plan " MODEL " --json --link mobile --optimise bandwidth"),
+			 0);
+	bandwidth = parse(b);
+	assert_int_equal(json_object_get_int(at(latency, "/round_trips")), 3);
+	assert_int_equal(json_object_get_int(at(bandwidth, "/round_trips")), 5);
+	assert_true(json_object_get_int(at(bandwidth, "/bytes/offline/provider")) <
+		    json_object_get_int(at(latency, "/bytes/offline/provider")));
+	assert_true(json_object_get_double(at(latency, "/link/online")) > 0.12);
+	json_object_put(latency);
+	/* auto takes what is sooner: few round trips where they are dear, few bytes where those are */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(run(a, sizeof(a), NULL, "plan " MODEL " --json --optimise auto --link %s",
+				     i ? "wan" : "mobile"),
+				 0);
+		automatic = parse(a);
+		assert_int_equal(run(b, sizeof(b), NULL, "plan " MODEL " --json --optimise %s --link %s",
+				     strcmp(json_object_get_string(at(automatic, "/mode")), "latency")
+					 ? "latency"
+					 : "bandwidth",
+				     i ? "wan" : "mobile"),
+				 0);
+		json_object_put(bandwidth);
+		bandwidth = parse(b);
+		assert_true(json_object_get_double(at(automatic, "/link/online")) +
+				json_object_get_double(at(automatic, "/link/offline")) <=
+			    json_object_get_double(at(bandwidth, "/link/online")) +
+				json_object_get_double(at(bandwidth, "/link/offline")));
+		json_object_put(automatic);
+	}
+	json_object_put(bandwidth);
+	assert_int_equal(run(a, sizeof(a), NULL, "plan " MODEL), 0);
+	assert_non_null(strstr(a, "provider → model owner"));
+}
+
+static void test_model_check(void **state)
+{
+	char out[16384], text[512];
+	struct json_object *o;
+
+	assert_int_equal(run(out, sizeof(out), NULL, "model check " MODEL " --json"), 0);
+	o = parse(out);
+	assert_true(json_object_get_boolean(at(o, "/ok")));
+	assert_true(json_object_array_length(at(o, "/nodes")) >= 3);
+	json_object_put(o);
+	assert_int_equal(run(out, sizeof(out), NULL, "model check " MODEL), 0);
+	assert_non_null(strstr(out, "1×28×28"));
+	assert_int_equal(run(NULL, 0, text, "model check " IMAGES), ERR_INPUT);
+	assert_int_equal(run(NULL, 0, text, "model check /nonexistent.onnx"), ERR_INPUT);
+	assert_int_equal(run(NULL, 0, text, "plan " MODEL " --mean 1,2"), ERR_USAGE);
+	assert_int_equal(run(NULL, 0, text, "plan " MODEL " --std 0"), ERR_USAGE);
+}
+
+/* ---- samples
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void expect_samples(const char *labels, const char *logits, uint64_t offset, int code,
+			   const char *word)
+{
+	struct samples_from from = {IMAGES, labels, logits, offset, 10, {{1, 28, 28}, NN_RESIZE_NONE, 0}, 10};
+	struct samples s;
+	struct err e = {0};
+
+	assert_int_equal(samples_load(&s, &from, &e) ? (int)e.code : 0, code);
+	if (code && !strstr(e.text, word))
+		fail_msg("%s", e.text);
+	if (!code)
+		samples_free(&s);
+}
+
+static void put(const char *path, const void *bytes, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, n, f), n);
+	fclose(f);
+}
+
+static void test_samples(void **state)
+{
+	char path[] = "/tmp/obscura-labels-XXXXXX";
+
+	close(mkstemp(path));
+	expect_samples(LABELS, NULL, 0, 0, "");
+	expect_samples(NULL, NULL, 1000000, ERR_INPUT, "--offset");
+	put(path, "\0\0\10\1\0\0\0\3abc", 11);
+	expect_samples(path, NULL, 0, ERR_INPUT, "3 labels for");
+	put(path, "1\n2\n3\n4\n5\n6\n7\n8\n9\n0\n", 20);
+	expect_samples(path, NULL, 0, 0, "");
+	expect_samples(path, NULL, 1, ERR_INPUT, "no label for");
+	put(path, "1\n2\nx\n", 6);
+	expect_samples(path, NULL, 0, ERR_INPUT, "line 3");
+	put(path, "1\n2\n10\n", 7);
+	expect_samples(path, NULL, 0, ERR_INPUT, "the model has 10 classes");
+	put(path, "digits-idx3-ubyte[0] 3\nelse.png 4\n", 34);
+	expect_samples(path, NULL, 0, ERR_INPUT, "no label for");
+	expect_samples(NULL, IMAGES, 0, ERR_INPUT, "NPY");
+	unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_every_flag),	   cmocka_unit_test(test_every_option),
+	    cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_links),
+	    cmocka_unit_test(test_verify),	   cmocka_unit_test(test_plan),
+	    cmocka_unit_test(test_model_check),	   cmocka_unit_test(test_samples),
+	};
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
+}
