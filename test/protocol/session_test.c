@@ -216,30 +216,101 @@ static void several_data_owners(void **state)
 }
 
 /* F and corrections of more than one frame. */
+static struct graph *wide_net(void)
+{
+	struct graph *g = nets_graph(7);
+
+	nets_node(g, NN_INPUT, (struct shape){1, 36, 36});
+	nets_conv(g, 6);
+	nets_node(g, NN_RELU, g->nodes[1].shape);
+	nets_pool(g);
+	nets_dense(g, 160);
+	nets_node(g, NN_RELU, (struct shape){160, 1, 1});
+	nets_dense(g, 3);
+	for (size_t i = 0; i < 160 * 6 * 18 * 18; i++) /* 1944 inputs: keep the sums small */
+		g->nodes[4].weights[i] /= 32;
+	return g;
+}
+
 static void long_messages_travel_in_pieces(void **state)
 {
-	struct graph *g = nets_conv_net(36, 4);
-	struct served *served;
+	struct graph *g = wide_net();
+	struct served *served = nets_serve(g, PLAN_LATENCY, REVEAL_LOGITS);
 	struct inference i = {0};
-	static struct request r;
-	uint8_t *pixels = malloc(2 * 36 * 36);
+	struct float_run *reference;
+	struct request r;
+	uint8_t *pixels = malloc(8 * 36 * 36);
+	float scores[3], logits[3];
 	struct err e = {0};
 	struct world w;
 
-	memset(pixels, 77, 2 * 36 * 36);
-	served = nets_serve(g, PLAN_LATENCY, REVEAL_LOGITS);
+	for (size_t n = 0; n < 8 * 36 * 36; n++)
+		pixels[n] = (uint8_t)(n * 2654435761u >> 20);
+	assert_true(served->program->setup > FRAME_BODY_MAX);
 	assert_true(served->program->corrections > FRAME_BODY_MAX);
 	world_defaults(&w);
 	assert_int_equal(world_start(&w, served, 1, &e), 0);
-	i = (struct inference){.batch = 2, .pixels = pixels, .done = told, .ctx = &r};
+	i = (struct inference){.batch = 8, .pixels = pixels, .done = told, .ctx = &r};
 	r.told = 0;
 	owner_infer(w.owner[0], &i);
 	world_settle(&w);
 	assert_int_equal(r.told, 1);
-	assert_int_equal(i.err.code, ERR_NONE);
-	assert_int_equal(i.offline.provider, 2 * served->program->corrections);
-	for (int c = 0; c < 3; c++) /* two equal images: equal but for roundings */
-		assert_true(llabs(i.result[c] - i.result[3 + c]) < llabs(i.result[c]) / 50 + 100000000);
+	assert_string_equal(i.err.text, "");
+	assert_int_equal(i.round_trips, served->program->round_trips);
+	assert_int_equal(i.offline.provider, 8 * served->program->corrections);
+	assert_int_equal(float_new(&reference, g, &e), 0);
+	for (size_t b = 0; b < 8; b++) {
+		plan_scores(served->plan, i.result + 3 * b, scores);
+		float_infer(reference, pixels + b * 36 * 36, logits);
+		for (int c = 0; c < 3; c++)
+			assert_true(fabsf(scores[c] - logits[c]) < 0.02f);
+	}
+	float_free(reference);
+	free(i.result);
+	free(pixels);
+	world_end(&w);
+	served_free(served);
+	graph_free(g);
+}
+
+/* One layer only: no δ, no ticket's half from the data owner; and a first message of more than one frame. */
+static void a_single_layer_and_a_long_message(void **state)
+{
+	struct graph *g = nets_graph(2);
+	struct served *served;
+	struct inference i = {0};
+	struct request r;
+	uint8_t *pixels = calloc(8, 256 * 256);
+	int64_t expected[3];
+	struct fixed *fixed;
+	struct err e = {0};
+	struct world w;
+
+	nets_node(g, NN_INPUT, (struct shape){1, 256, 256});
+	nets_dense(g, 3);
+	for (size_t n = 0; n < 8 * 256 * 256; n++)
+		pixels[n] = (uint8_t)(n * 2654435761u >> 20);
+	served = nets_serve(g, PLAN_LATENCY, REVEAL_LOGITS);
+	assert_int_equal(served->program->delta, 0);
+	assert_true(8 * served->program->messages[0].bytes > FRAME_BODY_MAX);
+	world_defaults(&w);
+	assert_int_equal(world_start(&w, served, 1, &e), 0);
+	i = (struct inference){.batch = 8, .pixels = pixels, .done = told, .ctx = &r};
+	r.told = 0;
+	owner_infer(w.owner[0], &i);
+	world_settle(&w);
+	assert_int_equal(r.told, 1);
+	assert_string_equal(i.err.text, "");
+	assert_int_equal(w.seen.count[FRAME_DELTA], 0);
+	assert_int_equal(w.seen.count[FRAME_STEP], 3);
+	assert_int_equal(i.online.sent, 8 * served->program->online[P0]);
+	/* Nothing is rounded: equal to the last bit. */
+	assert_int_equal(fixed_new(&fixed, served->plan, served->weights, &e), 0);
+	for (size_t b = 0; b < 8; b++) {
+		fixed_infer(fixed, pixels + b * 256 * 256, NULL, NULL, expected);
+		assert_memory_equal(i.result + 3 * b, expected, sizeof(expected));
+	}
+	fixed_free(fixed);
 	free(i.result);
 	free(pixels);
 	world_end(&w);
@@ -451,6 +522,7 @@ int main(void)
 		cmocka_unit_test(large_batches_are_split),
 		cmocka_unit_test(several_data_owners),
 		cmocka_unit_test(long_messages_travel_in_pieces),
+		cmocka_unit_test(a_single_layer_and_a_long_message),
 		cmocka_unit_test(pool_fills_and_refills),
 		cmocka_unit_test(without_a_pool_tickets_are_made_on_demand),
 		cmocka_unit_test(credits_bound_memory),

@@ -305,25 +305,30 @@ static void every_wait_has_a_deadline(void **state)
 		}
 }
 
+static enum fate no_pair(struct world *w, struct wire *wire, int side, struct packet **p)
+{
+	return (*p)->data[4] == FRAME_PAIR && wire->end[side].channel.self == ROLE_D ? DROP : DELIVER;
+}
+
 static void a_lone_party_is_sent_home(void **state)
 {
 	struct provider_status s;
 	struct request r[REQUESTS];
 	struct world w;
 
-	victim = ROLE_D;
 	world_defaults(&w);
-	w.tamper = silence;
-	w.target = 3;
+	w.tamper = no_pair;
+	w.owner_options.connect_ms = w.modeller_options.connect_ms = 100000;
 	begin(&w, r);
 	world_settle(&w);
 	provider_status(w.provider, &s);
-	assert_true(s.waiting > 0);
-	w.tamper = NULL;
-	w.owner_options.connect_ms = w.modeller_options.connect_ms = 100000;
-	world_sleep(&w, w.provider_options.connect_ms + 100);
+	assert_int_equal(s.waiting, 2); /* the model owner's ends */
+	world_sleep(&w, w.provider_options.connect_ms - 100);
+	assert_int_equal(r[0].told, 0);
+	world_sleep(&w, 200);
 	provider_status(w.provider, &s);
 	assert_int_equal(s.waiting, 0);
+	assert_non_null(strstr(r[0].i.err.text, "did not come to the provider within 2000 ms"));
 	finish(&w, r, 0);
 }
 

@@ -8,13 +8,13 @@
 #include "protocol/session.h"
 
 static uint32_t nets_state = 1;
-static float nets_random(float scale)
+static inline float nets_random(float scale)
 {
 	nets_state = nets_state * 1664525u + 1013904223u;
 	return ((float)(nets_state >> 8) / 8388608.0f - 1.0f) * scale;
 }
 
-static struct graph *nets_graph(uint32_t n)
+static inline struct graph *nets_graph(uint32_t n)
 {
 	struct graph *g = calloc(1, sizeof(*g));
 
@@ -26,7 +26,7 @@ static struct graph *nets_graph(uint32_t n)
 	return g;
 }
 
-static struct node *nets_node(struct graph *g, enum nn_kind kind, struct shape shape)
+static inline struct node *nets_node(struct graph *g, enum nn_kind kind, struct shape shape)
 {
 	struct node *n = &g->nodes[g->n];
 
@@ -41,7 +41,7 @@ static struct node *nets_node(struct graph *g, enum nn_kind kind, struct shape s
 	return n;
 }
 
-static void nets_weights(struct node *n, size_t weights, size_t bias, float scale)
+static inline void nets_weights(struct node *n, size_t weights, size_t bias, float scale)
 {
 	n->weights = calloc(weights, sizeof(float));
 	n->bias = calloc(bias, sizeof(float));
@@ -51,7 +51,7 @@ static void nets_weights(struct node *n, size_t weights, size_t bias, float scal
 		n->bias[i] = nets_random(scale);
 }
 
-static void nets_dense(struct graph *g, uint32_t m)
+static inline void nets_dense(struct graph *g, uint32_t m)
 {
 	struct shape in = g->nodes[g->n - 1].shape;
 	struct node *n = nets_node(g, NN_DENSE, (struct shape){m, 1, 1});
@@ -59,7 +59,7 @@ static void nets_dense(struct graph *g, uint32_t m)
 	nets_weights(n, m * shape_size(in), m, 0.5f);
 }
 
-static void nets_conv(struct graph *g, uint32_t filters)
+static inline void nets_conv(struct graph *g, uint32_t filters)
 {
 	struct shape in = g->nodes[g->n - 1].shape, out = {filters, in.h, in.w};
 	struct node *n = nets_node(g, NN_CONV, out);
@@ -69,7 +69,7 @@ static void nets_conv(struct graph *g, uint32_t filters)
 	nets_weights(n, (size_t)filters * in.c * 9, filters, 0.5f);
 }
 
-static void nets_pool(struct graph *g)
+static inline void nets_pool(struct graph *g)
 {
 	struct shape in = g->nodes[g->n - 1].shape, out = {in.c, in.h / 2, in.w / 2};
 	struct node *n = nets_node(g, NN_MAXPOOL, out);
@@ -78,7 +78,7 @@ static void nets_pool(struct graph *g)
 }
 
 /* Two dense layers: 16 pixels, `hidden` comparisons, 3 classes. */
-static struct graph *nets_small(uint32_t hidden)
+static inline struct graph *nets_small(uint32_t hidden)
 {
 	struct graph *g = nets_graph(4);
 
@@ -90,7 +90,7 @@ static struct graph *nets_small(uint32_t hidden)
 }
 
 /* Convolution, ReLU, maximum, dense: side × side pixels, 3 classes. */
-static struct graph *nets_conv_net(uint32_t side, uint32_t filters)
+static inline struct graph *nets_conv_net(uint32_t side, uint32_t filters)
 {
 	struct graph *g = nets_graph(5);
 
@@ -102,7 +102,7 @@ static struct graph *nets_conv_net(uint32_t side, uint32_t filters)
 	return g;
 }
 
-static struct served *nets_serve(struct graph *g, enum plan_optimise optimise, enum plan_reveal reveal)
+static inline struct served *nets_serve(struct graph *g, enum plan_optimise optimise, enum plan_reveal reveal)
 {
 	struct plan_options options = plan_defaults();
 	struct served *served = NULL;

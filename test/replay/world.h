@@ -13,7 +13,7 @@
 
 #define WORLD_OWNERS 4
 #define WORLD_SESSIONS 16
-#define WORLD_FOREVER_MS 60000 /* longer than any deadline used here */
+#define WORLD_FOREVER_MS 8000 /* longer than all deadlines used here, one after another */
 
 struct packet {
 	struct packet *next;
