@@ -193,12 +193,20 @@ static int still_there(const struct ask *a, struct err *e)
 		   : err_set(e, ERR_REACH, "the connection to the data owner's daemon was lost");
 }
 
+/* "P: P refused …" says the same twice. */
+static const char *once(const char *text)
+{
+	const char *rest = strstr(text, ": ");
+
+	return rest && !strncmp(text, rest + 2, (size_t)(rest - text)) ? rest + 2 : text;
+}
+
 static int refused(const Wire__Error *error, struct err *e)
 {
 	enum err_code code =
 	    error->code >= ERR_RESULT && error->code <= ERR_ENV ? (enum err_code)error->code : ERR_PEER;
 
-	return err_set(e, code, "%.500s", error->text);
+	return err_set(e, code, "%.500s", once(error->text));
 }
 
 int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified **reply, struct err *e)

@@ -113,5 +113,9 @@ int command_model(struct args *a, struct err *e)
 		failed = check_whole(a, a->words[1], json, &why);
 	if (json && print_json(a->words[1], report.nodes, failed, &why, e))
 		return -1;
-	return failed ? err_set(e, why.code, "%s", why.text) : 0;
+	if (!failed)
+		return 0;
+	if (strstr(why.text, a->words[1]))
+		return err_set(e, why.code, "%s", why.text);
+	return err_set(e, why.code, "%.200s: %.300s", a->words[1], why.text);
 }

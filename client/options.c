@@ -171,12 +171,10 @@ void args_free(struct args *a)
 	memset(a, 0, sizeof(*a));
 }
 
-/* As a person writes it. */
+/* As a person writes it: those with a value that is checked here and '_' in their name. */
 static const char *flag_name(enum flag flag)
 {
-	return flag == FLAG_min_agreement
-		   ? "min-agreement"
-		   : flag_rows[flag].name; /* the only one with a hyphen and a number */
+	return flag == FLAG_min_agreement ? "min-agreement" : flag_rows[flag].name;
 }
 
 /* ---- values of flags
@@ -254,7 +252,7 @@ int args_model(const struct args *a, const char *path, struct graph **g, struct 
 	unsigned channels;
 
 	if (graph_load(g, path, e))
-		return -1;
+		return strstr(e->text, path) ? -1 : err_context(e, "%s", path);
 	pre = &(*g)->pre;
 	if (pre->composed && (a->flag[FLAG_scale] || a->flag[FLAG_mean] || a->flag[FLAG_std])) {
 		graph_free(*g);

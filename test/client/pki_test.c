@@ -178,8 +178,7 @@ static void test_bad_arguments(void **state)
 	    "issue provider a --days x",
 	    "issue provider a --name ../x",
 	    "issue provider a --name ca",
-	    "issue provider "
-	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	    ("issue provider aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
 	    "init",
 	    "list x",
 	    "revoke"};
