@@ -3,8 +3,8 @@
 . test/e2e/lib.sh
 SAMPLE=$(ls "$ROOT"/test/models/*.onnx | head -1)
 NAME=$(basename "$SAMPLE" .onnx)
-IDX=$(ls "$ROOT"/test/images/*idx3* | head -1)
-start_three "$SAMPLE" --pool-high=4 || { not_ok "roles start"; exit 1; }
+IDX=$(pictures_of "$NAME")
+start_three "$SAMPLE" --pool-low=2 --pool-high=4 || { not_ok "roles start"; exit 1; }
 restart_provider() { start provider "$OBSCURAD" provider --listen="$PROVIDER" $(creds "$T/pki" provider); }
 restart_model_owner() { start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$PROVIDER" --models="$SAMPLE" $(creds "$T/pki" model-owner); }
 restart_data_owner() { start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner); }
@@ -13,7 +13,7 @@ classify --model "$NAME" --limit 10 "$IDX" >/dev/null 2>"$T/err"
 is "before: it works" 0 $?
 for role in provider model-owner data-owner; do
 	# load: one image a request, for ever, until one fails
-	(while classify --model "$NAME" --limit 20 "$IDX" >/dev/null 2>"$T/err-load"; do :; done; echo "$?" >"$T/code"; date +%s%N >"$T/at") &
+	(code=0; while [ $code = 0 ]; do classify --model "$NAME" --limit 20 "$IDX" >/dev/null 2>"$T/err-load"; code=$?; done; date +%s%N >"$T/at"; echo $code >"$T/code") &
 	load=$!
 	PIDS="$PIDS $load"
 	sleep 1

@@ -57,6 +57,10 @@ stop_all() {
 	PIDS=""
 }
 
+# The project's own models and the stack of sample pictures that belongs to each.
+SAMPLES=$(ls "$ROOT"/test/models/*.onnx | tr '\n' ',' | sed 's/,$//')
+pictures_of() { case $1 in fashion*) echo "$ROOT/test/images/fashion-idx3-ubyte" ;; *) echo "$ROOT/test/images/digits-idx3-ubyte" ;; esac; }
+
 # start_three MODELS [extra flags of the data owner]: provider, model owner and data owner on loopback with the PKI in $T/pki
 start_three() {
 	models=$1; shift
@@ -69,7 +73,9 @@ start_three() {
 	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
 	# shellcheck disable=SC2046
 	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
-	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && break; sleep 0.05; done
+	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
+	cat "$T/data-owner.log" >&2
+	return 1
 }
 
-classify() { "$OBSCURA" classify --socket="$T/data-owner.sock" "$@"; }
+classify() { timeout 120 "$OBSCURA" classify --socket="$T/data-owner.sock" "$@"; }

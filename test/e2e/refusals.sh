@@ -10,7 +10,7 @@ PNG=$(ls "$ROOT"/test/images/*.png | head -1)
 refuse() {
 	name=$1 code=$2 pattern=$3
 	shift 3
-	timeout 20 "$@" >"$T/out" 2>"$T/err" </dev/null
+	"$@" >"$T/out" 2>"$T/err" </dev/null
 	got=$?
 	if [ $got = "$code" ] && grep -qiE -- "$pattern" "$T/err" && [ "$(wc -l <"$T/err")" -le 2 ]; then ok "$name"; else not_ok "$name" "exit $got, wanted $code and /$pattern/:
 $(cat "$T/err")"; fi
@@ -18,19 +18,21 @@ $(cat "$T/err")"; fi
 
 # models
 head -c 3000 "$SAMPLE" >"$T/short.onnx"
-refuse "truncated ONNX" 3 "short.onnx" "$OBSCURA" model check "$T/short.onnx"
+refuse "truncated ONNX" 3 "short" timeout 20 "$OBSCURA" model check "$T/short.onnx"
 : >"$T/empty.onnx"
-refuse "empty ONNX" 3 "empty.onnx" "$OBSCURA" plan "$T/empty.onnx"
-refuse "no such model" 3 "nowhere.onnx" "$OBSCURA" plan "$T/nowhere.onnx"
+refuse "empty ONNX" 3 "empty" timeout 20 "$OBSCURA" plan "$T/empty.onnx"
+refuse "no such model" 3 "nowhere" timeout 20 "$OBSCURA" plan "$T/nowhere.onnx"
 for bad in unsupported nan overflow; do
 	if [ -f "$M/bad/$bad.onnx" ]; then
-		refuse "model: $bad" 3 "$bad|Erf|finite|NaN|bits" "$OBSCURA" plan "$M/bad/$bad.onnx"
+		refuse "model: $bad" 3 "$bad|Erf|finite|NaN|bits" timeout 20 "$OBSCURA" plan "$M/bad/$bad.onnx"
 	else
 		not_ok "model: $bad" "test/models/bad/$bad.onnx is missing"
 	fi
 done
 
-start_three "$SAMPLE" || { not_ok "roles start"; exit 1; }
+cp "$ROOT/test/models/digits_mlp.onnx" "$T/strict.onnx"
+echo '{"scale":255,"mean":[0.1307],"std":[0.3081],"resize":"none"}' >"$T/strict.json"
+start_three "$SAMPLE,$T/strict.onnx" || { not_ok "roles start"; exit 1; }
 # images
 head -c 60 "$PNG" >"$T/corrupt.png"
 refuse "corrupt PNG" 3 "corrupt.png" classify --model "$NAME" "$T/corrupt.png"
@@ -39,11 +41,12 @@ refuse "IDX with a lying header" 3 "lying" classify --model "$NAME" "$T/lying-id
 printf '\223NUMPY\001\000v\000{'"'descr': '<f4', 'fortran_order': False, 'shape': (1, 28, 28), }                                                      \n" >"$T/float.npy"
 refuse "NPY of floats" 3 "float.npy" classify --model "$NAME" "$T/float.npy"
 printf 'P5 3 3 255\n123456789' >"$T/small.pgm"
+refuse "a picture of another size, of a model that resizes none" 3 "3.3|28.28|size" classify --model strict "$T/small.pgm"
 refuse "unknown model" 4 "nosuch" classify --model nosuch "$PNG"
 
 # peers: a certificate of another authority, an expired one, the wrong role, nobody there
 make_pki "$T/other" localhost 127.0.0.1
-alone() { "$OBSCURA" classify --standalone --model "$NAME" --connect-ms=3000 --deadline-ms=5000 --provider="$PROVIDER" "$@" "$PNG"; }
+alone() { timeout 20 "$OBSCURA" classify --standalone --model "$NAME" --connect-ms=3000 --deadline-ms=5000 --provider="$PROVIDER" "$@" "$PNG"; }
 # shellcheck disable=SC2046
 refuse "our certificate is of another authority" 4 "model-owner|provider" alone --model-owner="$MODEL_OWNER" --ca="$T/pki/ca.pem" --certificate="$T/other/data-owner.pem" --key="$T/other/data-owner.key"
 refuse "the peer's certificate is of an unknown authority" 4 "model-owner|provider" alone --model-owner="$MODEL_OWNER" --ca="$T/other/ca.pem" --certificate="$T/other/data-owner.pem" --key="$T/other/data-owner.key"
@@ -56,6 +59,11 @@ openssl req -new -key "$T/old.key" -subj "/OU=model-owner/CN=localhost" -out "$T
 printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' >"$T/old.ext"
 openssl x509 -req -in "$T/old.csr" -CA "$T/pki/ca.pem" -CAkey "$T/pki/ca.key" -CAcreateserial -days -1 -extfile "$T/old.ext" -out "$T/old.pem" 2>/dev/null
 refuse "own certificate has expired" 3 "expired" timeout 5 "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$SAMPLE" --ca="$T/pki/ca.pem" --certificate="$T/old.pem" --key="$T/old.key"
+port=$((20000 + $$ % 20000))
+start expired openssl s_server -accept 127.0.0.1:$port -cert "$T/old.pem" -key "$T/old.key" -CAfile "$T/pki/ca.pem" -Verify 1 -tls1_3 -quiet
+sleep 0.5
+# shellcheck disable=SC2046
+refuse "a peer whose certificate has expired" 4 "expired" alone --model-owner=127.0.0.1:$port $(creds "$T/pki" data-owner)
 # shellcheck disable=SC2046
 "$OBSCURA" classify --socket="$T/data-owner.sock" --model "$NAME" --json "$PNG" >"$T/out" 2>"$T/err"
 is "after all that the service still answers" 0 $?

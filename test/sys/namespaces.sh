@@ -20,7 +20,6 @@ done
 make_pki "$T/pki" provider.test 10.77.0.1
 "$OBSCURA" pki issue --dir "$T/pki" --force model-owner 10.77.0.2 >/dev/null
 "$OBSCURA" pki issue --dir "$T/pki" --force data-owner 10.77.0.3 >/dev/null
-SAMPLES=$(ls "$ROOT"/test/models/*.onnx | tr '\n' ',' | sed 's/,$//')
 # shellcheck disable=SC2046
 start provider ip netns exec $N-c "$OBSCURAD" provider --listen=10.77.0.1:7403 $(creds "$T/pki" provider)
 # shellcheck disable=SC2046
@@ -30,7 +29,7 @@ start data-owner ip netns exec $N-d "$OBSCURAD" data-owner --socket="$T/data-own
 for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && break; sleep 0.05; done
 for sample in "$ROOT"/test/models/*.onnx; do
 	name=$(basename "$sample" .onnx)
-	idx=$(ls "$ROOT"/test/images/*idx3* | head -1)
+	idx=$(pictures_of "$name")
 	classify --model "$name" --limit 20 --json "$idx" >"$T/out" 2>"$T/err"
 	is "$name across three namespaces" "0 20" "$? $(jq -c 'select(.bytes==.predicted.bytes)' "$T/out" | wc -l)" || cat "$T/err"
 done
