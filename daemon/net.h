@@ -31,6 +31,8 @@ int net_listen_unix(struct net *net, const char *path, const struct net_handler 
  * The peer's certificate must chain to the CA, carry the role, and be valid for the host name in the address. */
 int net_connect(struct net *net, const char *address, enum frame_role peer, int keep, const struct net_handler *h, void *ctx,
 		struct err *e) MUST_USE;
+/* Lost connections are tried again soon, not when their back-off is over: somebody waits for them. */
+void net_hurry(struct net *net);
 int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
 struct channel *conn_channel(struct conn *c);
 void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
@@ -41,9 +43,14 @@ void conn_end(struct conn *c, const struct err *e);
 struct event_base *net_base(struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the loop. */
 const struct host *net_host(struct net *net);
-/* Runs until net_stop (signal handlers for SIGTERM and SIGINT call it). */
+/* Runs until net_stop (signal handlers call it). Can be called again. */
 int net_run(struct net *net, struct err *e) MUST_USE;
+/* Nothing is accepted any more; the loop ends when busy (net_on_stop) says 0, after 2 s at the latest, at once when called again or when
+ * there is no busy. */
 void net_stop(struct net *net);
+void net_on_stop(struct net *net, int (*busy)(void *ctx), void *ctx);
+/* Jobs under way. */
+size_t net_jobs(const struct net *net);
 /* Before the role's state is freed: waits for jobs (their done() is called) and takes no more events. NULL is allowed. */
 void net_drain(struct net *net);
 void net_free(struct net *net);

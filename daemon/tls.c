@@ -3,13 +3,21 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "daemon/log.h"
+
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define READ_BYTES (32u << 10) /* what one read of the socket takes at most */
+#define ALERT_REASON 1000      /* OpenSSL: reason code of a received alert = 1000 + its number (SSL_AD_REASON_OFFSET) */
+
+/* ---- reading certificates ---- */
 
 /* The text of one field of a certificate's subject, "" when it has none. */
 static void subject(X509 *cert, int nid, char *out, size_t bytes)
@@ -20,15 +28,106 @@ static void subject(X509 *cert, int nid, char *out, size_t bytes)
 
 static void date(const ASN1_TIME *t, char *out, size_t bytes)
 {
-	BIO *b = BIO_new(BIO_s_mem());
-	int n = 0;
+	struct tm tm;
 
-	if (b && ASN1_TIME_print(b, t))
-		n = BIO_read(b, out, (int)bytes - 1);
-	out[n > 0 ? n : 0] = 0;
-	BIO_free(b);
+	out[0] = 0;
+	if (ASN1_TIME_to_tm(t, &tm))
+		strftime(out, bytes, "%Y-%m-%d %H:%M UTC", &tm);
 }
 
+static void add_name(const GENERAL_NAME *name, char *out, size_t bytes)
+{
+	const ASN1_STRING *s = name->type == GEN_DNS ? name->d.dNSName : name->d.iPAddress;
+	const uint8_t *data = ASN1_STRING_get0_data(s);
+	int n = ASN1_STRING_length(s);
+	char text[INET6_ADDRSTRLEN + 1] = "?";
+	size_t at = strlen(out);
+
+	if (name->type == GEN_DNS)
+		snprintf(out + at, bytes - at, "%s%.*s", at ? ", " : "", n, data);
+	else if ((n == 4 || n == 16) && inet_ntop(n == 4 ? AF_INET : AF_INET6, data, text, sizeof(text)))
+		snprintf(out + at, bytes - at, "%s%s", at ? ", " : "", text);
+}
+
+/* The hosts that a certificate is for: "localhost, 127.0.0.1". */
+static void hosts(X509 *cert, char *out, size_t bytes)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+	out[0] = 0;
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type == GEN_DNS || name->type == GEN_IPADD)
+			add_name(name, out, bytes);
+	}
+	GENERAL_NAMES_free(names);
+}
+
+/* ---- our verdict on the peer's certificate ---- */
+
+/* cert: the one of the chain at which verification failed. */
+static void explain(struct tls_note *note, X509 *cert, X509 *leaf, int code)
+{
+	char *out = note->refusal, name[64] = "", text[128] = "";
+	size_t n = sizeof(note->refusal);
+
+	if (cert)
+		subject(cert, NID_commonName, name, sizeof(name));
+	switch (code) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		date(X509_get0_notAfter(cert), text, sizeof(text));
+		snprintf(out, n, "its certificate (%s) has expired on %s", name, text);
+		break;
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		date(X509_get0_notBefore(cert), text, sizeof(text));
+		snprintf(out, n, "its certificate (%s) is not valid before %s; check the clocks", name, text);
+		break;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+		if (leaf)
+			subject(leaf, NID_commonName, name, sizeof(name));
+		snprintf(out, n, "its certificate (%s) is of an unknown authority, not of %.120s", name, note->tls->authority);
+		break;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		hosts(cert, text, sizeof(text));
+		snprintf(out, n, "its certificate is for the hosts %s, not for %.100s", text[0] ? text : "(none)", note->host);
+		break;
+	default:
+		snprintf(out, n, "its certificate (%s) is refused: %s", name, X509_verify_cert_error_string(code));
+	}
+}
+
+static int on_verify(int ok, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_note *note = ssl ? SSL_get_app_data(ssl) : NULL;
+
+	if (!ok && note && !note->refusal[0])
+		explain(note, X509_STORE_CTX_get_current_cert(store), X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get_error(store));
+	return ok;
+}
+
+/* A session to resume came after the handshake; the last one is kept. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_note *note = SSL_get_app_data(ssl);
+
+	if (!note || !note->session)
+		return 0;
+	SSL_SESSION_free(*note->session);
+	*note->session = session;
+	return 1;
+}
+
+/* ---- contexts ---- */
+
+/* what: the option's name too. */
 static int readable(const char *what, const char *path, struct err *e)
 {
 	if (access(path, R_OK) == 0)
@@ -48,16 +147,57 @@ static int check_own(const struct config *c, X509 *cert, enum frame_role self, s
 		return err_set(e, ERR_INPUT, "own certificate %s is not valid yet; check the clock", c->certificate);
 	subject(cert, NID_organizationalUnitName, role, sizeof(role));
 	if (frame_role(role) != self)
-		return err_set(e, ERR_INPUT, "own certificate %s is for the role \"%s\", not \"%s\"", c->certificate, role, frame_role_name(self));
+		return err_set(e, ERR_INPUT, "own certificate %s is for the role \"%s\", not \"%s\"; make one with `obscura pki issue %s HOST`",
+			       c->certificate, role, frame_role_name(self), frame_role_name(self));
 	return 0;
+}
+
+/* A key with a passphrase would stop a daemon at a prompt. */
+static int no_passphrase(char *buffer, int bytes, int writing, void *ctx)
+{
+	return -1;
+}
+
+static int load_own(SSL_CTX *ctx, const struct config *c, struct err *e)
+{
+	struct stat st;
+
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1)
+		return err_set(e, ERR_INPUT, "%s is not a PEM file with a certificate", c->certificate);
+	if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
+		if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
+			return err_set(e, ERR_INPUT, "the key %s does not belong to the certificate %s; issue both together", c->key,
+				       c->certificate);
+		return err_set(e, ERR_INPUT, "%s is not a PEM file with a private key without passphrase", c->key);
+	}
+	if (SSL_CTX_check_private_key(ctx) != 1)
+		return err_set(e, ERR_INPUT, "the key %s does not belong to the certificate %s; issue both together", c->key, c->certificate);
+	if (!stat(c->key, &st) && (st.st_mode & 077))
+		log_line(LOG_WARNING, "the private key %s can be read by others; chmod 600 it", c->key);
+	return 0;
+}
+
+static void settle(SSL_CTX *ctx)
+{
+	static const unsigned char id[] = "obscura";
+
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verify);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_read_ahead(ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(ctx, READ_BYTES);
+	/* resumption: the server's state is in its tickets, the client's in its connector */
+	SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_session);
+	SSL_CTX_set_num_tickets(ctx, 1);
 }
 
 int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struct err *e)
 {
-	static const unsigned char id[] = "obscura";
 	SSL_CTX *ctx;
 
-	*tls = (struct tls){0};
+	*tls = (struct tls){.authority = c->ca};
 	if (readable("ca", c->ca, e) || readable("certificate", c->certificate, e) || readable("key", c->key, e))
 		return -1;
 	tls->ctx = ctx = SSL_CTX_new(TLS_method());
@@ -65,18 +205,11 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 		return err_set(e, ERR_ENV, "OpenSSL offers no TLS 1.3");
 	if (!SSL_CTX_load_verify_locations(ctx, c->ca, NULL))
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with the authority's certificate", c->ca);
-	if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1)
-		return err_set(e, ERR_INPUT, "%s is not a PEM file with a certificate", c->certificate);
-	if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1)
-		return err_set(e, ERR_INPUT, "%s is not the private key of %s", c->key, c->certificate);
-	if (SSL_CTX_check_private_key(ctx) != 1)
-		return err_set(e, ERR_INPUT, "the key %s does not belong to the certificate %s", c->key, c->certificate);
-	if (check_own(c, SSL_CTX_get0_certificate(ctx), self, e))
+	if (load_own(ctx, c, e) || check_own(c, SSL_CTX_get0_certificate(ctx), self, e)) {
+		ERR_clear_error();
 		return -1;
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
-	SSL_CTX_set_read_ahead(ctx, 1);
+	}
+	settle(ctx);
 	X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(), tls->fingerprint, NULL);
 	return 0;
 }
@@ -87,6 +220,8 @@ void tls_free(struct tls *tls)
 	*tls = (struct tls){0};
 }
 
+/* ---- one connection ---- */
+
 static int is_address(const char *host)
 {
 	uint8_t buffer[16];
@@ -94,31 +229,37 @@ static int is_address(const char *host)
 	return inet_pton(AF_INET, host, buffer) == 1 || inet_pton(AF_INET6, host, buffer) == 1;
 }
 
-SSL *tls_connection(struct tls *tls, int fd, const char *host, struct err *e)
+static int expect_host(SSL *ssl, const char *host)
+{
+	SSL_set_connect_state(ssl);
+	if (is_address(host))
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	return SSL_set1_host(ssl, host) && SSL_set_tlsext_host_name(ssl, host);
+}
+
+SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *e)
 {
 	SSL *ssl = SSL_new(tls->ctx);
 
-	if (!ssl || !SSL_set_fd(ssl, fd))
-		goto fail;
-	if (!host) {
-		SSL_set_accept_state(ssl);
-		return ssl;
+	note->tls = tls;
+	if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_app_data(ssl, note) || (note->host && !expect_host(ssl, note->host))) {
+		SSL_free(ssl);
+		ERR_clear_error();
+		err_set(e, ERR_ENV, "OpenSSL cannot make a connection");
+		return NULL;
 	}
-	SSL_set_connect_state(ssl);
-	if (is_address(host) ? !X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) :
-			       !SSL_set1_host(ssl, host) || !SSL_set_tlsext_host_name(ssl, host))
-		goto fail;
+	if (!note->host)
+		SSL_set_accept_state(ssl);
+	else if (note->session && *note->session)
+		SSL_set_session(ssl, *note->session);
 	return ssl;
-fail:
-	SSL_free(ssl);
-	err_set(e, ERR_ENV, "OpenSSL cannot make a connection");
-	return NULL;
 }
 
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name, size_t bytes, struct err *e)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
-	char unit[64];
+	char unit[64], when[64];
 
 	if (!cert || SSL_get_verify_result(ssl) != X509_V_OK)
 		return err_set(e, ERR_PEER, "shows no valid certificate");
@@ -126,42 +267,58 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 	subject(cert, NID_commonName, name, bytes);
 	*role = frame_role(unit);
 	X509_digest(cert, EVP_sha256(), fingerprint, NULL);
+	/* a resumed session does not look at dates again */
+	date(X509_get0_notAfter(cert), when, sizeof(when));
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
+		return err_set(e, ERR_PEER, "its certificate (%s) has expired on %s", name, when);
 	if (!*role || !(*role & allowed))
-		return err_set(e, ERR_PEER, "has a certificate for the wrong role: \"%.32s\" (CN %.48s)", unit, name);
+		return err_set(e, ERR_PEER, "its certificate (%.48s) is for the wrong role: \"%.32s\"", name, unit);
 	return 0;
 }
 
-/* Our own verdict on the peer's certificate. 0: there is none. */
-static int verdict(SSL *ssl, const char *step, struct err *e)
-{
-	long code = SSL_get_verify_result(ssl);
-	X509 *cert = SSL_get0_peer_certificate(ssl);
-	char when[64] = "";
+/* ---- why it failed ---- */
 
-	if (code == X509_V_OK)
-		return 0;
-	if (code == X509_V_ERR_CERT_HAS_EXPIRED && cert)
-		date(X509_get0_notAfter(cert), when, sizeof(when));
-	err_set(e, ERR_PEER, "%s: its certificate is refused: %s%s%s%s", step, X509_verify_cert_error_string(code), when[0] ? " on " : "", when,
-		code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY || code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ?
-			" (not of the authority that --ca names)" :
-			"");
-	return 1;
+/* What the peer's alert says about us. */
+static const struct {
+	int alert;
+	const char *text;
+} alerts[] = {
+	{SSL_AD_UNKNOWN_CA, "our certificate is of an authority that it does not know"},
+	{SSL_AD_CERTIFICATE_EXPIRED, "our certificate has expired"},
+	{SSL_AD_BAD_CERTIFICATE, "our certificate is not good: not for the host name that it connects to, or not valid yet"},
+	{SSL_AD_CERTIFICATE_REVOKED, "our certificate has been revoked"},
+	{SSL_AD_UNSUPPORTED_CERTIFICATE, "our certificate is not for this end of TLS"},
+	{SSL_AD_CERTIFICATE_UNKNOWN, "our certificate is not acceptable"},
+	{SSL_AD_DECRYPT_ERROR, "our certificate or signature cannot be verified"},
+	{SSL_AD_CERTIFICATE_REQUIRED, "we showed no certificate"},
+	{SSL_AD_PROTOCOL_VERSION, "it does not speak TLS 1.3"},
+};
+
+static void alert_reason(int alert, const char *step, struct err *e)
+{
+	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
+		if (alerts[i].alert == alert) {
+			err_set(e, ERR_PEER, "%s: it refuses us: %s", step, alerts[i].text);
+			return;
+		}
+	err_set(e, ERR_PEER, "%s: it refuses us: %s", step, SSL_alert_desc_string_long(alert));
 }
 
-void tls_reason(SSL *ssl, const char *step, struct err *e)
+void tls_reason(SSL *ssl, const char *step, int saved, struct err *e)
 {
-	int saved = errno;
+	const struct tls_note *note = SSL_get_app_data(ssl);
 	unsigned long code = ERR_get_error();
-	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	int reason = ERR_GET_REASON(code);
 
 	ERR_clear_error();
-	if (verdict(ssl, step, e))
-		return;
-	if (reason && strstr(reason, "alert"))
-		err_set(e, ERR_PEER, "%s: it refuses our certificate or protocol: %s", step, reason);
-	else if (reason && !strstr(reason, "unexpected eof"))
-		err_set(e, ERR_PEER, "%s: %s", step, reason);
+	if (note->refusal[0])
+		err_set(e, ERR_PEER, "%s: %s", step, note->refusal);
+	else if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason >= ALERT_REASON && reason < ALERT_REASON + 256)
+		alert_reason(reason - ALERT_REASON, step, e);
+	else if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+		err_set(e, ERR_PEER, "%s: it shows no certificate", step);
+	else if (code && reason != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		err_set(e, ERR_PEER, "%s: it does not speak TLS 1.3 as it should: %s", step, ERR_reason_error_string(code));
 	else
-		err_set(e, ERR_REACH, "%s: the connection was lost%s%s", step, !reason && saved ? ": " : "", !reason && saved ? strerror(saved) : "");
+		err_set(e, ERR_REACH, "%s: it went away%s%s", step, !code && saved ? ": " : "", !code && saved ? strerror(saved) : "");
 }

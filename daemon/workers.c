@@ -2,6 +2,7 @@
 #include "daemon/workers.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -25,7 +26,9 @@ struct workers {
 	struct queue waiting, finished;
 	pthread_t *threads;
 	unsigned n;
-	int stopping, wake; /* eventfd */
+	int stopping, wake;  /* eventfd */
+	struct entry *spare; /* the loop's: entries to be used again */
+	size_t under_way;    /* the loop's */
 	struct event *event;
 };
 
@@ -53,11 +56,20 @@ static void wake(struct workers *w)
 		return; /* the counter is full: it will wake anyway */
 }
 
+/* What the loop does comes first: this thread gets what is left, and is not given the processor early when it wakes. */
+static void yield_to_loop(void)
+{
+	struct sched_param none = {0};
+
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 static void *work(void *ctx)
 {
 	struct workers *w = ctx;
 
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	yield_to_loop();
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
 		struct entry *e;
@@ -81,13 +93,18 @@ static void finish(struct workers *w)
 	struct entry *e;
 
 	for (;;) {
+		struct job *job;
+
 		pthread_mutex_lock(&w->lock);
 		e = pop(&w->finished);
 		pthread_mutex_unlock(&w->lock);
 		if (!e)
 			return;
-		e->job->done(e->job);
-		free(e);
+		job = e->job;
+		e->next = w->spare;
+		w->spare = e;
+		w->under_way--;
+		job->done(job); /* may submit another */
 	}
 }
 
@@ -113,15 +130,15 @@ int workers_new(struct workers **workers, struct event_base *base, unsigned n, s
 	w->waiting.last = &w->waiting.first;
 	w->finished.last = &w->finished.first;
 	w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	w->event = event_new(base, w->wake, EV_READ | EV_PERSIST, on_wake, w);
-	if (w->wake < 0 || !w->event || event_add(w->event, NULL)) {
+	w->event = w->wake < 0 ? NULL : event_new(base, w->wake, EV_READ | EV_PERSIST, on_wake, w);
+	if (!w->event || event_add(w->event, NULL)) {
 		workers_free(w);
 		return err_set(e, ERR_ENV, "cannot make an event descriptor");
 	}
 	for (; w->n < n; w->n++)
 		if (pthread_create(&w->threads[w->n], NULL, work, w)) {
 			workers_free(w);
-			return err_set(e, ERR_ENV, "cannot start %u worker threads", n);
+			return err_set(e, ERR_ENV, "cannot start %u worker threads; --threads=N asks for fewer", n);
 		}
 	*workers = w;
 	return 0;
@@ -129,18 +146,29 @@ int workers_new(struct workers **workers, struct event_base *base, unsigned n, s
 
 void workers_submit(struct workers *w, struct job *job)
 {
-	struct entry *e = malloc(sizeof(*e));
+	struct entry *e = w->spare;
 
-	if (!e) { /* better late than lost */
+	if (e)
+		w->spare = e->next;
+	else
+		e = malloc(sizeof(*e));
+	if (!e || w->stopping) { /* better late than lost; a job that ends may still submit the next */
+		free(e);
 		job->run(job);
 		job->done(job);
 		return;
 	}
 	e->job = job;
+	w->under_way++;
 	pthread_mutex_lock(&w->lock);
 	push(&w->waiting, e);
 	pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
+}
+
+size_t workers_busy(const struct workers *w)
+{
+	return w->under_way;
 }
 
 void workers_free(struct workers *w)
@@ -158,6 +186,12 @@ void workers_free(struct workers *w)
 		event_free(w->event);
 	if (w->wake >= 0)
 		close(w->wake);
+	while (w->spare) {
+		struct entry *e = w->spare;
+
+		w->spare = e->next;
+		free(e);
+	}
 	pthread_cond_destroy(&w->work);
 	pthread_mutex_destroy(&w->lock);
 	free(w->threads);

@@ -10,6 +10,8 @@ struct workers;
 /* Starts n threads of lower priority: offline work yields to what the loop does. */
 int workers_new(struct workers **w, struct event_base *base, unsigned n, struct err *e) MUST_USE;
 void workers_submit(struct workers *w, struct job *job);
+/* Jobs whose done() has not been called yet. */
+size_t workers_busy(const struct workers *w);
 /* Waits for jobs that are running; every job's done() is called. */
 void workers_free(struct workers *w);
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/net_parts.h — private to the net: the loop's state, for net.c, listen.c, connect.c and conn.c. */
+#ifndef OBSCURA_DAEMON_NET_PARTS_H
+#define OBSCURA_DAEMON_NET_PARTS_H
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "daemon/conn.h"
+#include "daemon/lookup.h"
+#include "daemon/workers.h"
+
+#define CONNS_MAX 1024 /* at once, of one process */
+
+struct listener {
+	struct listener *next;
+	struct net *net;
+	int fd, local;
+	char *path; /* owns; of a Unix socket, removed at the end */
+	unsigned roles;
+	struct event *event, *again;
+	const struct net_handler *handler;
+	void *ctx;
+};
+
+/* One outgoing address. */
+struct connector {
+	struct connector *next;
+	struct net *net;
+	char host[256], port[16], name[96];
+	enum frame_role peer;
+	int keep;
+	const struct net_handler *handler;
+	void *ctx;
+	struct event *retry;
+	struct lookup *lookup;		/* owns; while the name is looked up */
+	struct addrinfo *found, *at;	/* owns; the address that is tried */
+	SSL_SESSION *session;		/* owns; to be resumed */
+	struct conn *conn;		/* borrows; while there is one */
+	uint64_t backoff_us, tried_us;
+};
+
+/* A socket that has sent its last: its peer gets a moment to read that before the system forgets it. */
+struct lingering {
+	struct lingering *next;
+	struct net *net;
+	int fd;
+	struct event *event;
+	uint64_t until_us;
+};
+
+struct net {
+	struct event_base *base;
+	const struct config *config;
+	enum frame_role self;
+	struct tls tls;
+	struct host host;
+	struct workers *workers;
+	struct listener *listeners;
+	struct connector *connectors;
+	struct conn *conns;
+	struct lingering *lingers;
+	unsigned n_conns, n_lingers;
+	struct event *tick, *signals[2];
+	uint64_t ticked_us;
+	/* stopping */
+	int (*busy)(void *ctx);
+	void *busy_ctx;
+	uint64_t stop_us; /* 0: not stopping */
+};
+
+uint64_t net_now(void);
+void net_adopt(struct net *net, struct conn *c);
+/* A failed connection is taken out, its handler told, and freed. */
+void net_dropped(struct net *net, struct conn *c);
+
+/* "host:port" or "[v6]:port". */
+int address_split(const char *address, char *host, size_t hosts, char *port, size_t ports, struct err *e) MUST_USE;
+int address_unix(const char *path, struct sockaddr_un *un, struct err *e) MUST_USE;
+void socket_no_delay(int fd);
+
+/* listen.c */
+void listeners_free(struct net *net);
+
+/* connect.c */
+/* Its connection has ended. Returns 1 when another address is tried at once, so that nobody needs to know. */
+int connector_next(struct connector *k, const struct conn *c);
+void connector_dropped(struct connector *k, int was_up);
+void connectors_free(struct net *net);
+
+#endif

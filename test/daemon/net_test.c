@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections with real TLS over loopback: the right peer, every wrong one, hostile bytes, slow readers, silence, loss and return. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include <signal.h>
+
+#include "nets.h"
+
+#define M (&sides[0]) /* the model owner, who listens */
+#define D (&sides[1]) /* the data owner, who connects */
+
+static int begin(void **state)
+{
+	log_begin();
+	return 0;
+}
+
+static int end(void **state)
+{
+	for (int i = 0; i < SIDES; i++)
+		if (sides[i].net)
+			stop(&sides[i]);
+	log_end();
+	return 0;
+}
+
+static int make_all(void **state)
+{
+	return certs_all();
+}
+
+static int remove_all(void **state)
+{
+	return certs_remove();
+}
+
+static void both_up(void)
+{
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "data-owner", "ca");
+	start_connecting(D, "localhost", start_listening(M, 0, ROLE_D), ROLE_M);
+	AWAIT(M->conn && D->conn);
+}
+
+/* ---- the right peer ---- */
+
+static void test_right_peer(void **state)
+{
+	struct channel *m, *d;
+
+	both_up();
+	m = conn_channel(M->conn);
+	d = conn_channel(D->conn);
+	assert_int_equal(m->peer, ROLE_D);
+	assert_int_equal(d->peer, ROLE_M);
+	assert_memory_equal(m->fingerprint, d->self_fingerprint, 32);
+	assert_memory_equal(d->fingerprint, m->self_fingerprint, 32);
+	assert_memory_not_equal(d->fingerprint, d->self_fingerprint, 32);
+	assert_non_null(strstr(m->name, "data-owner data-owner (127.0.0.1:"));
+	assert_non_null(strstr(d->name, "model-owner localhost:"));
+	assert_true(d->wire_sent > 500 && d->wire_received > 500);
+	assert_string_equal(SSL_get_version(M->conn->ssl), "TLSv1.3");
+	assert_int_equal(M->downs + D->downs, 0);
+}
+
+/* Short and long frames, gathered and in place, in the order in which they were sent. */
+static void test_frames(void **state)
+{
+	static uint8_t buffer[FRAME_HEADER + FRAME_BODY_MAX];
+	static const uint32_t lengths[] = {0, 1, 15, 16, 17, 1000, 16384, 32751, 32752, 32768, 100000, FRAME_BODY_MAX - 1, FRAME_BODY_MAX};
+	uint8_t *body = buffer + FRAME_HEADER;
+	struct channel *c;
+	uint32_t sent = 0;
+	size_t bytes = 0;
+
+	both_up();
+	c = conn_channel(D->conn);
+	for (int round = 0; round < 4; round++)
+		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+			struct frame f = {.type = round & 1 ? FRAME_STEP : FRAME_DELTA, .session = 7, .lane = 9, .sequence = sent,
+					  .length = lengths[i], .body = body};
+
+			fill_pattern(body, sent++, lengths[i]);
+			bytes += lengths[i];
+			if ((i + (size_t)round) % 2)
+				c->ops->send_inplace(c, &f, body);
+			else
+				c->ops->send(c, &f);
+			if (i % 3 == 0)
+				c->ops->flush(c);
+		}
+	c->ops->flush(c);
+	assert_true(c->ops->queued(c) > 0); /* more than the socket takes: the rest left later */
+	AWAIT(M->frames == (int)sent);
+	assert_int_equal(M->wrong, 0);
+	assert_int_equal(M->bytes, bytes);
+	assert_int_equal(M->last.session, 7);
+	assert_int_equal(M->last.lane, 9);
+	AWAIT(D->drained > 0);
+	assert_int_equal(c->ops->queued(c), 0);
+	assert_true(c->wire_sent > bytes && c->wire_sent < bytes + bytes / 50);
+	assert_int_equal(conn_channel(M->conn)->wire_received, c->wire_sent);
+}
+
+/* Nothing leaves before flush, and then all of it as one TLS record. */
+static void test_one_flush(void **state)
+{
+	uint8_t buffer[FRAME_HEADER + 500];
+	struct frame f = {.type = FRAME_BEGIN, .session = 1, .length = 36, .body = buffer}, step = {.type = FRAME_STEP, .session = 1, .length = 500};
+	uint64_t before;
+	struct channel *c;
+
+	both_up();
+	turn_for(50);
+	c = conn_channel(D->conn);
+	before = c->wire_sent;
+	fill_pattern(buffer + FRAME_HEADER, 0, 500);
+	c->ops->send(c, &f);
+	c->ops->send_inplace(c, &step, buffer + FRAME_HEADER);
+	assert_int_equal(c->wire_sent, before);
+	c->ops->flush(c);
+	assert_int_equal(c->wire_sent - before, 36 + 500 + 2 * FRAME_HEADER + 22); /* record: 5 header, 1 type, 16 tag */
+	AWAIT(M->frames == 2);
+	assert_int_equal(M->wrong, 0);
+}
+
+static void test_unix(void **state)
+{
+	struct err e = {0};
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/new/socket", certs_dir);
+	configure(D, 'D', "data-owner", "ca");
+	start(D);
+	assert_int_equal(net_listen_unix(D->net, path, &handler, D, &e), 0);
+	configure(M, 'L', "data-owner", "ca");
+	start(M);
+	assert_int_equal(net_connect_unix(M->net, path, &handler, M, &e), 0);
+	AWAIT(D->conn && M->conn);
+	assert_int_equal(conn_channel(D->conn)->peer, ROLE_L);
+	assert_int_equal(conn_channel(M->conn)->peer, ROLE_D);
+	conn_channel(M->conn)->ops->send(conn_channel(M->conn), &(struct frame){.type = FRAME_STATUS});
+	conn_channel(M->conn)->ops->flush(conn_channel(M->conn));
+	AWAIT(D->frames == 1);
+	assert_int_equal(D->last.type, FRAME_STATUS);
+	stop(M);
+	AWAIT(D->downs == 1);
+	assert_int_equal(D->why.code, ERR_REACH);
+	assert_int_equal(net_connect_unix(D->net, certs_path("nobody", ""), &handler, M, &e), -1);
+	assert_int_equal(e.code, ERR_REACH);
+}
+
+/* ---- wrong peers: both sides say why ---- */
+
+static void refused(const char *ca_of_d, const char *cert_of_m, const char *host, enum frame_role wanted, unsigned allowed, const char *d_says,
+		    const char *m_says)
+{
+	char letter = strcmp(cert_of_m, "provider") ? 'M' : 'C';
+
+	configure(M, letter, cert_of_m, strcmp(cert_of_m, "strange-server") ? "ca" : "other");
+	configure(D, 'D', "data-owner", ca_of_d);
+	start_connecting(D, host, start_listening(M, 0, allowed), wanted);
+	AWAIT(D->downs && logged("a peer was refused"));
+	assert_int_equal(D->ups + M->ups, 0);
+	assert_int_equal(D->why.code, ERR_PEER);
+	if (!strstr(D->why.text, d_says))
+		fail_msg("the data owner says \"%s\", not \"%s\"", D->why.text, d_says);
+	assert_non_null(strstr(D->why.peer, host));
+	if (!logged(m_says))
+		fail_msg("the other side does not say \"%s\":\n%s", m_says, log_text());
+}
+
+static void test_wrong_role_of_server(void **state)
+{
+	refused("ca", "provider", "localhost", ROLE_M, ROLE_D, "its certificate (provider) is for the wrong role: \"provider\"",
+		"it says: your certificate (provider) is for the wrong role");
+}
+
+static void test_wrong_role_of_client(void **state)
+{
+	refused("ca", "model-owner", "localhost", ROLE_M, ROLE_C, "it says: your certificate (data-owner) is for the wrong role",
+		"its certificate (data-owner) is for the wrong role: \"data-owner\"");
+}
+
+static void test_wrong_host(void **state)
+{
+	refused("ca", "elsewhere", "127.0.0.1", ROLE_M, ROLE_D, "its certificate is for the hosts mo.example, 10.9.8.7, not for 127.0.0.1",
+		"it refuses us: our certificate is not good: not for the host name");
+}
+
+static void test_wrong_name(void **state)
+{
+	refused("ca", "elsewhere", "localhost", ROLE_M, ROLE_D, "its certificate is for the hosts mo.example, 10.9.8.7, not for localhost",
+		"it refuses us: our certificate is not good: not for the host name");
+}
+
+static void test_unknown_ca_of_server(void **state)
+{
+	refused("ca", "strange-server", "localhost", ROLE_M, ROLE_D, "its certificate (strange-server) is of an unknown authority, not of /",
+		"it refuses us: our certificate is of an authority that it does not know");
+}
+
+/* The data owner trusts the server's authority, but its own certificate is of another one. */
+static void test_unknown_ca_of_client(void **state)
+{
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "stranger", "ca");
+	start_connecting(D, "localhost", start_listening(M, 0, ROLE_D), ROLE_M);
+	AWAIT(D->downs && logged("a peer was refused"));
+	assert_int_equal(D->why.code, ERR_PEER);
+	assert_non_null(strstr(D->why.text, "it refuses us: our certificate is of an authority that it does not know"));
+	assert_true(logged("its certificate (stranger) is of an unknown authority"));
+	assert_int_equal(D->ups + M->ups, 0);
+}
+
+static void test_expired_client(void **state)
+{
+	struct raw r;
+	struct frame f;
+	int port;
+
+	configure(M, 'M', "model-owner", "ca");
+	port = start_listening(M, 0, ROLE_D);
+	raw_new(&r, raw_socket(port), "expired", 0);
+	raw_handshake(&r);
+	assert_int_equal(raw_next(&r, &f, NULL, 0), -1);
+	raw_free(&r);
+	AWAIT(logged("its certificate (expired) has expired on 20"));
+	raw_new(&r, raw_socket(port), NULL, 0);
+	raw_handshake(&r);
+	assert_int_equal(raw_next(&r, &f, NULL, 0), -1);
+	raw_free(&r);
+	AWAIT(logged("it shows no certificate"));
+	assert_int_equal(M->ups, 0);
+}
+
+static void test_expired_server(void **state)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), peer = -1;
+	struct raw r;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, n), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	getsockname(fd, (struct sockaddr *)&at, &n);
+	configure(D, 'D', "data-owner", "ca");
+	start_connecting(D, "127.0.0.1", ntohs(at.sin_port), ROLE_M);
+	AWAIT(peer >= 0 || (peer = accept(fd, NULL, NULL)) >= 0);
+	fcntl(peer, F_SETFL, O_NONBLOCK);
+	raw_new(&r, peer, "expired-server", 1);
+	assert_int_equal(raw_handshake(&r), -1);
+	raw_free(&r);
+	close(fd);
+	AWAIT(D->downs);
+	assert_int_equal(D->why.code, ERR_PEER);
+	assert_non_null(strstr(D->why.text, "its certificate (expired-server) has expired on 20"));
+}
+
+static void test_nobody_there(void **state)
+{
+	int port;
+
+	configure(M, 'M', "model-owner", "ca");
+	port = start_listening(M, 0, ROLE_D);
+	stop(M);
+	configure(D, 'D', "data-owner", "ca");
+	start_connecting(D, "127.0.0.1", port, ROLE_M);
+	AWAIT(D->downs >= 2); /* tried again */
+	assert_int_equal(D->why.code, ERR_REACH);
+	assert_non_null(strstr(D->why.text, "cannot connect: Connection refused"));
+	assert_non_null(strstr(D->why.peer, "model-owner 127.0.0.1:"));
+}
+
+static void own(const char *name, const char *value, const char *says)
+{
+	struct err e = {0};
+
+	configure(D, 'D', "data-owner", "ca");
+	set(&D->config, name, value);
+	assert_int_equal(net_new(&D->net, &D->config, ROLE_D, &e), -1);
+	assert_int_equal(e.code, ERR_INPUT);
+	if (!strstr(e.text, says))
+		fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+	config_free(&D->config);
+}
+
+static void test_own_files(void **state)
+{
+	own("certificate", certs_path("expired", ".pem"), "does not belong to the certificate");
+	own("key", certs_path("provider", ".key"), "does not belong to the certificate");
+	own("key", certs_path("nothing", ".key"), "obscura pki issue");
+	own("key", certs_path("data-owner", ".pem"), "is not a PEM file with a private key");
+	own("ca", certs_path("data-owner", ".key"), "is not a PEM file with the authority's certificate");
+	own("certificate", certs_path("data-owner", ".key"), "is not a PEM file with a certificate");
+	rename(certs_path("data-owner", ".key"), certs_path("kept", ".key"));
+	rename(certs_path("expired", ".key"), certs_path("data-owner", ".key"));
+	own("certificate", certs_path("expired", ".pem"), "has expired on 20");
+	rename(certs_path("data-owner", ".key"), certs_path("expired", ".key"));
+	rename(certs_path("provider", ".key"), certs_path("data-owner", ".key"));
+	own("certificate", certs_path("provider", ".pem"), "is for the role \"provider\", not \"data-owner\"");
+	rename(certs_path("data-owner", ".key"), certs_path("provider", ".key"));
+	rename(certs_path("kept", ".key"), certs_path("data-owner", ".key"));
+}
+
+/* ---- hostile bytes ---- */
+
+static void test_garbage(void **state)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	char answer[64];
+	int port, fd, silent;
+
+	configure(M, 'M', "model-owner", "ca");
+	set(&M->config, "connect-ms", "300");
+	port = start_listening(M, 0, ROLE_D);
+	silent = raw_socket(port);
+	fd = raw_socket(port);
+	assert_int_equal(write(fd, request, sizeof(request)), sizeof(request));
+	AWAIT(logged("it does not speak TLS 1.3"));
+	AWAIT(recv(fd, answer, sizeof(answer), 0) == 0); /* after its alert, an end in order */
+	close(fd);
+	AWAIT(logged("TLS handshake: no answer within 300 ms"));
+	AWAIT(recv(silent, answer, sizeof(answer), 0) == 0);
+	close(silent);
+	configure(D, 'D', "data-owner", "ca");
+	start_connecting(D, "127.0.0.1", port, ROLE_M);
+	AWAIT(M->conn && D->conn);
+}
+
+/* What a peer with a good certificate may not send. Another connection of the same process lives on. */
+static void hostile(int port, int hello, const struct frame *f, const char *says)
+{
+	const char *text;
+	struct raw r;
+
+	raw_new(&r, raw_socket(port), "data-owner", 0);
+	assert_int_equal(raw_handshake(&r), 1);
+	if (hello)
+		raw_hello(&r, "data-owner", PROTOCOL_VERSION, 0);
+	raw_frame(&r, f);
+	text = raw_error(&r);
+	if (!strstr(text, says))
+		fail_msg("the model owner says \"%s\", not \"%s\"", text, says);
+	raw_free(&r);
+}
+
+static void wrong_hello(int port, const char *role, uint32_t version, int spoil, const char *says)
+{
+	const char *text;
+	struct raw r;
+
+	raw_new(&r, raw_socket(port), "data-owner", 0);
+	assert_int_equal(raw_handshake(&r), 1);
+	raw_hello(&r, role, version, spoil);
+	text = raw_error(&r);
+	if (!strstr(text, says))
+		fail_msg("the model owner says \"%s\", not \"%s\"", text, says);
+	raw_free(&r);
+}
+
+static void test_hostile_frames(void **state)
+{
+	int port, downs;
+
+	both_up();
+	port = logged_port();
+	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .session = 1, .length = FRAME_BODY_MAX + 1}, "is longer than the 1048576 allowed");
+	hostile(port, 1, &(struct frame){.type = FRAME_OPEN, .session = 1, .length = 0xffffffff}, "is longer than the 4096 allowed");
+	hostile(port, 1, &(struct frame){.type = 99, .session = 1}, "unknown type 99");
+	hostile(port, 1, &(struct frame){.type = FRAME_WEIGHTS, .session = 1}, "a data-owner may not send WEIGHTS to a model-owner");
+	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .flags = 0x80, .session = 1}, "unknown flags 0x80");
+	hostile(port, 1, &(struct frame){.type = FRAME_HELLO}, "said HELLO twice");
+	hostile(port, 0, &(struct frame){.type = FRAME_MODELS}, "began with MODELS");
+	hostile(port, 0, &(struct frame){.type = FRAME_HELLO, .length = 3, .body = (const uint8_t *)"\xff\xff\xff"}, "HELLO that cannot be read");
+	wrong_hello(port, "data-owner", PROTOCOL_VERSION + 1, 0, "protocol version 2 meets version 1");
+	wrong_hello(port, "provider", PROTOCOL_VERSION, 0, "\"provider\" where a data-owner was due");
+	wrong_hello(port, "data-owner", PROTOCOL_VERSION, 1, "frames or operators differ");
+	downs = M->downs;
+	M->end_on_frame = 1;
+	hostile(port, 1, &(struct frame){.type = FRAME_MODELS}, "the handler wants an end");
+	M->end_on_frame = 0;
+	AWAIT(M->downs == downs + 1);
+	assert_int_equal(D->downs, 0);
+	conn_channel(D->conn)->ops->send(conn_channel(D->conn), &(struct frame){.type = FRAME_MODELS});
+	conn_channel(D->conn)->ops->flush(conn_channel(D->conn));
+	AWAIT(D->frames == 1);
+	assert_int_equal(D->last.type, FRAME_MODEL_LIST);
+}
+
+/* ---- slow and silent peers ---- */
+
+/* A peer asks and asks and reads nothing: what waits for it stays bounded, nothing is lost, others are served. */
+static void test_slow_reader(void **state)
+{
+	enum { QUESTIONS = 60 };
+	struct frame f;
+	struct raw r;
+
+	both_up();
+	raw_new(&r, raw_socket(logged_port()), "data-owner", 0);
+	assert_int_equal(raw_handshake(&r), 1);
+	raw_hello(&r, "data-owner", PROTOCOL_VERSION, 0);
+	AWAIT(M->ups == 2);
+	for (int i = 0; i < QUESTIONS; i++)
+		raw_frame(&r, &(struct frame){.type = FRAME_MODELS});
+	AWAIT(M->most > 4u << 20);
+	turn_for(200);
+	assert_true(M->most < 10u << 20);
+	assert_true(M->frames < QUESTIONS);
+	conn_channel(D->conn)->ops->send(conn_channel(D->conn), &(struct frame){.type = FRAME_MODELS});
+	conn_channel(D->conn)->ops->flush(conn_channel(D->conn));
+	AWAIT(D->frames == 1);
+	assert_int_equal(raw_next(&r, &f, NULL, 0), FRAME_HELLO);
+	for (int i = 0; i < QUESTIONS; i++) {
+		int type = raw_next(&r, &f, NULL, 0);
+
+		if (type == FRAME_PING && i--)
+			continue;
+		assert_int_equal(type, FRAME_MODEL_LIST);
+		assert_int_equal(f.length, REPLY_BYTES);
+	}
+	assert_int_equal(M->frames, QUESTIONS + 1);
+	assert_int_equal(M->downs, 0);
+	raw_free(&r);
+	AWAIT(M->downs == 1);
+}
+
+/* One that never reads is given up after step_ms, although it goes on sending. */
+static void test_never_reads(void **state)
+{
+	struct raw r;
+
+	configure(M, 'M', "model-owner", "ca");
+	set(&M->config, "step-ms", "300");
+	raw_new(&r, raw_socket(start_listening(M, 0, ROLE_D)), "data-owner", 0);
+	assert_int_equal(raw_handshake(&r), 1);
+	raw_hello(&r, "data-owner", PROTOCOL_VERSION, 0);
+	for (int i = 0; i < 20; i++)
+		raw_frame(&r, &(struct frame){.type = FRAME_MODELS});
+	for (uint64_t until = now_ms() + PATIENCE_MS; !M->downs && now_ms() < until;)
+		raw_frame(&r, &(struct frame){.type = FRAME_BEGIN, .session = 1});
+	assert_int_equal(M->downs, 1);
+	assert_int_equal(M->why.code, ERR_PEER);
+	assert_non_null(strstr(M->why.text, "does not read"));
+	raw_free(&r);
+}
+
+static void test_silence(void **state)
+{
+	struct frame f;
+	struct raw r;
+	int pings = 0, type;
+
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "data-owner", "ca");
+	set(&M->config, "idle-ms", "150");
+	set(&D->config, "idle-ms", "150");
+	start_connecting(D, "localhost", start_listening(M, 0, ROLE_D), ROLE_M);
+	AWAIT(M->conn && D->conn);
+	raw_new(&r, raw_socket(logged_port()), "data-owner", 0);
+	assert_int_equal(raw_handshake(&r), 1);
+	raw_hello(&r, "data-owner", PROTOCOL_VERSION, 0);
+	AWAIT(M->ups == 2);
+	AWAIT(M->downs == 1); /* the raw peer answers no PING */
+	assert_int_equal(M->why.code, ERR_REACH);
+	assert_non_null(strstr(M->why.text, "silent for"));
+	while ((type = raw_next(&r, &f, NULL, 0)) >= 0)
+		pings += type == FRAME_PING;
+	assert_int_equal(pings, 1);
+	raw_free(&r);
+	turn_for(600);
+	assert_int_equal(D->downs, 0); /* the other does */
+	assert_int_equal(M->downs, 1);
+}
+
+/* ---- loss and return ---- */
+
+static void test_reconnect(void **state)
+{
+	int port;
+
+	both_up();
+	port = logged_port();
+	assert_false(SSL_session_reused(D->conn->ssl));
+	stop(M);
+	AWAIT(D->downs >= 1 && !D->conn);
+	assert_int_equal(D->why.code, ERR_REACH);
+	AWAIT(D->downs >= 3);
+	configure(M, 'M', "model-owner", "ca");
+	start_listening(M, port, ROLE_D);
+	net_hurry(D->net);
+	AWAIT(M->conn && D->conn);
+	assert_int_equal(D->ups, 2);
+	assert_false(SSL_session_reused(D->conn->ssl)); /* a new process has new ticket keys */
+}
+
+static void test_resumption(void **state)
+{
+	struct err e = {.code = ERR_PEER, .text = "enough for now"};
+	uint64_t full, resumed;
+
+	both_up();
+	full = conn_channel(M->conn)->wire_sent;
+	turn_for(50); /* the ticket arrives after the handshake */
+	conn_end(M->conn, &e);
+	AWAIT(D->downs == 1);
+	assert_string_equal(D->why.text, "it says: enough for now");
+	AWAIT(D->ups == 2 && M->ups == 2 && M->conn);
+	assert_true(SSL_session_reused(D->conn->ssl));
+	assert_true(SSL_session_reused(M->conn->ssl));
+	resumed = conn_channel(M->conn)->wire_sent;
+	assert_true(resumed < full); /* no certificate of the server */
+	assert_int_equal(conn_channel(M->conn)->peer, ROLE_D);
+	assert_memory_equal(conn_channel(D->conn)->fingerprint, conn_channel(M->conn)->self_fingerprint, 32);
+	assert_memory_equal(conn_channel(M->conn)->fingerprint, conn_channel(D->conn)->self_fingerprint, 32);
+}
+
+static int busy_turns, stop_port, refused_while_stopping;
+
+static int busy(void *ctx)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)stop_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (busy_turns < 3) /* not when asked first: listeners close after that */
+		refused_while_stopping += connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno == ECONNREFUSED;
+	close(fd);
+	return busy_turns-- > 0;
+}
+
+static void on_stop(evutil_socket_t fd, short what, void *ctx)
+{
+	raise(SIGTERM);
+}
+
+/* Stopping: nothing new is accepted, what is under way may end, and the loop ends with it. */
+static void test_stop(void **state)
+{
+	static const struct timeval soon = {.tv_usec = 1000};
+	struct err e = {0};
+
+	configure(M, 'M', "model-owner", "ca");
+	stop_port = start_listening(M, 0, ROLE_D);
+	busy_turns = 3;
+	refused_while_stopping = 0;
+	net_on_stop(M->net, busy, NULL);
+	event_base_once(net_base(M->net), -1, EV_TIMEOUT, on_stop, NULL, &soon);
+	assert_int_equal(net_run(M->net, &e), 0);
+	assert_int_equal(busy_turns, -1);
+	assert_int_equal(refused_while_stopping, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+		TEST(test_right_peer),
+		TEST(test_frames),
+		TEST(test_one_flush),
+		TEST(test_unix),
+		TEST(test_wrong_role_of_server),
+		TEST(test_wrong_role_of_client),
+		TEST(test_wrong_host),
+		TEST(test_wrong_name),
+		TEST(test_unknown_ca_of_server),
+		TEST(test_unknown_ca_of_client),
+		TEST(test_expired_client),
+		TEST(test_expired_server),
+		TEST(test_nobody_there),
+		TEST(test_own_files),
+		TEST(test_garbage),
+		TEST(test_hostile_frames),
+		TEST(test_slow_reader),
+		TEST(test_never_reads),
+		TEST(test_silence),
+		TEST(test_reconnect),
+		TEST(test_resumption),
+		TEST(test_stop),
+	};
+
+	return cmocka_run_group_tests(tests, make_all, remove_all);
+}
