@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The meaning of a tape in clear, on integers: the oracle of the operators' tests and of `obscura verify`. Nothing here is reduced mod 2^k and
- * no kernel of nn/linear.h multiplies, so that a wire that left its word, or a wrong kernel, would show. */
+/* The meaning of a tape in clear, on integers: the oracle of the operators' tests and of `obscura verify`.
+ * Nothing here is reduced mod 2^k and no kernel of nn/linear.h multiplies, so that a wire that left its word,
+ * or a wrong kernel, would show. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,11 +72,13 @@ static int fixed_prepare(struct fixed *f, struct err *e)
 	const struct tape *t = tape_of(f);
 
 	if (f->weights->n_rows != t->n_rows)
-		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u", f->weights->n_rows, t->n_rows);
+		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u",
+			       f->weights->n_rows, t->n_rows);
 	if (fixed_memory(f, e))
 		return -1;
 	for (uint16_t i = 0; i < t->n_rows; i++)
-		if (check_weights(f, i, e) || (t->rows[i].kind == OP_MAX && pool_sets_new(&f->sets[i], &t->rows[i].post, e)))
+		if (check_weights(f, i, e) ||
+		    (t->rows[i].kind == OP_MAX && pool_sets_new(&f->sets[i], &t->rows[i].post, e)))
 			return -1;
 	return 0;
 }
@@ -153,8 +156,8 @@ static void add_plane(const struct window *win, const int64_t *w, const int64_t 
 			int64_t row = (int64_t)r * win->sh - win->pt + (int64_t)i * win->dh;
 
 			for (uint32_t j = 0; row >= 0 && row < win->in.h && j < win->kw; j++)
-				add_row(win, w[(size_t)i * win->kw + j], (int64_t)j * win->dw - win->pl, x + row * win->in.w,
-					y + (size_t)r * win->out.w);
+				add_row(win, w[(size_t)i * win->kw + j], (int64_t)j * win->dw - win->pl,
+					x + row * win->in.w, y + (size_t)r * win->out.w);
 		}
 }
 
@@ -165,7 +168,8 @@ static void add_conv(const struct term *t, const int64_t *w, const int64_t *x, u
 
 	for (uint32_t o = 0; o < win->out.c; o++)
 		for (uint32_t c = 0; c < in; c++, w += (size_t)win->kh * win->kw)
-			add_plane(win, w, x + (size_t)(o / out * in + c) * win->in.h * win->in.w, y + (size_t)o * win->out.h * win->out.w);
+			add_plane(win, w, x + (size_t)(o / out * in + c) * win->in.h * win->in.w,
+				  y + (size_t)o * win->out.h * win->out.w);
 }
 
 /* y = pool(Σ W x + Σ 2^s x + bias). */

@@ -74,7 +74,8 @@ int interval_last_fits(int64_t lo, int64_t hi, unsigned k)
 	return -power(k - 1) <= lo && hi < power(k - 1);
 }
 
-/* The range of one output while terms are added to it. A sum that leaves 128 bits is beyond every word: it stays marked. */
+/* The range of one output while terms are added to it. A sum that leaves 128 bits is beyond every word: it
+ * stays marked. */
 struct sum {
 	wide lo, hi;
 	int over;
@@ -102,7 +103,8 @@ static void add_dense(const struct term *t, const struct range *in, const int64_
 }
 
 /* One filter's window at one position. */
-static void add_window(const struct term *t, uint32_t filter, uint32_t y, uint32_t x, const struct range *in, const int64_t *w, struct sum *s)
+static void add_window(const struct term *t, uint32_t filter, uint32_t y, uint32_t x, const struct range *in,
+		       const int64_t *w, struct sum *s)
 {
 	const struct window *win = &t->win;
 	uint32_t channels = win->in.c / t->groups, first = filter / (win->out.c / t->groups) * channels;
@@ -114,7 +116,8 @@ static void add_window(const struct term *t, uint32_t filter, uint32_t y, uint32
 
 			for (uint32_t j = 0; j < win->kw; j++, w++) {
 				int64_t q = (int64_t)x * win->sw - win->pl + (int64_t)j * win->dw;
-				size_t at = ((size_t)(first + c) * win->in.h + (size_t)r) * win->in.w + (size_t)q;
+				size_t at =
+				    ((size_t)(first + c) * win->in.h + (size_t)r) * win->in.w + (size_t)q;
 
 				if (r >= 0 && q >= 0 && r < win->in.h && q < win->in.w)
 					add_product(s, *w, in->lo[at], in->hi[at]);
@@ -155,8 +158,8 @@ static int settle_all(const struct sum *s, struct range *out)
 	return 0;
 }
 
-int interval_linear(const struct row *row, const struct range *const in[], const int64_t *weights, const int64_t *bias, struct range *out,
-		    struct err *e)
+int interval_linear(const struct row *row, const struct range *const in[], const int64_t *weights,
+		    const int64_t *bias, struct range *out, struct err *e)
 {
 	struct sum *s = calloc(out->n, sizeof(*s));
 	int result;
@@ -182,7 +185,8 @@ int interval_linear(const struct row *row, const struct range *const in[], const
 	return result;
 }
 
-int interval_pool(const struct window *win, const uint32_t *factors, const struct range *in, struct range *out, struct err *e)
+int interval_pool(const struct window *win, const uint32_t *factors, const struct range *in,
+		  struct range *out, struct err *e)
 {
 	struct pool_sets sets;
 	size_t plane = (size_t)win->out.h * win->out.w;
@@ -194,14 +198,16 @@ int interval_pool(const struct window *win, const uint32_t *factors, const struc
 		struct sum s = {0};
 
 		for (uint32_t m = sets.start[o]; m < sets.start[o + 1]; m++)
-			add_product(&s, factors ? factors[o % plane] : 1, in->lo[sets.member[m]], in->hi[sets.member[m]]);
+			add_product(&s, factors ? factors[o % plane] : 1, in->lo[sets.member[m]],
+				    in->hi[sets.member[m]]);
 		result = settle(&s, out, o);
 	}
 	pool_sets_free(&sets);
 	return result;
 }
 
-int interval_join(const struct range *const in[], const uint8_t *shift, uint16_t n, int concat, struct range *out, struct err *e)
+int interval_join(const struct range *const in[], const uint8_t *shift, uint16_t n, int concat,
+		  struct range *out, struct err *e)
 {
 	struct sum *s = calloc(out->n, sizeof(*s));
 	size_t at = 0;

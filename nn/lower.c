@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the nodes of a graph to the rows of a tape: which form each node's value takes. Values are made when they are first needed. */
+/* From the nodes of a graph to the rows of a tape: which form each node's value takes. Values are made when
+ * they are first needed. */
 #include <string.h>
 
 #include "nn/lower.h"
@@ -17,7 +18,8 @@ static int lower_max(struct lowering *l, uint32_t node, int wire)
 	int out;
 
 	if (wire < 0 || lower_window(l, n) || (out = lower_value(l, FORM_MASKED, n->shape, 0)) < 0 ||
-	    !(row = lower_row(l, OP_MAX, n->name, &in, 1, (uint16_t)out)) || pool_sets_new(&sets, &n->win, l->e))
+	    !(row = lower_row(l, OP_MAX, n->name, &in, 1, (uint16_t)out)) ||
+	    pool_sets_new(&sets, &n->win, l->e))
 		return -1;
 	row->post = n->win;
 	f = l->plan->tape.values[wire].f;
@@ -33,7 +35,8 @@ static int relu_after_max(const struct lowering *l, uint32_t node)
 {
 	uint32_t in = lower_node(l, node)->inputs[0];
 
-	return lower_node(l, node)->kind == NN_MAXPOOL && lower_node(l, in)->kind == NN_RELU && l->consumers[in] == 1;
+	return lower_node(l, node)->kind == NN_MAXPOOL && lower_node(l, in)->kind == NN_RELU &&
+	       l->consumers[in] == 1;
 }
 
 /* A node that is a masked wire before it is anything else. */
@@ -49,7 +52,8 @@ static int shares_wanted(const struct lowering *l, uint32_t node)
 		const struct node *n = lower_node(l, i);
 
 		for (uint32_t j = 0; j < n->n_inputs; j++)
-			if (n->inputs[j] == node && n->kind != NN_RELU && n->kind != NN_SQUARE && n->kind != NN_MAXPOOL)
+			if (n->inputs[j] == node && n->kind != NN_RELU && n->kind != NN_SQUARE &&
+			    n->kind != NN_MAXPOOL)
 				return 1;
 	}
 	return 0;
@@ -74,7 +78,8 @@ static int lower_masked(struct lowering *l, uint32_t node)
 	if (l->masked[node] >= 0)
 		return l->masked[node];
 	l->masked[node] = make_masked(l, node);
-	/* shares that will be wanted are made at once: their words travel in the same message as the comparison's */
+	/* shares that will be wanted are made at once: their words travel in the same message as the
+	 * comparison's */
 	if (l->masked[node] >= 0 && is_wire(l, node) && l->share[node] < 0 && shares_wanted(l, node)) {
 		l->share[node] = lower_elements(l, OP_TRUNC, l->masked[node], lower_node(l, node)->name);
 		if (l->share[node] < 0)
@@ -108,7 +113,8 @@ int lower_elements(struct lowering *l, enum op_kind kind, int wire, const char *
 	if (wire < 0)
 		return -1;
 	out = lower_value(l, FORM_SHARE, l->plan->tape.values[wire].shape, 0);
-	if (out < 0 || !lower_row(l, kind, name, &in, 1, (uint16_t)out) || lower_proven(l, name, element_ranges(l, kind, wire, out)))
+	if (out < 0 || !lower_row(l, kind, name, &in, 1, (uint16_t)out) ||
+	    lower_proven(l, name, element_ranges(l, kind, wire, out)))
 		return -1;
 	x = &l->meaning[out];
 	x->frac = l->meaning[wire].frac - l->plan->tape.values[wire].f;
@@ -144,7 +150,8 @@ static int truncated(struct lowering *l, uint32_t node)
 {
 	int wire = lower_masked(l, node);
 
-	return wire < 0 || l->share[node] >= 0 ? l->share[node] : lower_elements(l, OP_TRUNC, wire, lower_node(l, node)->name);
+	return wire < 0 || l->share[node] >= 0 ? l->share[node]
+					       : lower_elements(l, OP_TRUNC, wire, lower_node(l, node)->name);
 }
 
 static int make_share(struct lowering *l, uint32_t node)
@@ -161,7 +168,9 @@ static int make_share(struct lowering *l, uint32_t node)
 	case NN_SQUARE:
 		return lower_square(l, n);
 	case NN_MAXPOOL: /* relu_after_max */
-		return lower_elements(l, OP_RELU, lower_max(l, node, lower_masked(l, lower_node(l, n->inputs[0])->inputs[0])), n->name);
+		return lower_elements(
+		    l, OP_RELU, lower_max(l, node, lower_masked(l, lower_node(l, n->inputs[0])->inputs[0])),
+		    n->name);
 	case NN_AVGPOOL:
 		return lower_pool(l, node);
 	case NN_ADD:
@@ -226,8 +235,9 @@ static int lower_reveal(struct lowering *l, uint16_t share, const char *name)
 	memcpy(to->lo, from->lo, from->n * sizeof(*to->lo));
 	memcpy(to->hi, from->hi, from->n * sizeof(*to->hi));
 	if (l->meaning[share].frac > LOWER_MAX_FRAC)
-		return err_set(l->e, ERR_INPUT, "layer %s: its result has %u fractional bits; use fewer (--activation-bits)", name,
-			       l->meaning[share].frac);
+		return err_set(l->e, ERR_INPUT,
+			       "layer %s: its result has %u fractional bits; use fewer (--activation-bits)",
+			       name, l->meaning[share].frac);
 	l->plan->result_bits = (uint8_t)l->meaning[share].frac;
 	l->plan->result_divisor = l->meaning[share].divisor;
 	return 0;
@@ -239,7 +249,8 @@ int lower_graph(struct lowering *l)
 	int input, out;
 
 	if (l->g->n > LOWER_MAX_NODES)
-		return err_set(l->e, ERR_INPUT, "the network has %u nodes, more than %d", l->g->n, LOWER_MAX_NODES);
+		return err_set(l->e, ERR_INPUT, "the network has %u nodes, more than %d", l->g->n,
+			       LOWER_MAX_NODES);
 	lower_mark_sums(l);
 	input = lower_value(l, FORM_SHARE, l->g->nodes[0].shape, 0);
 	if (input < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input's normalisation is folded into the layers that read it. Where something else reads it (a pool, an addition, an operator), a
- * depthwise 1×1 convolution is put between, which then is the layer. */
+/* The input's normalisation is folded into the layers that read it. Where something else reads it (a pool, an
+ * addition, an operator), a depthwise 1×1 convolution is put between, which then is the layer. */
 #include <stdlib.h>
 
 #include "nn/lower.h"

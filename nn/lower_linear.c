@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linear rows: convolutions, dense layers and residual additions of a graph, with input normalisation folded in. */
+/* Linear rows: convolutions, dense layers and residual additions of a graph, with input normalisation folded
+ * in. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,9 @@
 #include "crypto/secret.h"
 #include "nn/lower.h"
 
-#define FOLD_MAX 4 /* fractional bits of weights that are given up to what a pool left in the scale: pools of 16 elements */
+#define FOLD_MAX                                                                                             \
+	4 /* fractional bits of weights that are given up to what a pool left in the scale: pools of 16      \
+	     elements */
 
 /* One summand of the row. y += W x / divisor, or 2^t x as it is. */
 struct part {
@@ -32,7 +35,8 @@ struct parts {
 	unsigned frac;
 };
 
-/* ---- which nodes are sums ----------------------------------------------------------------------------------------- */
+/* ---- which nodes are sums
+ * ----------------------------------------------------------------------------------------- */
 
 static int is_layer(const struct node *n)
 {
@@ -44,7 +48,8 @@ static int merges(const struct lowering *l, uint32_t node)
 {
 	const struct node *n = lower_node(l, node);
 
-	return l->consumers[node] == 1 && l->parts[node] && !l->apart[node] && (is_layer(n) || n->kind == NN_ADD);
+	return l->consumers[node] == 1 && l->parts[node] && !l->apart[node] &&
+	       (is_layer(n) || n->kind == NN_ADD);
 }
 
 static unsigned operand_parts(const struct lowering *l, uint32_t node)
@@ -80,8 +85,9 @@ void lower_mark_sums(struct lowering *l)
 			l->parts[i] = 1;
 		else if (n->kind == NN_ADD)
 			l->parts[i] = (uint8_t)addition_parts(l, n);
-		else if (n->kind == NN_AVGPOOL && l->consumers[n->inputs[0]] == 1 && lower_node(l, n->inputs[0])->kind != NN_AVGPOOL &&
-			 n->win.dh == 1 && n->win.dw == 1 && lower_equal_divisors(n))
+		else if (n->kind == NN_AVGPOOL && l->consumers[n->inputs[0]] == 1 &&
+			 lower_node(l, n->inputs[0])->kind != NN_AVGPOOL && n->win.dh == 1 &&
+			 n->win.dw == 1 && lower_equal_divisors(n))
 			l->parts[i] = l->parts[n->inputs[0]];
 	}
 }
@@ -91,7 +97,8 @@ int lower_is_sum(const struct lowering *l, uint32_t node)
 	return l->parts[node] > 0;
 }
 
-/* ---- taking a sum apart ------------------------------------------------------------------------------------------- */
+/* ---- taking a sum apart
+ * ------------------------------------------------------------------------------------------- */
 
 static struct window as_it_is(struct shape in, struct shape out)
 {
@@ -101,12 +108,14 @@ static struct window as_it_is(struct shape in, struct shape out)
 static int part_work(struct lowering *l, const struct part *p, const char *name)
 {
 	const struct window *w = &p->win;
-	uint64_t each = p->layer->kind == NN_DENSE ? shape_size(w->in) : (uint64_t)(w->in.c / p->groups) * w->kh * w->kw;
+	uint64_t each =
+	    p->layer->kind == NN_DENSE ? shape_size(w->in) : (uint64_t)(w->in.c / p->groups) * w->kh * w->kw;
 
 	if (shape_size(w->out) <= LOWER_MAX_WORK / each)
 		return 0;
-	return err_set(l->e, ERR_INPUT, "layer %s: %zu sums of %llu products are too many; use a smaller layer", name, shape_size(w->out),
-		       (unsigned long long)each);
+	return err_set(l->e, ERR_INPUT,
+		       "layer %s: %zu sums of %llu products are too many; use a smaller layer", name,
+		       shape_size(w->out), (unsigned long long)each);
 }
 
 /* A convolution or dense layer; zeros that a node before it puts around are the convolution's own. */
@@ -147,7 +156,8 @@ static int add_value(struct lowering *l, struct parts *p, int share, const char 
 
 	if (diff < 0)
 		return -1;
-	p->part[p->n++] = (struct part){.diff = (uint16_t)diff, .win = as_it_is(p->shape, p->shape), .groups = 1};
+	p->part[p->n++] =
+	    (struct part){.diff = (uint16_t)diff, .win = as_it_is(p->shape, p->shape), .groups = 1};
 	return 0;
 }
 
@@ -165,7 +175,8 @@ static int collect(struct lowering *l, struct parts *p, uint32_t node, int root)
 	return 0;
 }
 
-/* ---- real weights and bias ---------------------------------------------------------------------------------------- */
+/* ---- real weights and bias
+ * ---------------------------------------------------------------------------------------- */
 
 /* The input's normalisation of channel c: normalised = pixel * a + b. */
 struct affine {
@@ -174,7 +185,8 @@ struct affine {
 
 static struct affine normalisation(const struct graph *g, uint32_t c)
 {
-	return (struct affine){1 / ((double)g->pre.scale * g->pre.std[c]), -(double)g->pre.mean[c] / g->pre.std[c]};
+	return (struct affine){1 / ((double)g->pre.scale * g->pre.std[c]),
+			       -(double)g->pre.mean[c] / g->pre.std[c]};
 }
 
 /* The channel that weight i of a part reads. */
@@ -189,9 +201,10 @@ static uint32_t channel_of(const struct part *p, size_t i)
 	return (uint32_t)(i / (plane * channels) / (w->out.c / p->groups) * channels + i / plane % channels);
 }
 
-/* What the shifts leave at output (y, x) of one filter: Σ over the taps inside the image. Zeros around the image are zeros after
- * normalisation, so the constant differs at the borders. */
-static double shift_at(const struct window *w, uint32_t channels, const double *shifted, uint32_t y, uint32_t x)
+/* What the shifts leave at output (y, x) of one filter: Σ over the taps inside the image. Zeros around the
+ * image are zeros after normalisation, so the constant differs at the borders. */
+static double shift_at(const struct window *w, uint32_t channels, const double *shifted, uint32_t y,
+		       uint32_t x)
 {
 	double sum = 0;
 
@@ -258,11 +271,12 @@ static size_t layer_weights(const struct part *p)
 {
 	const struct window *w = &p->win;
 
-	return p->layer->kind == NN_CONV ? (size_t)w->out.c * (w->in.c / p->groups) * w->kh * w->kw :
-					   shape_size(w->out) * shape_size(w->in);
+	return p->layer->kind == NN_CONV ? (size_t)w->out.c * (w->in.c / p->groups) * w->kh * w->kw
+					 : shape_size(w->out) * shape_size(w->in);
 }
 
-/* A value whose pool left an odd divisor that the sum does not keep: a 1×1 convolution per channel divides. */
+/* A value whose pool left an odd divisor that the sum does not keep: a 1×1 convolution per channel divides.
+ */
 static void becomes_division(const struct parts *p, struct part *part)
 {
 	part->n = part->groups = p->shape.c;
@@ -292,19 +306,22 @@ static int prepare(struct lowering *l, struct parts *p, struct part *part)
 	return 0;
 }
 
-/* ---- integers ----------------------------------------------------------------------------------------------------- */
+/* ---- integers
+ * ----------------------------------------------------------------------------------------------------- */
 
 static unsigned log2_of(uint32_t n)
 {
 	return 31 - (unsigned)__builtin_clz(n);
 }
 
-/* Fractional bits of a part's divided weights W / divisor. What a pool left in the scale of x (extra bits, an odd divisor) is taken from them:
- * the activation's precision is not worth more; but not more than FOLD_MAX. */
+/* Fractional bits of a part's divided weights W / divisor. What a pool left in the scale of x (extra bits, an
+ * odd divisor) is taken from them: the activation's precision is not worth more; but not more than FOLD_MAX.
+ */
 static unsigned weight_frac(const struct lowering *l, const struct part *p)
 {
 	const struct meaning *x = &l->meaning[p->diff];
-	unsigned bits = l->options->weight_bits, odd = log2_of(x->divisor), fold = p->layer ? x->extra + odd : 0;
+	unsigned bits = l->options->weight_bits, odd = log2_of(x->divisor),
+		 fold = p->layer ? x->extra + odd : 0;
 
 	if (fold > FOLD_MAX)
 		fold = FOLD_MAX;
@@ -316,14 +333,17 @@ static int choose_scale(struct lowering *l, struct parts *p)
 {
 	p->frac = 0;
 	for (uint16_t j = 0; j < p->n; j++) {
-		unsigned frac = l->meaning[p->part[j].diff].frac + (p->part[j].weights ? weight_frac(l, &p->part[j]) : 0);
+		unsigned frac =
+		    l->meaning[p->part[j].diff].frac + (p->part[j].weights ? weight_frac(l, &p->part[j]) : 0);
 
 		if (p->frac < frac)
 			p->frac = frac;
 	}
 	if (p->frac > LOWER_MAX_FRAC)
-		return err_set(l->e, ERR_INPUT, "layer %s: its sums have %u fractional bits; use fewer (--weight-bits, --activation-bits)", p->name,
-			       p->frac);
+		return err_set(l->e, ERR_INPUT,
+			       "layer %s: its sums have %u fractional bits; use fewer (--weight-bits, "
+			       "--activation-bits)",
+			       p->name, p->frac);
 	for (uint16_t j = 0; j < p->n; j++)
 		p->part[j].t = p->frac - l->meaning[p->part[j].diff].frac;
 	return 0;
@@ -334,7 +354,9 @@ static int to_integer(struct lowering *l, const char *name, double v, unsigned b
 	double scaled = ldexp(v, (int)bits);
 
 	if (!(fabs(scaled) < ldexp(1, 60)))
-		return err_set(l->e, ERR_INPUT, "layer %s: a weight or bias of %g does not fit 60 bits with %u fractional bits; use fewer (--weight-bits)",
+		return err_set(l->e, ERR_INPUT,
+			       "layer %s: a weight or bias of %g does not fit 60 bits with %u fractional "
+			       "bits; use fewer (--weight-bits)",
 			       name, v, bits);
 	*out = llround(scaled);
 	return 0;
@@ -369,7 +391,8 @@ static void fill_terms(const struct parts *p, struct row *row)
 		const struct part *part = &p->part[j];
 		struct term *t = &row->terms[j];
 
-		*t = (struct term){.kind = TERM_SKIP, .in = part->diff, .win = part->win, .groups = part->groups};
+		*t = (struct term){
+		    .kind = TERM_SKIP, .in = part->diff, .win = part->win, .groups = part->groups};
 		if (!part->weights)
 			t->shift = (uint8_t)part->t;
 		else
@@ -382,7 +405,8 @@ static void fill_terms(const struct parts *p, struct row *row)
 }
 
 /* The proven range of y. */
-static int prove(struct lowering *l, const struct row *row, const struct layer_weights *w, const char *name, struct range *out)
+static int prove(struct lowering *l, const struct row *row, const struct layer_weights *w, const char *name,
+		 struct range *out)
 {
 	const struct range *in[TAPE_MAX_TERMS];
 	struct range before = {0};

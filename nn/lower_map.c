@@ -18,9 +18,13 @@ int lower_equal_divisors(const struct node *pool)
 int lower_window(struct lowering *l, const struct node *n)
 {
 	if (n->kind == NN_AVGPOOL && (n->win.dh > 1 || n->win.dw > 1))
-		return err_set(l->e, ERR_INPUT, "node %s: dilated average pools are not supported; use dilation 1", n->name);
+		return err_set(l->e, ERR_INPUT,
+			       "node %s: dilated average pools are not supported; use dilation 1", n->name);
 	if (shape_size(n->shape) > LISTED / ((uint64_t)n->win.kh * n->win.kw))
-		return err_set(l->e, ERR_INPUT, "node %s: its windows cover too many elements; use smaller windows or larger strides", n->name);
+		return err_set(
+		    l->e, ERR_INPUT,
+		    "node %s: its windows cover too many elements; use smaller windows or larger strides",
+		    n->name);
 	return 0;
 }
 
@@ -61,7 +65,8 @@ static int set_factors(struct lowering *l, struct row *row, const struct node *n
 	return 0;
 }
 
-/* Average pool of shares: a sum; what it is divided by goes into the scale, powers of two as fractional bits. */
+/* Average pool of shares: a sum; what it is divided by goes into the scale, powers of two as fractional bits.
+ */
 int lower_pool(struct lowering *l, uint32_t node)
 {
 	const struct node *n = lower_node(l, node);
@@ -74,17 +79,24 @@ int lower_pool(struct lowering *l, uint32_t node)
 		return -1;
 	lcm = common_divisor(n);
 	if (!lcm)
-		return err_set(l->e, ERR_INPUT, "node %s: average windows of so many different sizes; use count_include_pad=True", n->name);
+		return err_set(
+		    l->e, ERR_INPUT,
+		    "node %s: average windows of so many different sizes; use count_include_pad=True",
+		    n->name);
 	twos = (uint32_t)__builtin_ctz(lcm);
-	if (l->meaning[share].divisor != 1 && l->meaning[share].divisor * (uint64_t)(lcm >> twos) > LOWER_MAX_DIVISOR)
+	if (l->meaning[share].divisor != 1 &&
+	    l->meaning[share].divisor * (uint64_t)(lcm >> twos) > LOWER_MAX_DIVISOR)
 		share = lower_divided(l, share, n->name);
 	in = (uint16_t)share;
-	if (share < 0 || (out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 || !(row = lower_row(l, OP_MAP, n->name, &in, 1, (uint16_t)out)))
+	if (share < 0 || (out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 ||
+	    !(row = lower_row(l, OP_MAP, n->name, &in, 1, (uint16_t)out)))
 		return -1;
 	row->map = MAP_POOL;
 	row->post = n->win;
 	if (set_factors(l, row, n, lcm) ||
-	    lower_proven(l, n->name, interval_pool(&n->win, row->factors, &l->meaning[share].range, &l->meaning[out].range, l->e)))
+	    lower_proven(
+		l, n->name,
+		interval_pool(&n->win, row->factors, &l->meaning[share].range, &l->meaning[out].range, l->e)))
 		return -1;
 	l->meaning[out].frac = l->meaning[share].frac + twos;
 	l->meaning[out].extra = l->meaning[share].extra + twos;
@@ -97,7 +109,8 @@ static void pad_range(const struct window *w, const struct range *in, struct ran
 	for (uint32_t c = 0; c < w->in.c; c++)
 		for (uint32_t y = 0; y < w->in.h; y++)
 			for (uint32_t x = 0; x < w->in.w; x++) {
-				size_t to = ((size_t)c * w->out.h + y + (uint32_t)w->pt) * w->out.w + x + (uint32_t)w->pl;
+				size_t to = ((size_t)c * w->out.h + y + (uint32_t)w->pt) * w->out.w + x +
+					    (uint32_t)w->pl;
 				size_t from = ((size_t)c * w->in.h + y) * w->in.w + x;
 
 				out->lo[to] = in->lo[from];
@@ -123,7 +136,8 @@ int lower_pad(struct lowering *l, uint32_t node)
 		return -1;
 	if (!lower_is_padding(w))
 		return err_set(l->e, ERR_INPUT, "node %s: negative pads are not supported", n->name);
-	if ((out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 || !(row = lower_row(l, OP_MAP, n->name, &in, 1, (uint16_t)out)))
+	if ((out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 ||
+	    !(row = lower_row(l, OP_MAP, n->name, &in, 1, (uint16_t)out)))
 		return -1;
 	row->map = MAP_PAD;
 	row->post = n->win;
@@ -169,7 +183,8 @@ static int finest(struct lowering *l, const uint16_t *in, uint32_t n, uint8_t *s
 		unsigned s = l->meaning[best].frac - l->meaning[in[i]].frac;
 
 		if (s > LOWER_MAX_FRAC)
-			return err_set(l->e, ERR_INPUT, "node %s: joins values whose scales are %u bits apart", name, s);
+			return err_set(l->e, ERR_INPUT,
+				       "node %s: joins values whose scales are %u bits apart", name, s);
 		shift[i] = (uint8_t)s;
 	}
 	return best;
@@ -186,7 +201,8 @@ int lower_join(struct lowering *l, uint32_t node, enum map_kind map)
 	int out, best;
 
 	if (join_inputs(l, n, in) || (best = finest(l, in, n->n_inputs, shift, n->name)) < 0 ||
-	    (out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 || !(row = lower_row(l, OP_MAP, n->name, in, (uint16_t)n->n_inputs, (uint16_t)out)))
+	    (out = lower_value(l, FORM_SHARE, n->shape, 0)) < 0 ||
+	    !(row = lower_row(l, OP_MAP, n->name, in, (uint16_t)n->n_inputs, (uint16_t)out)))
 		return -1;
 	row->map = map;
 	for (uint32_t i = 0; i < n->n_inputs; i++) {
@@ -194,7 +210,8 @@ int lower_join(struct lowering *l, uint32_t node, enum map_kind map)
 		from[i] = &l->meaning[in[i]].range;
 	}
 	if (lower_proven(l, n->name,
-			 interval_join(from, shift, (uint16_t)n->n_inputs, map == MAP_CONCAT, &l->meaning[out].range, l->e)))
+			 interval_join(from, shift, (uint16_t)n->n_inputs, map == MAP_CONCAT,
+				       &l->meaning[out].range, l->e)))
 		return -1;
 	l->meaning[out].frac = l->meaning[best].frac;
 	l->meaning[out].extra = l->meaning[best].extra;

@@ -25,7 +25,8 @@ static void map_pad(const struct window *w, const uint64_t *in, uint64_t *out)
 				int64_t i = (int64_t)y - w->pt, j = (int64_t)x - w->pl;
 
 				if (i >= 0 && j >= 0 && i < w->in.h && j < w->in.w)
-					out[((size_t)c * w->out.h + y) * w->out.w + x] = in[((size_t)c * w->in.h + i) * w->in.w + j];
+					out[((size_t)c * w->out.h + y) * w->out.w + x] =
+					    in[((size_t)c * w->in.h + i) * w->in.w + j];
 			}
 }
 

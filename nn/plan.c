@@ -16,7 +16,9 @@ struct plan_options plan_defaults(void)
 static int check_options(const struct plan_options *o, struct err *e)
 {
 	if (o->weight_bits < 1 || o->weight_bits > 30 || o->activation_bits < 1 || o->activation_bits > 30)
-		return err_set(e, ERR_USAGE, "weight-bits and activation-bits are between 1 and 30, not %u and %u", o->weight_bits, o->activation_bits);
+		return err_set(e, ERR_USAGE,
+			       "weight-bits and activation-bits are between 1 and 30, not %u and %u",
+			       o->weight_bits, o->activation_bits);
 	if (o->granularity < 1 || o->granularity > 32)
 		return err_set(e, ERR_USAGE, "granularity is between 1 and 32, not %u", o->granularity);
 	return 0;
@@ -64,7 +66,9 @@ static int check_labels(const struct plan *p, struct err *e)
 {
 	if (p->n_labels <= plan_classes(p))
 		return 0;
-	return err_set(e, ERR_INPUT, "the model names %u labels but has %u classes; correct the labels in its metadata", p->n_labels, plan_classes(p));
+	return err_set(e, ERR_INPUT,
+		       "the model names %u labels but has %u classes; correct the labels in its metadata",
+		       p->n_labels, plan_classes(p));
 }
 
 static int bounds_of(struct bounds **bounds, const struct lowering *l)
@@ -123,8 +127,8 @@ static void lowering_free(struct lowering *l)
 	free(l->name);
 }
 
-int plan_make(struct plan **plan, struct weights **weights, struct bounds **bounds, const struct graph *g, const struct plan_options *options,
-	      struct err *e)
+int plan_make(struct plan **plan, struct weights **weights, struct bounds **bounds, const struct graph *g,
+	      const struct plan_options *options, struct err *e)
 {
 	struct lowering l = {.options = options, .e = e};
 	struct graph *whole = NULL;
@@ -139,8 +143,8 @@ int plan_make(struct plan **plan, struct weights **weights, struct bounds **boun
 	l.g = whole ? whole : g;
 	if (!lowering_new(&l)) {
 		count_consumers(&l);
-		if (!describe(&l) && !lower_graph(&l) && !plan_widths(&l) && !tape_check(&l.plan->tape, e) && !check_labels(l.plan, e) &&
-		    (!bounds || !bounds_of(bounds, &l)))
+		if (!describe(&l) && !lower_graph(&l) && !plan_widths(&l) && !tape_check(&l.plan->tape, e) &&
+		    !check_labels(l.plan, e) && (!bounds || !bounds_of(bounds, &l)))
 			result = 0;
 	}
 	lowering_free(&l);
@@ -199,7 +203,8 @@ uint32_t plan_classes(const struct plan *p)
 {
 	const struct row *last = &p->tape.rows[p->tape.n_rows - 1];
 
-	if (p->reveal == REVEAL_LABEL && p->tape.n_rows > 1 && p->tape.rows[p->tape.n_rows - 2].kind == OP_ARGMAX)
+	if (p->reveal == REVEAL_LABEL && p->tape.n_rows > 1 &&
+	    p->tape.rows[p->tape.n_rows - 2].kind == OP_ARGMAX)
 		last--;
 	return shape_size(p->tape.values[last->in[0]].shape);
 }

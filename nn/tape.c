@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 #define K_MAX 62
-#define EXTENT (1 << 15)		    /* kernel, stride, dilation */
-#define PAD (1 << 16)			    /* a convolution's own pad and one merged into it */
+#define EXTENT (1 << 15)			/* kernel, stride, dilation */
+#define PAD (1 << 16)				/* a convolution's own pad and one merged into it */
 #define MATRIX (16 * (uint64_t)NN_MAX_ELEMENTS) /* weights of one term */
-#define WORDS (UINT64_C(1) << 28)	    /* values and weights of a whole tape */
-#define WORK (UINT64_C(1) << 38)	    /* multiply-adds of a whole tape */
+#define WORDS (UINT64_C(1) << 28)		/* values and weights of a whole tape */
+#define WORK (UINT64_C(1) << 38)		/* multiply-adds of a whole tape */
 #define CLASSES (1u << 14)
 
 static int bad(struct err *e, uint16_t row, const char *what)
@@ -36,8 +36,9 @@ static int sane_shape(struct shape s)
 static int check_value(const struct value *v, uint16_t i, struct err *e)
 {
 	if ((unsigned)v->form > FORM_RESULT || !sane_shape(v->shape) || v->k < 1 || v->k > K_MAX)
-		return err_set(e, ERR_INPUT, "plan: value %u has form %d, shape %u×%u×%u, %u bits: not possible", i, v->form, v->shape.c,
-			       v->shape.h, v->shape.w, v->k);
+		return err_set(e, ERR_INPUT,
+			       "plan: value %u has form %d, shape %u×%u×%u, %u bits: not possible", i,
+			       v->form, v->shape.c, v->shape.h, v->shape.w, v->k);
 	if (v->form == FORM_MASKED ? v->f + 2 > v->k : v->f != 0)
 		return err_set(e, ERR_INPUT, "plan: value %u drops %u of %u bits", i, v->f, v->k);
 	return 0;
@@ -51,8 +52,8 @@ struct side {
 
 static struct side side_of(const struct window *w, int column)
 {
-	return column ? (struct side){w->in.w, w->out.w, w->kw, w->sw, w->dw, w->pl} :
-			(struct side){w->in.h, w->out.h, w->kh, w->sh, w->dh, w->pt};
+	return column ? (struct side){w->in.w, w->out.w, w->kw, w->sw, w->dw, w->pl}
+		      : (struct side){w->in.h, w->out.h, w->kh, w->sh, w->dh, w->pt};
 }
 
 /* All positions lie within PAD of the input, so no kernel's arithmetic on them overflows. */
@@ -60,8 +61,8 @@ static int sane_side(const struct side *s)
 {
 	int64_t last;
 
-	if (!s->kernel || s->kernel > EXTENT || !s->stride || s->stride > EXTENT || !s->dilation || s->dilation > EXTENT || s->pad < 0 ||
-	    s->pad > PAD)
+	if (!s->kernel || s->kernel > EXTENT || !s->stride || s->stride > EXTENT || !s->dilation ||
+	    s->dilation > EXTENT || s->pad < 0 || s->pad > PAD)
 		return 0;
 	last = (int64_t)(s->out - 1) * s->stride + (int64_t)(s->kernel - 1) * s->dilation - s->pad;
 	return last < (int64_t)s->in + PAD;
@@ -71,7 +72,8 @@ static int sane_side(const struct side *s)
 static int side_covers(const struct side *s)
 {
 	for (uint32_t y = 0; y < s->out; y++) {
-		int64_t first = (int64_t)y * s->stride - s->pad, skipped = first < 0 ? (-first + s->dilation - 1) / s->dilation : 0;
+		int64_t first = (int64_t)y * s->stride - s->pad,
+			skipped = first < 0 ? (-first + s->dilation - 1) / s->dilation : 0;
 
 		if (skipped >= s->kernel || first + skipped * s->dilation >= s->in)
 			return 0;
@@ -114,8 +116,11 @@ static int check_total(const struct total *t, struct err *e)
 {
 	if (t->words <= WORDS && t->work <= WORK)
 		return 0;
-	return err_set(e, ERR_INPUT, "plan: %llu words and %llu multiply-adds in one inference are more than %llu and %llu: use a smaller network",
-		       (unsigned long long)t->words, (unsigned long long)t->work, (unsigned long long)WORDS, (unsigned long long)WORK);
+	return err_set(e, ERR_INPUT,
+		       "plan: %llu words and %llu multiply-adds in one inference are more than %llu and "
+		       "%llu: use a smaller network",
+		       (unsigned long long)t->words, (unsigned long long)t->work, (unsigned long long)WORDS,
+		       (unsigned long long)WORK);
 }
 
 static int check_conv(const struct term *term, struct shape in, struct shape sum, uint16_t i, struct err *e)
@@ -124,20 +129,23 @@ static int check_conv(const struct term *term, struct shape in, struct shape sum
 		return bad(e, i, "a convolution of another shape");
 	if (!term->groups || term->win.in.c % term->groups || term->win.out.c % term->groups)
 		return bad(e, i, "groups that do not divide the channels");
-	if ((uint64_t)term->win.out.c * (term->win.in.c / term->groups) > MATRIX / ((uint64_t)term->win.kh * term->win.kw))
+	if ((uint64_t)term->win.out.c * (term->win.in.c / term->groups) >
+	    MATRIX / ((uint64_t)term->win.kh * term->win.kw))
 		return bad(e, i, "a kernel too large");
 	return 0;
 }
 
 static int check_dense(const struct term *term, struct shape in, struct shape sum, uint16_t i, struct err *e)
 {
-	if (!same(term->win.in, in) || term->win.out.h != 1 || term->win.out.w != 1 || term->win.out.c != shape_size(sum))
+	if (!same(term->win.in, in) || term->win.out.h != 1 || term->win.out.w != 1 ||
+	    term->win.out.c != shape_size(sum))
 		return bad(e, i, "a dense term of another shape");
 	return (uint64_t)term->win.out.c * shape_size(in) <= MATRIX ? 0 : bad(e, i, "a matrix too large");
 }
 
 /* The map of a term is right mod 2^k of the output only if its input has as many bits. */
-static int check_term(const struct tape *t, const struct row *row, uint16_t i, uint16_t j, struct shape sum, struct err *e)
+static int check_term(const struct tape *t, const struct row *row, uint16_t i, uint16_t j, struct shape sum,
+		      struct err *e)
 {
 	const struct term *term = &row->terms[j];
 	const struct value *in = &t->values[row->in[j]];
@@ -159,7 +167,8 @@ static int check_term(const struct tape *t, const struct row *row, uint16_t i, u
 	return bad(e, i, "a term of an unknown kind");
 }
 
-static int check_linear(const struct tape *t, const struct row *row, uint16_t i, struct total *total, struct err *e)
+static int check_linear(const struct tape *t, const struct row *row, uint16_t i, struct total *total,
+			struct err *e)
 {
 	const struct value *out = &t->values[row->out];
 	struct shape sum = row->has_post ? row->post.in : out->shape;
@@ -195,8 +204,9 @@ static int check_factors(const struct row *row)
 
 static int is_padding(const struct window *w)
 {
-	return sane_window(w) && w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && w->in.c == w->out.c &&
-	       w->in.h + (uint32_t)w->pt <= w->out.h && w->in.w + (uint32_t)w->pl <= w->out.w;
+	return sane_window(w) && w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && w->dh == 1 &&
+	       w->dw == 1 && w->in.c == w->out.c && w->in.h + (uint32_t)w->pt <= w->out.h &&
+	       w->in.w + (uint32_t)w->pl <= w->out.w;
 }
 
 static int check_parts(const struct tape *t, const struct row *row, uint16_t i, struct err *e)
@@ -210,14 +220,17 @@ static int check_parts(const struct tape *t, const struct row *row, uint16_t i, 
 		channels += in->shape.c;
 		if (in->form != FORM_SHARE || row->shift[j] > K_MAX || in->k + row->shift[j] < out->k)
 			return bad(e, i, "maps a value that is not shared, or too narrow");
-		if (row->map == MAP_CONCAT ? in->shape.h != out->shape.h || in->shape.w != out->shape.w :
-					     row->map == MAP_ADD && !same(in->shape, out->shape))
+		if (row->map == MAP_CONCAT ? in->shape.h != out->shape.h || in->shape.w != out->shape.w
+					   : row->map == MAP_ADD && !same(in->shape, out->shape))
 			return bad(e, i, "maps parts of other shapes");
 	}
-	return row->map != MAP_CONCAT || channels == out->shape.c ? 0 : bad(e, i, "a concatenation of another shape");
+	return row->map != MAP_CONCAT || channels == out->shape.c
+		   ? 0
+		   : bad(e, i, "a concatenation of another shape");
 }
 
-static int check_map(const struct tape *t, const struct row *row, uint16_t i, struct total *total, struct err *e)
+static int check_map(const struct tape *t, const struct row *row, uint16_t i, struct total *total,
+		     struct err *e)
 {
 	struct shape in = t->values[row->in[0]].shape, out = t->values[row->out].shape;
 
@@ -248,24 +261,27 @@ static unsigned index_bits(size_t classes)
 
 static int check_max(const struct row *row, const struct value *in, const struct value *out)
 {
-	return sane_pool(&row->post) && same(row->post.in, in->shape) && same(row->post.out, out->shape) && out->k == in->k - in->f && !out->f;
+	return sane_pool(&row->post) && same(row->post.in, in->shape) && same(row->post.out, out->shape) &&
+	       out->k == in->k - in->f && !out->f;
 }
 
 static int check_argmax(const struct value *in, const struct value *out)
 {
-	return !in->f && shape_size(out->shape) == 1 && shape_size(in->shape) <= CLASSES && out->k == index_bits(shape_size(in->shape)) &&
-	       out->k <= in->k;
+	return !in->f && shape_size(out->shape) == 1 && shape_size(in->shape) <= CLASSES &&
+	       out->k == index_bits(shape_size(in->shape)) && out->k <= in->k;
 }
 
 /* Rows with one input and one output of given forms; shapes alike but for max and argmax. */
 static int check_simple(const struct tape *t, const struct row *row, uint16_t i, struct err *e)
 {
-	static const enum form from[OP_KINDS] = {[OP_MASK] = FORM_SHARE,    [OP_RELU] = FORM_MASKED,   [OP_MAX] = FORM_MASKED,
-						 [OP_TRUNC] = FORM_MASKED,  [OP_SQUARE] = FORM_MASKED, [OP_ARGMAX] = FORM_MASKED,
-						 [OP_REVEAL] = FORM_SHARE};
-	static const enum form to[OP_KINDS] = {[OP_MASK] = FORM_DIFF,	 [OP_RELU] = FORM_SHARE,   [OP_MAX] = FORM_MASKED,
-					       [OP_TRUNC] = FORM_SHARE,	 [OP_SQUARE] = FORM_SHARE, [OP_ARGMAX] = FORM_SHARE,
-					       [OP_REVEAL] = FORM_RESULT};
+	static const enum form from[OP_KINDS] = {
+	    [OP_MASK] = FORM_SHARE,   [OP_RELU] = FORM_MASKED,	 [OP_MAX] = FORM_MASKED,
+	    [OP_TRUNC] = FORM_MASKED, [OP_SQUARE] = FORM_MASKED, [OP_ARGMAX] = FORM_MASKED,
+	    [OP_REVEAL] = FORM_SHARE};
+	static const enum form to[OP_KINDS] = {
+	    [OP_MASK] = FORM_DIFF,    [OP_RELU] = FORM_SHARE,	[OP_MAX] = FORM_MASKED,
+	    [OP_TRUNC] = FORM_SHARE,  [OP_SQUARE] = FORM_SHARE, [OP_ARGMAX] = FORM_SHARE,
+	    [OP_REVEAL] = FORM_RESULT};
 	const struct value *in = &t->values[row->in[0]], *out = &t->values[row->out];
 
 	if (row->n_in != 1 || in->form != from[row->kind] || out->form != to[row->kind])
@@ -277,9 +293,11 @@ static int check_simple(const struct tape *t, const struct row *row, uint16_t i,
 	if (!same(in->shape, out->shape))
 		return bad(e, i, "its output has another shape");
 	/* a label is revealed with a bit more than it is sent with: it is never negative */
-	if ((row->kind == OP_MASK && in->k != out->k) || (row->kind == OP_REVEAL && (out->k < in->k || out->k > in->k + 1)))
+	if ((row->kind == OP_MASK && in->k != out->k) ||
+	    (row->kind == OP_REVEAL && (out->k < in->k || out->k > in->k + 1)))
 		return bad(e, i, "its output has another width");
-	if ((row->kind == OP_TRUNC || row->kind == OP_SQUARE) && (row->offset_log2 < in->f || row->offset_log2 >= in->k))
+	if ((row->kind == OP_TRUNC || row->kind == OP_SQUARE) &&
+	    (row->offset_log2 < in->f || row->offset_log2 >= in->k))
 		return bad(e, i, "an offset outside its word");
 	return 0;
 }
@@ -300,11 +318,13 @@ static int check_unused(const struct row *row, uint16_t i, struct err *e)
 	return 0;
 }
 
-static int check_row(const struct tape *t, uint16_t i, const uint8_t *written, struct total *total, struct err *e)
+static int check_row(const struct tape *t, uint16_t i, const uint8_t *written, struct total *total,
+		     struct err *e)
 {
 	const struct row *row = &t->rows[i];
 
-	if ((unsigned)row->kind >= OP_KINDS || !row->n_in || row->n_in > TAPE_MAX_TERMS || row->n_terms > TAPE_MAX_TERMS)
+	if ((unsigned)row->kind >= OP_KINDS || !row->n_in || row->n_in > TAPE_MAX_TERMS ||
+	    row->n_terms > TAPE_MAX_TERMS)
 		return bad(e, i, "an unknown kind, no input, or too many");
 	for (uint16_t j = 0; j < row->n_in; j++)
 		if (row->in[j] >= t->n_values || !written[row->in[j]])
@@ -341,7 +361,8 @@ int tape_check(const struct tape *t, struct err *e)
 	int result;
 
 	if (!t->n_rows || t->n_rows > TAPE_MAX_ROWS || !t->n_values || t->n_values > TAPE_MAX_ROWS + 1)
-		return err_set(e, ERR_INPUT, "plan: %u rows and %u values: at most %d rows", t->n_rows, t->n_values, TAPE_MAX_ROWS);
+		return err_set(e, ERR_INPUT, "plan: %u rows and %u values: at most %d rows", t->n_rows,
+			       t->n_values, TAPE_MAX_ROWS);
 	for (uint16_t v = 0; v < t->n_values; v++) {
 		if (check_value(&t->values[v], v, e))
 			return -1;
@@ -375,10 +396,12 @@ static void fill_set(struct pool_sets *s, const struct window *w, uint32_t c, ui
 
 	for (uint32_t i = 0; i < w->kh; i++)
 		for (uint32_t j = 0; j < w->kw; j++) {
-			int64_t row = (int64_t)y * w->sh - w->pt + (int64_t)i * w->dh, column = (int64_t)x * w->sw - w->pl + (int64_t)j * w->dw;
+			int64_t row = (int64_t)y * w->sh - w->pt + (int64_t)i * w->dh,
+				column = (int64_t)x * w->sw - w->pl + (int64_t)j * w->dw;
 
 			if (row >= 0 && column >= 0 && row < w->in.h && column < w->in.w)
-				s->member[n++] = (uint32_t)(((size_t)c * w->in.h + (size_t)row) * w->in.w + (size_t)column);
+				s->member[n++] = (uint32_t)(((size_t)c * w->in.h + (size_t)row) * w->in.w +
+							    (size_t)column);
 		}
 	if (s->largest < n - s->start[s->outputs])
 		s->largest = n - s->start[s->outputs];

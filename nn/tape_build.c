@@ -13,7 +13,9 @@ int lower_proven(struct lowering *l, const char *name, int result)
 {
 	if (result <= 0)
 		return result;
-	return err_set(l->e, ERR_INPUT, "layer %s: its values can exceed 2^61; use fewer fractional bits (--weight-bits, --activation-bits)",
+	return err_set(l->e, ERR_INPUT,
+		       "layer %s: its values can exceed 2^61; use fewer fractional bits (--weight-bits, "
+		       "--activation-bits)",
 		       name);
 }
 
@@ -44,7 +46,8 @@ int lower_value(struct lowering *l, enum form form, struct shape shape, unsigned
 	return t->n_values - 1;
 }
 
-struct row *lower_row(struct lowering *l, enum op_kind kind, const char *name, const uint16_t *in, uint16_t n_in, uint16_t out)
+struct row *lower_row(struct lowering *l, enum op_kind kind, const char *name, const uint16_t *in,
+		      uint16_t n_in, uint16_t out)
 {
 	struct tape *t = &l->plan->tape;
 	struct row *rows;
@@ -52,8 +55,9 @@ struct row *lower_row(struct lowering *l, enum op_kind kind, const char *name, c
 	const char **names;
 
 	if (t->n_rows == TAPE_MAX_ROWS || n_in > TAPE_MAX_TERMS) {
-		err_set(l->e, ERR_INPUT, "node %s: the network has more than %d steps, or a node with more than %d inputs", name,
-			TAPE_MAX_ROWS, TAPE_MAX_TERMS);
+		err_set(l->e, ERR_INPUT,
+			"node %s: the network has more than %d steps, or a node with more than %d inputs",
+			name, TAPE_MAX_ROWS, TAPE_MAX_TERMS);
 		return NULL;
 	}
 	rows = reallocarray(t->rows, t->n_rows + 1, sizeof(*rows));
@@ -72,7 +76,8 @@ struct row *lower_row(struct lowering *l, enum op_kind kind, const char *name, c
 	rows[t->n_rows] = (struct row){.kind = kind, .n_in = n_in, .out = out};
 	memcpy(rows[t->n_rows].in, in, n_in * sizeof(*in));
 	if (kind == OP_RELU || kind == OP_MAX || kind == OP_ARGMAX)
-		rows[t->n_rows].mode = l->options->optimise == PLAN_BANDWIDTH ? TABLE_BANDWIDTH : TABLE_LATENCY;
+		rows[t->n_rows].mode =
+		    l->options->optimise == PLAN_BANDWIDTH ? TABLE_BANDWIDTH : TABLE_LATENCY;
 	weights[t->n_rows] = (struct layer_weights){0};
 	names[t->n_rows] = name;
 	l->weights->n_rows = t->n_rows + 1;

@@ -57,7 +57,8 @@ static int least(struct lowering *l, uint16_t i, struct ends r, unsigned f)
 	return too_wide(l, i);
 }
 
-/* §6: over each set, the greatest against the least. The output's own need carries over: its words are the input's upper ones. */
+/* §6: over each set, the greatest against the least. The output's own need carries over: its words are the
+ * input's upper ones. */
 static int least_max(struct lowering *l, uint16_t i, unsigned f)
 {
 	const struct row *row = &l->plan->tape.rows[i];
@@ -157,7 +158,8 @@ static void width_shares(struct lowering *l)
 
 		for (uint16_t j = 0; j < row->n_in; j++) {
 			if (row->kind == OP_LINEAR)
-				widen(l, row->in[j], k - (row->terms[j].kind == TERM_SKIP ? row->terms[j].shift : 0));
+				widen(l, row->in[j],
+				      k - (row->terms[j].kind == TERM_SKIP ? row->terms[j].shift : 0));
 			else if (row->kind == OP_MAP)
 				widen(l, row->in[j], k - (row->map >= MAP_CONCAT ? row->shift[j] : 0));
 			else if (row->kind == OP_MASK)
@@ -171,8 +173,10 @@ static void width_shares(struct lowering *l)
 
 		if (row->kind == OP_MASK)
 			value_of(l, row->out)->k = value_of(l, row->in[0])->k;
-		else if (row->kind == OP_REVEAL) /* an index is never negative: one bit more than it is sent with */
-			value_of(l, row->out)->k = value_of(l, row->in[0])->k + (l->plan->reveal == REVEAL_LABEL);
+		else if (row->kind ==
+			 OP_REVEAL) /* an index is never negative: one bit more than it is sent with */
+			value_of(l, row->out)->k =
+			    value_of(l, row->in[0])->k + (l->plan->reveal == REVEAL_LABEL);
 	}
 }
 
