@@ -7,7 +7,7 @@
 #include "crypto/secret.h"
 
 /* Small tickets share a slab: each secret arena costs guard pages and entries of the kernel's map. */
-#define SLAB_BYTES ((size_t)1 << 20)
+#define SLAB_BYTES ((size_t)256 << 10)
 
 struct stock_slab {
 	struct stock_slab *next;

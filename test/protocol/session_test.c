@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <math.h>
 #include <cmocka.h>
+#include "crypto/ring.h"
 #include "test/replay/world.h"
 #include "test/replay/nets.h"
 
@@ -144,6 +145,7 @@ static void every_net_is_right(void **state)
 		one_image(net, 0, 0);
 		one_image(net, 1, 0);
 		one_image(net, 1, 1); /* every online step is a job */
+		one_image(net, 2, 1);
 	}
 }
 
@@ -151,11 +153,12 @@ static void batches_and_lanes(void **state)
 {
 	static struct request r[12];
 
-	for (int deferred = 0; deferred < 2; deferred++) {
+	for (int deferred = 0; deferred < 3; deferred++) {
 		struct world w;
 
 		world_defaults(&w);
 		w.deferred = deferred;
+		w.owner_options.pool_low = w.owner_options.pool_high = deferred * 4;
 		w.owner_options.inline_work = w.modeller_options.inline_work = deferred;
 		start(&w, CONV, 1);
 		for (size_t i = 0; i < 12; i++)
@@ -196,7 +199,7 @@ static void several_data_owners(void **state)
 	struct world w;
 
 	world_defaults(&w);
-	w.deferred = 1;
+	w.deferred = 2;
 	start(&w, BANDWIDTH, WORLD_OWNERS);
 	for (size_t i = 0; i < 3; i++)
 		for (size_t d = 0; d < WORLD_OWNERS; d++)
@@ -435,12 +438,30 @@ static void a_full_channel_pauses_production(void **state)
 }
 
 /* ---- what parties learn ------------------------------------------------------------------------------------------- */
+/* The top bits of the words that really left in a first message. */
+static uint8_t seen_view[72];
+static enum fate see(struct world *w, struct wire *wire, int side, struct packet **p)
+{
+	unsigned k = nets[CONV]->plan->tape.values[0].k;
+	uint64_t words[36];
+
+	if ((*p)->data[4] != FRAME_STEP || wire->end[side].channel.self != ROLE_D || (*p)->data[8] != 0 || (*p)->data[12] != 0)
+		return DELIVER;
+	for (size_t image = 0; image < 2; image++) {
+		ring_unpack(words, (*p)->data + FRAME_HEADER + image * ring_packed(36, k), 36, k);
+		for (size_t i = 0; i < 36; i++)
+			seen_view[36 * image + i] = (uint8_t)(words[i] >> (k - 8));
+	}
+	return DELIVER;
+}
+
 static void views_are_masked(void **state)
 {
 	static struct request a, b;
 	struct world w;
 
 	world_defaults(&w);
+	w.tamper = see;
 	start(&w, CONV, 1);
 	memset(&a, 0, sizeof(a));
 	memset(&b, 0, sizeof(b));
@@ -453,6 +474,8 @@ static void views_are_masked(void **state)
 	world_settle(&w);
 	assert_non_null(a.i.masked);
 	assert_non_null(b.i.masked);
+	assert_memory_equal(a.i.masked, seen_view, 72);
+	check(&a, CONV);
 	/* The same black image four times: four different noises. */
 	assert_memory_not_equal(a.i.masked, a.i.masked + 36, 36);
 	assert_memory_not_equal(a.i.masked, b.i.masked, 72);

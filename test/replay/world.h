@@ -4,6 +4,7 @@
 #ifndef OBSCURA_TEST_REPLAY_WORLD_H
 #define OBSCURA_TEST_REPLAY_WORLD_H
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +41,9 @@ enum fate { DELIVER, DROP, KILL_WIRE };
 struct world {
 	struct host host;
 	uint64_t now;
-	int deferred; /* jobs wait for the world's turn */
+	int deferred; /* jobs wait for the world's turn; 2: they run on threads meanwhile, for the thread sanitizer */
 	struct job *jobs[256];
+	pthread_t threads[256];
 	size_t n_jobs;
 	struct wire mc, dm[WORLD_OWNERS], dc[WORLD_OWNERS];
 	size_t n_owners;
@@ -71,15 +73,38 @@ struct world {
 };
 
 /* ---- the host ----------------------------------------------------------------------------------------------------- */
+static void *world_thread(void *job)
+{
+	((struct job *)job)->run(job);
+	return NULL;
+}
+
 static void world_submit(void *ctx, struct job *job)
 {
 	struct world *w = ctx;
 
 	if (w->deferred && w->n_jobs < 256) {
+		if (w->deferred == 2 && pthread_create(&w->threads[w->n_jobs], NULL, world_thread, job))
+			abort();
 		w->jobs[w->n_jobs++] = job;
 		return;
 	}
 	job->run(job);
+	job->done(job);
+}
+
+static void world_finish_job(struct world *w)
+{
+	struct job *job = w->jobs[0];
+	pthread_t thread = w->threads[0];
+
+	w->n_jobs--;
+	memmove(w->jobs, w->jobs + 1, w->n_jobs * sizeof(w->jobs[0]));
+	memmove(w->threads, w->threads + 1, w->n_jobs * sizeof(w->threads[0]));
+	if (w->deferred == 2)
+		pthread_join(thread, NULL);
+	else
+		job->run(job);
 	job->done(job);
 }
 
@@ -343,11 +368,7 @@ static int world_step(struct world *w)
 		unsigned at = w->turn++ % (n + 1);
 
 		if (at == n && w->n_jobs) {
-			struct job *job = w->jobs[0];
-
-			memmove(w->jobs, w->jobs + 1, --w->n_jobs * sizeof(w->jobs[0]));
-			job->run(job);
-			job->done(job);
+			world_finish_job(w);
 			return 1;
 		}
 		if (at < n && world_wire(w, at / 2)->pipe[at % 2].head) {
@@ -435,12 +456,8 @@ static void world_end(struct world *w)
 	}
 	provider_free(w->provider);
 	w->provider = NULL;
-	while (w->n_jobs) { /* jobs of sessions that have gone only free */
-		struct job *job = w->jobs[--w->n_jobs];
-
-		job->run(job);
-		job->done(job);
-	}
+	while (w->n_jobs) /* jobs of sessions that have gone only free */
+		world_finish_job(w);
 	wire_empty(&w->mc);
 	for (size_t d = 0; d < w->n_owners; d++) {
 		wire_empty(&w->dm[d]);
