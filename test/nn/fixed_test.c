@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fixed-point reference: the meaning of each row on chosen numbers, whole networks against the float reference, and the shared models
- * against PyTorch's logits. */
+/* The fixed-point reference: the meaning of each row on chosen numbers, whole networks against the float
+ * reference, and the shared models against PyTorch's logits. */
+#include <glob.h>
 #include <math.h>
 
 #include "test/nn/net.h"
 #include "test/nn/npy.h"
 
-/* ---- rows by hand: input → linear (weights 0, bias y) → operator → … --------------------------------------------------- */
+/* ---- rows by hand: input → linear (weights 0, bias y) → operator → …
+ * --------------------------------------------------- */
 
 #define HAND_ROWS 8
 
@@ -19,7 +21,8 @@ struct hand {
 	int64_t zeros[64];
 };
 
-static struct row *hand_row(struct hand *h, enum op_kind kind, uint16_t in, enum form form, struct shape shape, unsigned k, unsigned f)
+static struct row *hand_row(struct hand *h, enum op_kind kind, uint16_t in, enum form form,
+			    struct shape shape, unsigned k, unsigned f)
 {
 	struct tape *t = &h->plan.tape;
 	struct row *row = &h->rows[t->n_rows++];
@@ -52,7 +55,10 @@ static void hand_wire(struct hand *h, struct shape shape, unsigned f, int64_t *y
 	hand_row(h, OP_MASK, 0, FORM_DIFF, flat(1), 62, 0);
 	row = hand_row(h, OP_LINEAR, 1, FORM_MASKED, shape, 62, f);
 	row->n_terms = 1;
-	row->terms[0] = (struct term){.kind = TERM_DENSE, .in = 1, .win = whole(flat(1), flat((uint32_t)shape_size(shape))), .groups = 1};
+	row->terms[0] = (struct term){.kind = TERM_DENSE,
+				      .in = 1,
+				      .win = whole(flat(1), flat((uint32_t)shape_size(shape))),
+				      .groups = 1};
 	h->layers[1] = (struct layer_weights){h->zeros, shape_size(shape), y, shape_size(shape)};
 }
 
@@ -118,7 +124,8 @@ static void maximum(void **state)
 
 	hand_wire(&h, (struct shape){1, 3, 3}, 4, y);
 	row = hand_row(&h, OP_MAX, 2, FORM_MASKED, (struct shape){1, 2, 2}, 58, 0);
-	row->post = (struct window){.in = {1, 3, 3}, .out = {1, 2, 2}, .kh = 2, .kw = 2, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
+	row->post = (struct window){
+	    .in = {1, 3, 3}, .out = {1, 2, 2}, .kh = 2, .kw = 2, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 	row = hand_row(&h, OP_TRUNC, 3, FORM_SHARE, (struct shape){1, 2, 2}, 58, 0);
 	row->offset_log2 = 56;
 	hand_run(&h, 4, 58, same_low, &low, got);
@@ -174,21 +181,25 @@ static void maps(void **state)
 	struct row pool = {.map = MAP_POOL, .factors = factors};
 	struct row pad = {.map = MAP_PAD, .post = whole(line, (struct shape){1, 2, 3})};
 
-	pool.post = (struct window){.in = two, .out = line, .kh = 2, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
+	pool.post =
+	    (struct window){.in = two, .out = line, .kh = 2, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 	map_of(pool, two, line, y, (int64_t[]){93, 796});
 	pool.factors = NULL;
 	map_of(pool, two, line, y, (int64_t[]){31, 398});
 	pad.post.pt = pad.post.pl = 1;
 	map_of(pad, line, (struct shape){1, 2, 3}, y, (int64_t[]){0, 0, 0, 0, 1, -2});
-	map_of((struct row){.map = MAP_CONCAT, .n_in = 2, .shift = {0, 3}}, line, (struct shape){2, 1, 2}, y, (int64_t[]){1, -2, 8, -16});
+	map_of((struct row){.map = MAP_CONCAT, .n_in = 2, .shift = {0, 3}}, line, (struct shape){2, 1, 2}, y,
+	       (int64_t[]){1, -2, 8, -16});
 	map_of((struct row){.map = MAP_ADD, .n_in = 2, .shift = {1, 3}}, line, line, y, (int64_t[]){10, -20});
 }
 
-/* y = pool(W x + 2^2 x + bias): convolution with groups, stride, dilation and pad beside a skip, and the row's own pool. */
+/* y = pool(W x + 2^2 x + bias): convolution with groups, stride, dilation and pad beside a skip, and the
+ * row's own pool. */
 static void sums(void **state)
 {
 	struct shape s = {2, 3, 3}, p = {2, 2, 2};
-	struct window conv = {.in = s, .out = s, .kh = 2, .kw = 2, .sh = 1, .sw = 1, .dh = 2, .dw = 2, .pt = 1, .pl = 1};
+	struct window conv = {
+	    .in = s, .out = s, .kh = 2, .kw = 2, .sh = 1, .sw = 1, .dh = 2, .dw = 2, .pt = 1, .pl = 1};
 	int64_t w[8] = {1, 2, 3, 4, -1, 0, 0, 5}, bias[18], x[18], y[18], got[8];
 	struct hand h;
 	struct row *row;
@@ -217,7 +228,8 @@ static void sums(void **state)
 	row->in[1] = 4;
 	row->n_in = row->n_terms = 2;
 	row->terms[0] = (struct term){.kind = TERM_CONV, .in = 4, .win = conv, .groups = 2};
-	row->terms[1] = (struct term){.kind = TERM_SKIP, .in = 4, .win = whole(s, s), .groups = 1, .shift = 2};
+	row->terms[1] =
+	    (struct term){.kind = TERM_SKIP, .in = 4, .win = whole(s, s), .groups = 1, .shift = 2};
 	row->has_post = 1;
 	row->post = (struct window){.in = s, .out = p, .kh = 2, .kw = 2, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 	h.layers[4] = (struct layer_weights){w, 8, bias, 18};
@@ -255,7 +267,8 @@ static void foreign_weights(void **state)
 	net_free(&n);
 }
 
-/* ---- against the float reference ---------------------------------------------------------------------------------------- */
+/* ---- against the float reference
+ * ---------------------------------------------------------------------------------------- */
 
 static uint64_t random_low(void *ctx, uint16_t value, size_t i, unsigned f)
 {
@@ -264,46 +277,51 @@ static uint64_t random_low(void *ctx, uint16_t value, size_t i, unsigned f)
 	return (h ^ h >> 31) * UINT64_C(0xbf58476d1ce4e5b9) >> 7;
 }
 
-/* Greatest |fixed - float| of one network over random images, as a share of the greatest |float|. */
-static double error_of(const struct net *n, const struct plan_options *o, int images)
-{
-	struct planned p = net_plan(&n->g, o);
+struct compared {
+	struct planned p;
 	struct float_run *run;
 	struct fixed *f;
-	struct err e = {0};
-	double worst = 0, most = 0;
-	uint64_t round;
+	size_t pixels, classes;
+	double worst, most;
+};
 
-	assert_int_equal(fixed_new(&f, p.plan, p.weights, &e), 0);
-	assert_int_equal(float_new(&run, &n->g, &e), 0);
-	for (round = 0; round < (uint64_t)images; round++) {
-		uint8_t image[128];
-		int64_t result[600];
-		float want[600], got[600];
-		size_t classes = shape_size(n->nodes[net_last(n)].shape);
+static void compare_image(struct compared *c, const struct graph *g, uint64_t seed)
+{
+	uint8_t *image = malloc(c->pixels);
+	int64_t *result = malloc(c->classes * sizeof(*result));
+	float *want = malloc(c->classes * sizeof(*want)), *got = malloc(c->classes * sizeof(*got));
 
-		for (size_t i = 0; i < sizeof(image); i++)
-			image[i] = (uint8_t)rnd();
-		fixed_infer(f, image, random_low, &round, result);
-		float_infer(run, image, want);
-		plan_scores(p.plan, result, got);
-		for (size_t i = 0; i < classes; i++) {
-			worst = fmax(worst, fabs((double)want[i] - got[i]));
-			most = fmax(most, fabs((double)want[i]));
-		}
+	for (size_t i = 0; i < c->pixels; i++)
+		image[i] = (uint8_t)rnd();
+	fixed_infer(c->f, image, random_low, &seed, result);
+	float_infer(c->run, image, want);
+	float_output(g->output, want, c->classes);
+	plan_scores(c->p.plan, result, got);
+	for (size_t i = 0; i < c->classes; i++) {
+		c->worst = fmax(c->worst, fabs((double)want[i] - got[i]));
+		c->most = fmax(c->most, fabs((double)want[i]));
 	}
-	float_free(run);
-	fixed_free(f);
-	planned_free(&p);
-	return worst / fmax(most, 1);
+	free(image);
+	free(result);
+	free(want);
+	free(got);
 }
 
-static void normalise(struct net *n, uint32_t channels)
+/* Greatest |fixed - float| of one network over random images, as a share of the greatest |float|. */
+static double error_of(const struct graph *g, const struct plan_options *o, int images)
 {
-	for (uint32_t c = 0; c < channels; c++) {
-		n->g.pre.mean[c] = 0.3f + 0.1f * c;
-		n->g.pre.std[c] = 0.4f + 0.2f * c;
-	}
+	struct compared c = {.p = net_plan(g, o), .pixels = shape_size(g->nodes[0].shape)};
+	struct err e = {0};
+
+	c.classes = shape_size(g->nodes[g->n - 1].shape);
+	assert_int_equal(fixed_new(&c.f, c.p.plan, c.p.weights, &e), 0);
+	assert_int_equal(float_new(&c.run, g, &e), 0);
+	for (int i = 0; i < images; i++)
+		compare_image(&c, g, (uint64_t)i);
+	float_free(c.run);
+	fixed_free(c.f);
+	planned_free(&c.p);
+	return c.worst / fmax(c.most, 1);
 }
 
 static void small_networks(void **state)
@@ -316,9 +334,10 @@ static void small_networks(void **state)
 		for (unsigned which = 0; rnd_state = seed, (what = net_zoo(&n, which, 2, 4, 5)); which++) {
 			double error;
 
-			normalise(&n, 2);
-			error = error_of(&n, &o, 50);
-			/* 40 pixels of up to 255 meet weights rounded to 2^-16; a wrong scale would be off by much more */
+			net_normalise(&n);
+			error = error_of(&n.g, &o, 50);
+			/* 40 pixels of up to 255 meet weights rounded to 2^-16; a wrong scale would be off by
+			 * much more */
 			if (!(error < 2e-2))
 				fail_msg("%s: off by %g", what, error);
 			net_free(&n);
@@ -335,11 +354,12 @@ static void deep_network(void **state)
 
 	rnd_state = 11;
 	net_input(&n, 3, 6, 7);
-	normalise(&n, 3);
+	net_normalise(&n);
 	n.scale = 0.3f;
 	a = net_relu(&n, net_conv(&n, 0, 4, 3, 1, 1, 1));
 	b = net_relu(&n, net_conv(&n, a, 4, 3, 1, 1, 4));
-	n.nodes[b - 1].win.dh = n.nodes[b - 1].win.dw = 2; /* taps at -1, 1, 3: the last rows and columns lack some */
+	n.nodes[b - 1].win.dh = n.nodes[b - 1].win.dw =
+	    2; /* taps at -1, 1, 3: the last rows and columns lack some */
 	c = net_relu(&n, net_two(&n, NN_ADD, net_conv(&n, b, 4, 1, 1, 0, 2), a));
 	a = net_pool(&n, NN_MAXPOOL, net_relu(&n, net_conv(&n, c, 2, 3, 1, 1, 1)), 3, 2, 1, 0);
 	b = net_pool(&n, NN_AVGPOOL, c, 3, 2, 1, 0);
@@ -347,7 +367,7 @@ static void deep_network(void **state)
 	a = net_relu(&n, net_two(&n, NN_ADD, net_conv(&n, c, 5, 1, 1, 0, 1), net_conv(&n, c, 5, 3, 1, 1, 1)));
 	a = net_pool(&n, NN_AVGPOOL, net_square(&n, net_conv(&n, a, 3, 1, 1, 0, 1)), 3, 1, 0, 0);
 	net_dense(&n, a, 4);
-	error = error_of(&n, &o, 200);
+	error = error_of(&n.g, &o, 200);
 	print_message("deep network: off by %.2g of the greatest score\n", error);
 	assert_true(error < 2e-3);
 	net_free(&n);
@@ -366,16 +386,20 @@ static void large_pools(void **state)
 
 		rnd_state = side;
 		net_input(&n, 1, side, side);
-		net_dense(&n, net_pool(&n, NN_AVGPOOL, net_relu(&n, net_conv(&n, 0, 8, 3, 1, 1, 1)), side, 1, 0, 0), 5);
+		net_dense(
+		    &n, net_pool(&n, NN_AVGPOOL, net_relu(&n, net_conv(&n, 0, 8, 3, 1, 1, 1)), side, 1, 0, 0),
+		    5);
 		p = net_plan(&n.g, &o);
 		last = (uint16_t)(p.plan->tape.n_rows - 2);
-		t = p.plan->result_bits - o.activation_bits - (side == 8 ? 6 : 0); /* pooled shares have 12 bits, and 6 more of 64 */
+		t = p.plan->result_bits - o.activation_bits -
+		    (side == 8 ? 6 : 0); /* pooled shares have 12 bits, and 6 more of 64 */
 		for (size_t i = 0; i < 40; i++) {
-			double w = ldexp((double)p.weights->rows[last].weights[i], -(int)t) * (side == 8 ? 1 : 49);
+			double w =
+			    ldexp((double)p.weights->rows[last].weights[i], -(int)t) * (side == 8 ? 1 : 49);
 
 			assert_true(fabs(w - n.nodes[net_last(&n)].weights[i]) <= ldexp(1, -12));
 		}
-		assert_true(error_of(&n, &o, 20) < 1e-2);
+		assert_true(error_of(&n.g, &o, 20) < 1e-2);
 		planned_free(&p);
 		net_free(&n);
 	}
@@ -390,11 +414,11 @@ static void bits_matter(void **state)
 
 	rnd_state = 2;
 	net_zoo(&n, 9, 2, 4, 5);
-	normalise(&n, 2);
+	net_normalise(&n);
 	coarse.weight_bits = 8, coarse.activation_bits = 6;
 	fine.weight_bits = 16, fine.activation_bits = 14;
-	much = error_of(&n, &coarse, 100);
-	little = error_of(&n, &fine, 100);
+	much = error_of(&n.g, &coarse, 100);
+	little = error_of(&n.g, &fine, 100);
 	assert_true(little < much / 32);
 	net_free(&n);
 }
@@ -424,7 +448,8 @@ static void label_is_the_argmax(void **state)
 			image[j] = (uint8_t)rnd();
 		fixed_infer(a, image, NULL, NULL, all);
 		fixed_infer(b, image, NULL, NULL, &one);
-		assert_int_equal(plan_scores(label.plan, &one, scores), plan_scores(logits.plan, all, scores));
+		assert_int_equal(plan_scores(label.plan, &one, scores),
+				 plan_scores(logits.plan, all, scores));
 	}
 	fixed_free(a);
 	fixed_free(b);
@@ -433,15 +458,33 @@ static void label_is_the_argmax(void **state)
 	net_free(&n);
 }
 
-/* ---- the shared models ----------------------------------------------------------------------------------------------------- */
+/* Every model that the importer's tests hold: what it makes of them can be planned, and means the same. */
+static void imported_models(void **state)
+{
+	struct plan_options o = plan_defaults();
+	glob_t models;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLOW 1
-#elif defined(__has_feature)
-#define SLOW (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SLOW 0
-#endif
+	if (glob("test/models/import/*.onnx", 0, NULL, &models) ||
+	    glob("test/models/*.onnx", GLOB_APPEND, NULL, &models))
+		fail_msg("no models below test/models: run from the root of the tree");
+	for (size_t i = 0; i < models.gl_pathc; i++) {
+		struct graph *g;
+		struct err e = {0};
+		double error;
+
+		if (graph_load(&g, models.gl_pathv[i], &e))
+			fail_msg("%s", e.text);
+		rnd_state = i;
+		error = error_of(g, &o, 10);
+		if (!(error < 2e-2))
+			fail_msg("%s: off by %g", models.gl_pathv[i], error);
+		graph_free(g);
+	}
+	globfree(&models);
+}
+
+/* ---- the shared models
+ * ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t greatest(const float *x, size_t n)
 {
@@ -453,7 +496,8 @@ static uint32_t greatest(const float *x, size_t n)
 	return best;
 }
 
-static void load(const char *model, const char *images, const char *logits, struct graph **g, struct array *x, struct array *y)
+static void load(const char *model, const char *images, const char *logits, struct graph **g, struct array *x,
+		 struct array *y)
 {
 	struct err e = {0};
 	char path[512];
@@ -500,7 +544,8 @@ static double agreement(const char *model, const char *images, const char *logit
 		for (size_t j = 0; j < n; j++)
 			pixels[j] = ((const uint8_t *)x.data)[i * n + j % area * p.plan->input.c + j / area];
 		fixed_infer(f, pixels, random_low, &i, result);
-		same += plan_scores(p.plan, result, scores) == greatest((const float *)y.data + i * classes, classes);
+		same += plan_scores(p.plan, result, scores) ==
+			greatest((const float *)y.data + i * classes, classes);
 	}
 	print_message("%s: %zu of %zu labels as PyTorch's\n", model, same, limit);
 	fixed_free(f);
@@ -513,27 +558,40 @@ static double agreement(const char *model, const char *images, const char *logit
 
 static void shared_x(void **state)
 {
-	assert_true(agreement("models/model_x.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_x.npy", 0.1307f, 0.3081f) >= 0.9995);
+	assert_true(agreement("models/model_x.onnx", "mnist/t10k-images-idx3-ubyte.gz",
+			      "mnist/logits_model_x.npy", 0.1307f, 0.3081f) >= 0.9995);
 }
 
 static void shared_y(void **state)
 {
-	assert_true(agreement("models/model_y.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_y.npy", 0.1307f, 0.3081f) >= 0.9995);
+	assert_true(agreement("models/model_y.onnx", "mnist/t10k-images-idx3-ubyte.gz",
+			      "mnist/logits_model_y.npy", 0.1307f, 0.3081f) >= 0.9995);
 }
 
 static void shared_z(void **state)
 {
-	assert_true(agreement("models/model_z.onnx", "malaria/images.npy", "malaria/logits_model_z.npy", 0.5f, 0.5f) == 1);
+	assert_true(agreement("models/model_z.onnx", "malaria/images.npy", "malaria/logits_model_z.npy", 0.5f,
+			      0.5f) == 1);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rounding),	   cmocka_unit_test(maximum),	  cmocka_unit_test(argmax),
-		cmocka_unit_test(maps),		   cmocka_unit_test(sums),	  cmocka_unit_test(foreign_weights),
-		cmocka_unit_test(small_networks),  cmocka_unit_test(deep_network), cmocka_unit_test(large_pools),
-		cmocka_unit_test(bits_matter),	   cmocka_unit_test(label_is_the_argmax),
-		cmocka_unit_test(shared_x),	   cmocka_unit_test(shared_y),	  cmocka_unit_test(shared_z),
+	    cmocka_unit_test(rounding),
+	    cmocka_unit_test(maximum),
+	    cmocka_unit_test(argmax),
+	    cmocka_unit_test(maps),
+	    cmocka_unit_test(sums),
+	    cmocka_unit_test(foreign_weights),
+	    cmocka_unit_test(small_networks),
+	    cmocka_unit_test(deep_network),
+	    cmocka_unit_test(large_pools),
+	    cmocka_unit_test(bits_matter),
+	    cmocka_unit_test(label_is_the_argmax),
+	    cmocka_unit_test(imported_models),
+	    cmocka_unit_test(shared_x),
+	    cmocka_unit_test(shared_y),
+	    cmocka_unit_test(shared_z),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

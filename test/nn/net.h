@@ -16,6 +16,14 @@
 
 #define NET_NODES 40
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOW 1
+#elif defined(__has_feature)
+#define SLOW (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SLOW 0
+#endif
+
 static uint64_t rnd_state = 1;
 
 static inline uint64_t rnd(void)
@@ -53,13 +61,24 @@ static inline void net_input(struct net *n, uint32_t c, uint32_t h, uint32_t w)
 	n->scale = 0.5f;
 }
 
-static inline struct node *net_node(struct net *n, enum nn_kind kind, const char *what, uint32_t in, struct shape shape)
+/* Different for each channel. */
+static inline void net_normalise(struct net *n)
+{
+	for (uint32_t c = 0; c < n->nodes[0].shape.c; c++) {
+		n->g.pre.mean[c] = 0.3f + 0.1f * (float)c;
+		n->g.pre.std[c] = 0.4f + 0.2f * (float)c;
+	}
+}
+
+static inline struct node *net_node(struct net *n, enum nn_kind kind, const char *what, uint32_t in,
+				    struct shape shape)
 {
 	uint32_t at = n->g.n++;
 
 	assert_true(at < NET_NODES);
 	snprintf(n->names[at], sizeof(n->names[at]), "%s%u", what, at);
-	n->nodes[at] = (struct node){.kind = kind, .name = n->names[at], .inputs = {in}, .n_inputs = 1, .shape = shape, .groups = 1};
+	n->nodes[at] = (struct node){
+	    .kind = kind, .name = n->names[at], .inputs = {in}, .n_inputs = 1, .shape = shape, .groups = 1};
 	return &n->nodes[at];
 }
 
@@ -82,12 +101,23 @@ static inline uint32_t net_outputs(uint32_t in, uint32_t k, uint32_t s, uint32_t
 	return (in + 2 * pad - k) / s + 1;
 }
 
-static inline uint32_t net_conv(struct net *n, uint32_t in, uint32_t filters, uint32_t k, uint32_t stride, uint32_t pad, uint32_t groups)
+static inline uint32_t net_conv(struct net *n, uint32_t in, uint32_t filters, uint32_t k, uint32_t stride,
+				uint32_t pad, uint32_t groups)
 {
-	struct shape s = n->nodes[in].shape, out = {filters, net_outputs(s.h, k, stride, pad), net_outputs(s.w, k, stride, pad)};
+	struct shape s = n->nodes[in].shape,
+		     out = {filters, net_outputs(s.h, k, stride, pad), net_outputs(s.w, k, stride, pad)};
 	struct node *node = net_node(n, NN_CONV, "conv", in, out);
 
-	node->win = (struct window){.in = s, .out = out, .kh = k, .kw = k, .sh = stride, .sw = stride, .dh = 1, .dw = 1, .pt = (int32_t)pad, .pl = (int32_t)pad};
+	node->win = (struct window){.in = s,
+				    .out = out,
+				    .kh = k,
+				    .kw = k,
+				    .sh = stride,
+				    .sw = stride,
+				    .dh = 1,
+				    .dw = 1,
+				    .pt = (int32_t)pad,
+				    .pl = (int32_t)pad};
 	node->groups = groups;
 	node->weights = net_floats((size_t)filters * (s.c / groups) * k * k, n->scale);
 	node->bias = net_floats(filters, n->scale);
@@ -103,12 +133,23 @@ static inline uint32_t net_dense(struct net *n, uint32_t in, uint32_t m)
 	return net_last(n);
 }
 
-static inline uint32_t net_pool(struct net *n, enum nn_kind kind, uint32_t in, uint32_t k, uint32_t stride, uint32_t pad, int count_pad)
+static inline uint32_t net_pool(struct net *n, enum nn_kind kind, uint32_t in, uint32_t k, uint32_t stride,
+				uint32_t pad, int count_pad)
 {
-	struct shape s = n->nodes[in].shape, out = {s.c, net_outputs(s.h, k, stride, pad), net_outputs(s.w, k, stride, pad)};
+	struct shape s = n->nodes[in].shape,
+		     out = {s.c, net_outputs(s.h, k, stride, pad), net_outputs(s.w, k, stride, pad)};
 	struct node *node = net_node(n, kind, kind == NN_MAXPOOL ? "max" : "mean", in, out);
 
-	node->win = (struct window){.in = s, .out = out, .kh = k, .kw = k, .sh = stride, .sw = stride, .dh = 1, .dw = 1, .pt = (int32_t)pad, .pl = (int32_t)pad};
+	node->win = (struct window){.in = s,
+				    .out = out,
+				    .kh = k,
+				    .kw = k,
+				    .sh = stride,
+				    .sw = stride,
+				    .dh = 1,
+				    .dw = 1,
+				    .pt = (int32_t)pad,
+				    .pl = (int32_t)pad};
 	if (kind == NN_MAXPOOL)
 		return net_last(n);
 	node->divisors = calloc((size_t)out.h * out.w, sizeof(*node->divisors));
@@ -116,9 +157,11 @@ static inline uint32_t net_pool(struct net *n, enum nn_kind kind, uint32_t in, u
 		for (uint32_t x = 0; x < out.w; x++)
 			for (uint32_t i = 0; i < k; i++)
 				for (uint32_t j = 0; j < k; j++) {
-					int64_t r = (int64_t)y * stride + i - pad, c = (int64_t)x * stride + j - pad;
+					int64_t r = (int64_t)y * stride + i - pad,
+						c = (int64_t)x * stride + j - pad;
 
-					node->divisors[y * out.w + x] += count_pad || (r >= 0 && c >= 0 && r < s.h && c < s.w);
+					node->divisors[y * out.w + x] +=
+					    count_pad || (r >= 0 && c >= 0 && r < s.h && c < s.w);
 				}
 	return net_last(n);
 }
@@ -148,12 +191,22 @@ static inline uint32_t net_two(struct net *n, enum nn_kind kind, uint32_t a, uin
 	return net_last(n);
 }
 
-static inline uint32_t net_pad(struct net *n, uint32_t in, uint32_t top, uint32_t left, uint32_t bottom, uint32_t right)
+static inline uint32_t net_pad(struct net *n, uint32_t in, uint32_t top, uint32_t left, uint32_t bottom,
+			       uint32_t right)
 {
 	struct shape s = n->nodes[in].shape, out = {s.c, s.h + top + bottom, s.w + left + right};
 	struct node *node = net_node(n, NN_PAD, "pad", in, out);
 
-	node->win = (struct window){.in = s, .out = out, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = (int32_t)top, .pl = (int32_t)left};
+	node->win = (struct window){.in = s,
+				    .out = out,
+				    .kh = 1,
+				    .kw = 1,
+				    .sh = 1,
+				    .sw = 1,
+				    .dh = 1,
+				    .dw = 1,
+				    .pt = (int32_t)top,
+				    .pl = (int32_t)left};
 	return net_last(n);
 }
 
@@ -200,12 +253,9 @@ static inline unsigned count_rows(const struct tape *t, enum op_kind kind)
 	return n;
 }
 
-/* The networks that tests go through: one for each way of lowering. Returns NULL after the last. */
-static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uint32_t h, uint32_t w)
+/* The networks that tests go through: one for each way of lowering. First the chains. */
+static inline const char *net_chain(struct net *n, unsigned which)
 {
-	uint32_t a, b;
-
-	net_input(n, c, h, w);
 	switch (which) {
 	case 0:
 		net_dense(n, net_relu(n, net_dense(n, 0, 3)), 2);
@@ -220,13 +270,15 @@ static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uin
 		net_dense(n, net_square(n, net_dense(n, 0, 2)), 2);
 		return "dense square dense";
 	case 4:
-		net_dense(n, net_pool(n, NN_MAXPOOL, net_relu(n, net_conv(n, 0, 2, 1, 1, 0, 1)), 2, 1, 1, 0), 2);
+		net_dense(n, net_pool(n, NN_MAXPOOL, net_relu(n, net_conv(n, 0, 2, 1, 1, 0, 1)), 2, 1, 1, 0),
+			  2);
 		return "conv relu max dense";
 	case 5:
 		net_dense(n, net_pool(n, NN_MAXPOOL, net_conv(n, 0, 1, 1, 1, 0, 1), 2, 1, 1, 0), 2);
 		return "conv max dense";
 	case 6:
-		net_dense(n, net_pool(n, NN_AVGPOOL, net_relu(n, net_conv(n, 0, 1, 1, 1, 1, 1)), 2, 1, 0, 1), 2);
+		net_dense(n, net_pool(n, NN_AVGPOOL, net_relu(n, net_conv(n, 0, 1, 1, 1, 1, 1)), 2, 1, 0, 1),
+			  2);
 		return "conv relu mean dense";
 	case 7:
 		net_relu(n, net_pool(n, NN_AVGPOOL, net_conv(n, 0, 1, 1, 1, 1, 1), 3, 1, 1, 1));
@@ -234,6 +286,17 @@ static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uin
 	case 8:
 		net_relu(n, net_pool(n, NN_AVGPOOL, net_relu(n, net_conv(n, 0, 1, 1, 1, 1, 1)), 2, 1, 1, 0));
 		return "conv relu unequal mean relu";
+	default:
+		return NULL;
+	}
+}
+
+/* Those in which values meet again, and what is strange at the ends. c: channels of the input. */
+static inline const char *net_joined(struct net *n, unsigned which, uint32_t c)
+{
+	uint32_t a, b;
+
+	switch (which) {
 	case 9:
 		a = net_relu(n, net_conv(n, 0, 1, 1, 1, 0, 1));
 		b = net_conv(n, a, 1, 1, 1, 0, 1);
@@ -280,7 +343,9 @@ static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uin
 		net_relu(n, net_two(n, NN_ADD, net_conv(n, a, 1, 1, 1, 0, 1), a));
 		return "residual of an odd mean";
 	case 20:
-		net_pool(n, NN_AVGPOOL, net_square(n, net_pool(n, NN_AVGPOOL, net_conv(n, 0, 1, 1, 1, 1, 1), 3, 1, 1, 1)), 3, 1, 1, 1);
+		net_pool(n, NN_AVGPOOL,
+			 net_square(n, net_pool(n, NN_AVGPOOL, net_conv(n, 0, 1, 1, 1, 1, 1), 3, 1, 1, 1)), 3,
+			 1, 1, 1);
 		return "square of an odd mean, odd mean";
 	case 21:
 		net_pool(n, NN_MAXPOOL, net_conv(n, 0, 1, 1, 1, 0, 1), 1, 1, 0, 0);
@@ -290,9 +355,18 @@ static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uin
 		net_dense(n, net_two(n, NN_CONCAT, net_relu(n, a), a), 1);
 		return "max with and without relu";
 	default:
-		net_free(n);
 		return NULL;
 	}
+}
+
+/* Network number `which` over c×h×w pixels: its name, or NULL after the last. */
+static inline const char *net_zoo(struct net *n, unsigned which, uint32_t c, uint32_t h, uint32_t w)
+{
+	const char *what;
+
+	net_input(n, c, h, w);
+	what = net_chain(n, which);
+	return what ? what : net_joined(n, which, c);
 }
 
 #endif

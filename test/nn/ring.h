@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/nn/ring.h — a tape in its rings: what the parties' shares and masked words add up to (PROTOCOL.md §2-5), with nothing kept but k bits of
- * each value. Agrees with fixed_infer exactly when every width suffices. */
+/* test/nn/ring.h — a tape in its rings: what the parties' shares and masked words add up to (PROTOCOL.md
+ * §2-5), with nothing kept but k bits of each value. Agrees with fixed_infer exactly when every width
+ * suffices. */
 #ifndef OBSCURA_TEST_NN_RING_H
 #define OBSCURA_TEST_NN_RING_H
 
@@ -22,7 +23,8 @@ static inline const struct value *ring_value(const struct ring_run *r, uint16_t 
 	return &r->plan->tape.values[v];
 }
 
-/* Masks: every value's are uniform, with low bits as the test wants them (0 or all ones: y is rounded down or up). */
+/* Masks: every value's are uniform, with low bits as the test wants them (0 or all ones: y is rounded down or
+ * up). */
 static inline void ring_masks(struct ring_run *r)
 {
 	for (uint16_t v = 0; v < r->plan->tape.n_values; v++)
@@ -65,10 +67,13 @@ static inline void ring_linear(struct ring_run *r, uint16_t at)
 	if (row->has_post)
 		linear_pool(&row->post, y, pooled);
 	for (size_t i = 0; i < shape_size(out->shape); i++)
-		r->value[row->out][i] = ((row->has_post ? pooled[i] : y[i]) + (out->form == FORM_MASKED ? r->rho[row->out][i] : 0)) & ring_mask(out->k);
+		r->value[row->out][i] = ((row->has_post ? pooled[i] : y[i]) +
+					 (out->form == FORM_MASKED ? r->rho[row->out][i] : 0)) &
+					ring_mask(out->k);
 }
 
-/* z of a masked word: hat - r mod 2^w, then either sign-extended by its top bit or (ReLU) kept when that is 0; to kout bits by the formulas. */
+/* z of a masked word: hat - r mod 2^w, then either sign-extended by its top bit or (ReLU) kept when that is
+ * 0; to kout bits by the formulas. */
 static inline uint64_t ring_relu(uint64_t hat, uint64_t mask, unsigned w, unsigned kout)
 {
 	uint64_t z = (hat - mask) & ring_mask(w), b = !(z >> (w - 1)), wrap = 0;
@@ -98,7 +103,8 @@ static inline void ring_element(struct ring_run *r, const struct row *row, size_
 	else if (row->kind == OP_RELU)
 		*to = ring_relu(y >> in->f, rho >> in->f, w, out->k);
 	else {
-		uint64_t offset = UINT64_C(1) << row->offset_log2, hat = ((y + offset) & ring_mask(in->k)) >> in->f;
+		uint64_t offset = UINT64_C(1) << row->offset_log2,
+			 hat = ((y + offset) & ring_mask(in->k)) >> in->f;
 
 		*to = ring_extend(hat, rho >> in->f, w, out->k, offset >> in->f);
 		if (row->kind == OP_SQUARE)
@@ -107,7 +113,8 @@ static inline void ring_element(struct ring_run *r, const struct row *row, size_
 }
 
 /* A tree of differences in the ring 2^w, as op/max.c: z_j + relu(z_i - z_j). */
-static inline uint64_t ring_tournament(const struct ring_run *r, const struct row *row, const uint32_t *member, uint32_t n, uint32_t *index)
+static inline uint64_t ring_tournament(const struct ring_run *r, const struct row *row,
+				       const uint32_t *member, uint32_t n, uint32_t *index)
 {
 	const struct value *in = ring_value(r, row->in[0]);
 	unsigned w = in->k - in->f;
@@ -115,7 +122,9 @@ static inline uint64_t ring_tournament(const struct ring_run *r, const struct ro
 	uint32_t at[RING_MOST];
 
 	for (uint32_t i = 0; i < n; i++) {
-		z[i] = ((r->value[row->in[0]][member[i]] >> in->f) - (r->rho[row->in[0]][member[i]] >> in->f)) & ring_mask(w);
+		z[i] =
+		    ((r->value[row->in[0]][member[i]] >> in->f) - (r->rho[row->in[0]][member[i]] >> in->f)) &
+		    ring_mask(w);
 		at[i] = member[i];
 	}
 	for (; n > 1; n = (n + 1) / 2)
@@ -140,8 +149,10 @@ static inline void ring_max(struct ring_run *r, const struct row *row)
 
 	assert_int_equal(pool_sets_new(&sets, &row->post, &e), 0);
 	for (size_t o = 0; o < sets.outputs; o++)
-		r->value[row->out][o] = (ring_tournament(r, row, sets.member + sets.start[o], sets.start[o + 1] - sets.start[o], &unused) +
-					 r->rho[row->out][o]) & ring_mask(out->k);
+		r->value[row->out][o] = (ring_tournament(r, row, sets.member + sets.start[o],
+							 sets.start[o + 1] - sets.start[o], &unused) +
+					 r->rho[row->out][o]) &
+					ring_mask(out->k);
 	pool_sets_free(&sets);
 }
 
@@ -181,6 +192,123 @@ static inline void ring_infer(struct ring_run *r, const uint8_t *pixels, int64_t
 				ring_element(r, row, j);
 	}
 	memcpy(result, r->value[last], shape_size(t->values[last].shape) * sizeof(*result));
+}
+
+/* ---- whole networks
+ * ------------------------------------------------------------------------------------------------------ */
+
+static inline int is_rounded(const struct value *v)
+{
+	return v->form == FORM_MASKED && v->f > 0;
+}
+
+/* Elements whose rounding can go either way, up to 30. */
+static inline unsigned roundings(const struct tape *t)
+{
+	size_t n = 0;
+
+	for (uint16_t v = 0; v < t->n_values; v++)
+		n += is_rounded(&t->values[v]) ? shape_size(t->values[v].shape) : 0;
+	return n < 30 ? (unsigned)n : 30;
+}
+
+/* Bit i of choice: element i (counted over all rounded wires) is rounded up wherever it can be; `choice` ~0
+ * keeps random low bits. */
+static inline void choose_roundings(struct ring_run *r, uint32_t choice)
+{
+	unsigned at = 0;
+
+	ring_masks(r);
+	for (uint16_t v = 0; choice != ~0u && v < r->plan->tape.n_values; v++) {
+		const struct value *value = ring_value(r, v);
+
+		for (size_t i = 0; is_rounded(value) && i < shape_size(value->shape); i++, at++)
+			r->rho[v][i] = (r->rho[v][i] & ~ring_mask(value->f)) |
+				       (choice >> at % 30 & 1 ? ring_mask(value->f) : 0);
+	}
+}
+
+#define STRIDE (SLOW ? 15 : 1) /* of images of two pixels; 65535 = 15 · 4369, so 0 and 255 255 stay */
+
+struct seen {
+	int64_t lo[64], hi[64];
+};
+
+static inline void one_image(struct ring_run *r, struct fixed *f, const struct bounds *b,
+			     const uint8_t *pixels, struct seen *seen, const char *what)
+{
+	const struct tape *t = &r->plan->tape;
+	int64_t want[RING_MOST], got[RING_MOST];
+	size_t n = shape_size(t->values[t->n_values - 1].shape);
+
+	fixed_infer(f, pixels, ring_low, r, want);
+	ring_infer(r, pixels, got);
+	if (memcmp(want, got, n * sizeof(*want)))
+		fail_msg("%s: the rings give %lld, the integers %lld", what, (long long)got[0],
+			 (long long)want[0]);
+	for (uint16_t v = 0; v < t->n_values; v++)
+		for (size_t i = 0; i < shape_size(t->values[v].shape); i++) {
+			int64_t x = fixed_value(f, v)[i];
+
+			if (x < b->lo[v] || x > b->hi[v])
+				fail_msg("%s: value %u is %lld, not in [%lld, %lld]", what, v, (long long)x,
+					 (long long)b->lo[v], (long long)b->hi[v]);
+			seen->lo[v] = x < seen->lo[v] ? x : seen->lo[v];
+			seen->hi[v] = x > seen->hi[v] ? x : seen->hi[v];
+		}
+}
+
+/* Sums of pixels alone have exact bounds, and no narrower word would do. */
+static inline void first_sums_are_tight(const struct plan *p, const struct bounds *b, const struct seen *seen,
+					const char *what)
+{
+	for (uint16_t i = 0; i < p->tape.n_rows; i++) {
+		const struct row *row = &p->tape.rows[i];
+
+		if (row->kind != OP_LINEAR || row->n_terms != 1 || row->has_post ||
+		    b->hi[row->terms[0].in] != 255)
+			continue;
+		if (seen->lo[row->out] != b->lo[row->out] || seen->hi[row->out] != b->hi[row->out])
+			fail_msg("%s: row %u takes [%lld, %lld], proven is [%lld, %lld]", what, i,
+				 (long long)seen->lo[row->out], (long long)seen->hi[row->out],
+				 (long long)b->lo[row->out], (long long)b->hi[row->out]);
+	}
+}
+
+static inline void all_images(struct planned *p, size_t pixels, const char *what)
+{
+	static struct ring_run r;
+	struct seen seen;
+	struct fixed *f;
+	struct err e = {0};
+	unsigned rounded = roundings(&p->plan->tape), most = pixels == 1   ? 8
+							     : pixels == 2 ? 1 + (rounded <= 2)
+									   : 0;
+	uint32_t inputs = pixels <= 2 ? 1u << (8 * pixels) : 200;
+
+	for (int v = 0; v < 64; v++) {
+		seen.lo[v] = INT64_MAX;
+		seen.hi[v] = INT64_MIN;
+	}
+	r.plan = p->plan;
+	r.weights = p->weights;
+	assert_true(p->plan->tape.n_values <= 64);
+	assert_int_equal(fixed_new(&f, p->plan, p->weights, &e), 0);
+	for (uint32_t x = 0; x < inputs; x += pixels == 2 ? STRIDE : 1) {
+		uint8_t image[64];
+
+		for (size_t i = 0; i < pixels; i++)
+			image[i] = pixels <= 2 ? (uint8_t)(x >> (8 * i))
+				   : rnd() % 3 ? (uint8_t)(rnd() % 2 * 255)
+					       : (uint8_t)rnd();
+		for (uint32_t c = 0; c < 1u << (rounded < most ? rounded : most); c++) {
+			choose_roundings(&r, rounded <= most ? c : c ? (uint32_t)rnd() & 0x3fffffff : ~0u);
+			one_image(&r, f, p->bounds, image, &seen, what);
+		}
+	}
+	if (pixels <= 2)
+		first_sums_are_tight(p->plan, p->bounds, &seen, what);
+	fixed_free(f);
 }
 
 #endif

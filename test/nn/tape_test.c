@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tapes from strangers: every field of many tapes is set to every awkward value; what is refused is refused with a reason, and what passes can be
- * evaluated without harm (run it under asan). Pooling sets and public maps against their definitions. */
+/* Tapes from strangers: every field of many tapes is set to every awkward value; what is refused is refused
+ * with a reason, and what passes can be evaluated without harm (run it under asan). Pooling sets and public
+ * maps against their definitions. */
 #include "crypto/ring.h"
 #include "nn/linear.h"
 #include "test/nn/net.h"
 
-/* ---- a deep copy, so that each mutation starts from a good tape ----------------------------------------------------------- */
+/* ---- a deep copy, so that each mutation starts from a good tape
+ * ----------------------------------------------------------- */
 
 static struct tape copy_of(const struct tape *t)
 {
@@ -64,7 +66,9 @@ static void evaluate(const struct tape *t)
 	free(result);
 }
 
-/* ---- every field ------------------------------------------------------------------------------------------------------------- */
+/* ---- every field
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 struct field {
 	void *at;
@@ -85,7 +89,8 @@ static void add_field(struct fields *f, void *at, size_t size)
 
 static void window_fields(struct fields *f, struct window *w)
 {
-	uint32_t *u[] = {&w->in.c, &w->in.h, &w->in.w, &w->out.c, &w->out.h, &w->out.w, &w->kh, &w->kw, &w->sh, &w->sw, &w->dh, &w->dw};
+	uint32_t *u[] = {&w->in.c, &w->in.h, &w->in.w, &w->out.c, &w->out.h, &w->out.w,
+			 &w->kh,   &w->kw,   &w->sh,   &w->sw,	  &w->dh,    &w->dw};
 
 	for (size_t i = 0; i < sizeof(u) / sizeof(*u); i++)
 		add_field(f, u[i], sizeof(uint32_t));
@@ -161,9 +166,22 @@ static void field_set(const struct field *f, uint64_t v)
 	memcpy(f->at, &v, f->size);
 }
 
-static const uint64_t awkward[] = {0,	 1,	2,	3,	4,	 7,	   8,	     9,		 16,	    31,		62,	     63,
-				   64,	 127,	128,	255,	256,	 4096,	   32767,    32768,	 65535,	    65536,	65537,	     1u << 20,
-				   1u << 24, (1u << 24) + 1, 1u << 30, 0x7fffffff, 0x80000000u, 0xffff0000u, 0xfffffffeu, 0xffffffffu};
+static const uint64_t awkward[] = {0,		1,
+				   2,		3,
+				   4,		7,
+				   8,		9,
+				   16,		31,
+				   62,		63,
+				   64,		127,
+				   128,		255,
+				   256,		4096,
+				   32767,	32768,
+				   65535,	65536,
+				   65537,	1u << 20,
+				   1u << 24,	(1u << 24) + 1,
+				   1u << 30,	0x7fffffff,
+				   0x80000000u, 0xffff0000u,
+				   0xfffffffeu, 0xffffffffu};
 #define AWKWARD (sizeof(awkward) / sizeof(*awkward))
 
 struct tally {
@@ -211,7 +229,8 @@ static void shake(const struct tape *good, unsigned times, struct tally *tally)
 		for (uint16_t i = 0; i < t.n_rows; i++)
 			factors[i] = t.rows[i].factors;
 		for (unsigned k = 0; k < 2 + n % 3; k++) {
-			uint64_t at = rnd() % f.n, v = rnd() % 4 ? awkward[rnd() % AWKWARD] : field_get(&f.all[rnd() % f.n]);
+			uint64_t at = rnd() % f.n,
+				 v = rnd() % 4 ? awkward[rnd() % AWKWARD] : field_get(&f.all[rnd() % f.n]);
 
 			field_set(&f.all[at], v);
 		}
@@ -251,7 +270,8 @@ static void strangers(void **state)
 	assert_true(tally.refused > 4 * tally.passed);
 }
 
-/* ---- what must be refused ----------------------------------------------------------------------------------------------------- */
+/* ---- what must be refused
+ * ----------------------------------------------------------------------------------------------------- */
 
 static struct planned base;
 static struct tape t;
@@ -284,15 +304,15 @@ static void done(void)
 }
 
 /* The statement makes the tape wrong; afterwards it is as before. */
-#define REFUSED(statement)                                                                                                             \
-	do {                                                                                                                           \
-		assert_true(passes(&t));                                                                                               \
-		statement;                                                                                                             \
-		if (passes(&t))                                                                                                        \
-			fail_msg("passes: %s", #statement);                                                                            \
-		t.n_rows = base.plan->tape.n_rows;                                                                                     \
-		tape_free(&t);                                                                                                         \
-		t = copy_of(&base.plan->tape);                                                                                         \
+#define REFUSED(statement)                                                                                   \
+	do {                                                                                                 \
+		assert_true(passes(&t));                                                                     \
+		statement;                                                                                   \
+		if (passes(&t))                                                                              \
+			fail_msg("passes: %s", #statement);                                                  \
+		t.n_rows = base.plan->tape.n_rows;                                                           \
+		tape_free(&t);                                                                               \
+		t = copy_of(&base.plan->tape);                                                               \
 	} while (0)
 
 static void values(void **state)
@@ -300,7 +320,7 @@ static void values(void **state)
 	use(0, REVEAL_LOGITS);
 	for (uint16_t v = 0; v < t.n_values; v++) {
 		REFUSED(t.values[v].form = FORM_RESULT + 1);
-		REFUSED(t.values[v].form = (enum form)-1);
+		REFUSED(t.values[v].form = (enum form) - 1);
 		REFUSED(t.values[v].k = 0);
 		REFUSED(t.values[v].k = 63);
 		REFUSED(t.values[v].f = 61);
@@ -328,7 +348,7 @@ static void order(void **state)
 	use(0, REVEAL_LOGITS);
 	for (uint16_t i = 0; i < t.n_rows; i++) {
 		REFUSED(t.rows[i].kind = OP_KINDS);
-		REFUSED(t.rows[i].kind = (enum op_kind)-1);
+		REFUSED(t.rows[i].kind = (enum op_kind) - 1);
 		REFUSED(t.rows[i].out = t.n_values);
 		REFUSED(t.rows[i].out = 0);
 		REFUSED(t.rows[i].in[0] = t.rows[i].out);
@@ -398,7 +418,8 @@ static void elements(void **state)
 	REFUSED((r = row_of(OP_MAX, 0), r->post.sh = 0));
 	REFUSED((r = row_of(OP_MAX, 0), r->post.pl = 2));
 	REFUSED((r = row_of(OP_MAX, 0), r->post.out.c = 1));
-	REFUSED((r = row_of(OP_MAX, 0), r->post.kh = 1u << 15, r->post.kw = 1u << 15, r->post.pt = r->post.pl = 1 << 14)); /* 2^30 members each */
+	REFUSED((r = row_of(OP_MAX, 0), r->post.kh = 1u << 15, r->post.kw = 1u << 15,
+		 r->post.pt = r->post.pl = 1 << 14)); /* 2^30 members each */
 	REFUSED((r = row_of(OP_ARGMAX, 0), t.values[r->out].k++));
 	REFUSED((r = row_of(OP_ARGMAX, 0), t.values[r->out].shape.c = 2));
 	REFUSED((r = row_of(OP_ARGMAX, 0), t.values[r->in[0]].f = 1));
@@ -436,9 +457,14 @@ static void maps(void **state)
 static void too_much(void **state)
 {
 	struct shape big = {1 << 8, 1 << 8, 1 << 8};
-	struct window win = {.in = big, .out = big, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
-	struct value v[] = {{FORM_SHARE, big, 40, 0}, {FORM_DIFF, big, 40, 0}, {FORM_SHARE, big, 40, 0}, {FORM_RESULT, big, 40, 0}};
-	struct row r[] = {{.kind = OP_MASK, .in = {0}, .n_in = 1, .out = 1}, {.kind = OP_LINEAR, .in = {1}, .n_in = 1, .out = 2, .n_terms = 1},
+	struct window win = {
+	    .in = big, .out = big, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
+	struct value v[] = {{FORM_SHARE, big, 40, 0},
+			    {FORM_DIFF, big, 40, 0},
+			    {FORM_SHARE, big, 40, 0},
+			    {FORM_RESULT, big, 40, 0}};
+	struct row r[] = {{.kind = OP_MASK, .in = {0}, .n_in = 1, .out = 1},
+			  {.kind = OP_LINEAR, .in = {1}, .n_in = 1, .out = 2, .n_terms = 1},
 			  {.kind = OP_REVEAL, .in = {2}, .n_in = 1, .out = 3}};
 	struct tape tape = {v, 4, r, 3};
 
@@ -453,7 +479,8 @@ static void too_much(void **state)
 	assert_false(passes(&tape));
 }
 
-/* ---- sets and maps against their definitions -------------------------------------------------------------------------------- */
+/* ---- sets and maps against their definitions
+ * -------------------------------------------------------------------------------- */
 
 static void pooling_sets(void **state)
 {
@@ -463,7 +490,16 @@ static void pooling_sets(void **state)
 		for (uint32_t s = 1; s <= 3; s++)
 			for (uint32_t d = 1; d <= 2; d++)
 				for (int32_t pad = 0; pad < 2; pad++) {
-					struct window w = {.in = {2, 5, 6}, .out = {2, 3, 2}, .kh = k, .kw = k, .sh = s, .sw = s, .dh = d, .dw = d, .pt = pad, .pl = pad};
+					struct window w = {.in = {2, 5, 6},
+							   .out = {2, 3, 2},
+							   .kh = k,
+							   .kw = k,
+							   .sh = s,
+							   .sw = s,
+							   .dh = d,
+							   .dw = d,
+							   .pt = pad,
+							   .pl = pad};
 					struct pool_sets sets;
 					uint32_t at = 0, largest = 0;
 
@@ -474,10 +510,12 @@ static void pooling_sets(void **state)
 
 						assert_int_equal(sets.start[o], at);
 						for (uint32_t i = 0; i < k * k; i++) {
-							int64_t r = (int64_t)y * s - pad + i / k * d, q = (int64_t)x * s - pad + i % k * d;
+							int64_t r = (int64_t)y * s - pad + i / k * d,
+								q = (int64_t)x * s - pad + i % k * d;
 
 							if (r >= 0 && q >= 0 && r < 5 && q < 6)
-								assert_int_equal(sets.member[at++], (c * 5 + r) * 6 + q);
+								assert_int_equal(sets.member[at++],
+										 (c * 5 + r) * 6 + q);
 						}
 						largest = at - from > largest ? at - from : largest;
 					}
@@ -490,7 +528,8 @@ static void pooling_sets(void **state)
 
 static void maps_in_the_ring(void **state)
 {
-	struct value v[] = {{FORM_SHARE, {1, 1, 2}, 20, 0}, {FORM_SHARE, {1, 1, 2}, 20, 0}, {FORM_SHARE, {1, 1, 2}, 10, 0}};
+	struct value v[] = {
+	    {FORM_SHARE, {1, 1, 2}, 20, 0}, {FORM_SHARE, {1, 1, 2}, 20, 0}, {FORM_SHARE, {1, 1, 2}, 10, 0}};
 	struct row row = {.kind = OP_MAP, .map = MAP_ADD, .in = {0, 1}, .n_in = 2, .out = 2, .shift = {0, 4}};
 	struct tape tape = {v, 3, &row, 1};
 	uint64_t a[2] = {1023, 0xfffff}, b[2] = {1, 3}, out[3] = {7, 7, 7};
@@ -504,7 +543,8 @@ static void maps_in_the_ring(void **state)
 	assert_int_equal(out[0], 1023 + 16);
 	/* a sum of shares is the share of the sum: x = x0 + x1 mod 2^20, mapped mod 2^10 */
 	for (int i = 0; i < 100; i++) {
-		uint64_t x[2] = {rnd() & 0xfffff, rnd() & 0xfffff}, x0[2] = {rnd() & 0xfffff, rnd() & 0xfffff}, x1[2], y[2], y0[2], y1[2];
+		uint64_t x[2] = {rnd() & 0xfffff, rnd() & 0xfffff},
+			 x0[2] = {rnd() & 0xfffff, rnd() & 0xfffff}, x1[2], y[2], y0[2], y1[2];
 		const uint64_t *in0[] = {x0, x0}, *in1[] = {x1, x1}, *inx[] = {x, x};
 
 		x1[0] = (x[0] - x0[0]) & 0xfffff;
@@ -520,9 +560,9 @@ static void maps_in_the_ring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values),   cmocka_unit_test(order),	    cmocka_unit_test(linear),
-		cmocka_unit_test(elements), cmocka_unit_test(maps),	    cmocka_unit_test(too_much),
-		cmocka_unit_test(strangers), cmocka_unit_test(pooling_sets), cmocka_unit_test(maps_in_the_ring),
+	    cmocka_unit_test(values),	 cmocka_unit_test(order),	 cmocka_unit_test(linear),
+	    cmocka_unit_test(elements),	 cmocka_unit_test(maps),	 cmocka_unit_test(too_much),
+	    cmocka_unit_test(strangers), cmocka_unit_test(pooling_sets), cmocka_unit_test(maps_in_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

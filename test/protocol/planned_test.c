@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Planned networks through dealer, P0 and P1: bit for bit the fixed-point reference under the dealer's own roundings, in both modes, with logits
- * and with labels, at usual and at coarse widths. */
+/* Planned networks through dealer, P0 and P1: bit for bit the fixed-point reference under the dealer's own
+ * roundings, in both modes, with logits and with labels, at usual and at coarse widths. */
 #pragma GCC diagnostic ignored "-Wunused-function" /* trio.h has more than is used here */
 #include "test/nn/net.h"
 #include "test/protocol/trio.h"
@@ -13,7 +13,8 @@ static void one_network(const struct net *n, const struct plan_options *o, uint6
 {
 	struct planned p = net_plan(&n->g, o);
 	struct build b = {.plan = *p.plan, .weights = *p.weights};
-	size_t classes = shape_size(b.plan.tape.values[b.plan.tape.n_values - 1].shape), size = shape_size(image);
+	size_t classes = shape_size(b.plan.tape.values[b.plan.tape.n_values - 1].shape),
+	       size = shape_size(image);
 	uint8_t pixels[IMAGES * 24];
 	int64_t *got = calloc(IMAGES * classes, sizeof(*got)), *want = calloc(classes, sizeof(*want));
 	struct fixed *f;
@@ -28,7 +29,8 @@ static void one_network(const struct net *n, const struct plan_options *o, uint6
 	for (size_t i = 0; i < IMAGES; i++) {
 		fixed_infer(f, pixels + i * size, trio_low, &(struct trio_low){&t, i}, want);
 		if (memcmp(want, got + i * classes, classes * sizeof(*want)))
-			fail_msg("%s, mode %d, reveal %d: %lld, not %lld", what, o->optimise, o->reveal, (long long)got[i * classes], (long long)want[0]);
+			fail_msg("%s, mode %d, reveal %d: %lld, not %lld", what, o->optimise, o->reveal,
+				 (long long)got[i * classes], (long long)want[0]);
 	}
 	fixed_free(f);
 	trio_free(&t);
@@ -44,7 +46,8 @@ static void every_way_of_lowering(void **state)
 	struct net n;
 
 	for (unsigned run = 0; run < 12; run++)
-		for (unsigned which = 0; rnd_state = run, (what = net_zoo(&n, which, image.c, image.h, image.w)); which++) {
+		for (unsigned which = 0;
+		     rnd_state = run, (what = net_zoo(&n, which, image.c, image.h, image.w)); which++) {
 			o.optimise = run & 1 ? PLAN_BANDWIDTH : PLAN_LATENCY;
 			o.reveal = run & 2 ? REVEAL_LABEL : REVEAL_LOGITS;
 			o.granularity = run < 4 ? 4 : 1;
@@ -56,7 +59,8 @@ static void every_way_of_lowering(void **state)
 		}
 }
 
-/* PROTOCOL.md §4: shares that another branch wants leave in the message of the comparison, not in one of their own. */
+/* PROTOCOL.md §4: shares that another branch wants leave in the message of the comparison, not in one of
+ * their own. */
 static void round_trips(void **state)
 {
 	static const struct {
@@ -83,8 +87,8 @@ static void round_trips(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_way_of_lowering),
-		cmocka_unit_test(round_trips),
+	    cmocka_unit_test(every_way_of_lowering),
+	    cmocka_unit_test(round_trips),
 	};
 
 	if (sodium_init() < 0)
