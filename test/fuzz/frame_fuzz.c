@@ -5,6 +5,7 @@
 #include "test/replay/world.h"
 #include "test/replay/nets.h"
 
+static struct graph *graph;
 static struct served *net;
 
 static void told(struct inference *i)
@@ -61,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world w;
 
 	if (!net)
-		net = nets_serve(nets_conv_net(4, 2), PLAN_BANDWIDTH, REVEAL_LOGITS);
+		net = nets_serve(graph = nets_conv_net(4, 2), PLAN_BANDWIDTH, REVEAL_LOGITS);
 	if (!net || !size)
 		return 0;
 	headers(data + 1, size - 1);

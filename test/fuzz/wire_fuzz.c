@@ -26,12 +26,13 @@ static void plan(const uint8_t *data, size_t size)
 static void message(uint8_t type, unsigned wire, int side, const uint8_t *data, size_t size)
 {
 	struct frame f = {.type = type, .session = 7, .length = (uint32_t)size};
+	static struct graph *graph;
 	static struct served *net;
 	struct err e = {0};
 	struct world w;
 
 	if (!net)
-		net = nets_serve(nets_small(2), PLAN_LATENCY, REVEAL_LOGITS);
+		net = nets_serve(graph = nets_small(2), PLAN_LATENCY, REVEAL_LOGITS);
 	world_defaults(&w);
 	if (!net || world_start(&w, net, 1, &e) < 0)
 		abort();

@@ -404,7 +404,7 @@ static void world_tick(struct world *w)
 		provider_tick(w->provider);
 }
 
-static void world_sleep(struct world *w, unsigned ms)
+static inline void world_sleep(struct world *w, unsigned ms)
 {
 	for (unsigned passed = 0; passed < ms; passed += 50) {
 		w->now += 50000;
