@@ -40,12 +40,12 @@ void conn_fail(struct conn *c, enum err_code code, const char *format, ...)
 
 void conn_lost(struct conn *c, const char *what, int saved)
 {
-	int up = c->state == CONN_UP || !c->ssl;
+	int bare = c->state == CONN_UP || c->state == CONN_CONNECTING || !c->ssl;
 
 	if (c->state == CONN_CLOSING)
 		return;
 	c->lost = 1;
-	conn_fail(c, ERR_REACH, "%s%s%s%s%s", up ? "" : state_name[c->state], up ? "" : ": ", what, saved ? ": " : "", saved ? strerror(saved) : "");
+	conn_fail(c, ERR_REACH, "%s%s%s%s%s", bare ? "" : state_name[c->state], bare ? "" : ": ", what, saved ? ": " : "", saved ? strerror(saved) : "");
 }
 
 void conn_tls_failed(struct conn *c, int saved)
@@ -421,6 +421,11 @@ void conn_set_ctx(struct conn *c, void *ctx)
 void *conn_ctx(const struct conn *c)
 {
 	return c->own_ctx;
+}
+
+struct conn_wire conn_wire(const struct conn *c)
+{
+	return (struct conn_wire){c->channel.wire_sent + conn_queued(c), c->channel.wire_received, c->offline_sent, c->offline_received};
 }
 
 void conn_end(struct conn *c, const struct err *e)

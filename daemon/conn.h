@@ -38,8 +38,14 @@ struct conn {
 	int outgoing, up_told, pinged, pong_due;
 	int stalled; /* nothing is read until the peer has read */
 	int lost;    /* it is gone: nothing of ours is worth waiting for */
+	uint64_t offline_sent, offline_received; /* as in struct conn_wire */
 	struct err why;
 };
+
+static inline int conn_is_online(uint8_t type)
+{
+	return type == FRAME_BEGIN || type == FRAME_STEP || type == FRAME_ABORT;
+}
 
 /* Takes fd; for TLS, conn_secure comes next. allowed: roles that the peer may have. NULL: fd was closed. */
 struct conn *conn_new(struct net *net, int fd, enum conn_state state, unsigned allowed, const struct net_handler *h, void *ctx, struct err *e);

@@ -76,6 +76,8 @@ static void take_frames(struct conn *c)
 			return;
 		}
 		c->in_at += (size_t)n;
+		if (!conn_is_online(f.type))
+			c->offline_received += (size_t)n;
 		if (conn_frame(c, &f, &e)) {
 			n = -1;
 			break;

@@ -1,280 +1,158 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data owner's role: connections to the model owner and the provider, a session for each (model, mode, what is revealed), requests. */
+/* The data owner's role: kept connections to the model owner and the provider, and an entry for each session (entry.c). */
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/entry.h"
 #include "daemon/local.h"
 #include "daemon/log.h"
-#include "daemon/requests.h"
 
 #define TICK_US 10000
-#define LOST_US 1500000 /* how long a request waits for a peer that was there before */
+#define PIXELS_MAX ((size_t)1 << 30) /* of all requests that wait or run */
+#define SESSIONS_MAX 1024
 
-enum which { MODEL_OWNER, PROVIDER, PEERS };
-
-/* A peer: its connection, or why there is none. */
-struct peer {
-	struct data_owner *d;
-	enum which which;
-	struct conn *conn;
-	struct err why;
-	int ever;
-};
-
-/* One session and the requests for it. */
-struct entry {
-	struct entry *next;
-	struct data_owner *d;
-	char *model;
-	enum plan_optimise optimise;
-	enum plan_reveal reveal;
-	struct owner *owner; /* NULL: not open */
-	uint16_t id;
-	struct request *waiting, *running;
-};
-
-struct data_owner {
-	struct net *net;
-	const struct config *config;
-	struct peer peers[PEERS];
-	struct entry *entries;
-	struct event *tick;
-	uint16_t last_id;
-	uint64_t started_us;
-};
-
-static uint64_t now_us(const struct data_owner *d)
+uint64_t owner_now(const struct data_owner *d)
 {
-	return net_host(d->net)->now_us(net_host(d->net)->ctx);
+	const struct host *host = net_host(d->net);
+
+	return host->now_us(host->ctx);
 }
 
-static struct channel *channel_of(const struct data_owner *d, enum which which)
+struct channel *owner_channel(const struct data_owner *d, enum which which)
 {
 	return d->peers[which].conn ? conn_channel(d->peers[which].conn) : NULL;
 }
 
-/* ---- requests of an entry ---- */
-
-static void unlink_request(struct request **list, struct request *r)
+/* What has moved since the counters were last looked at, never less than 0: frames count as offline when they are whole, bytes when
+ * they arrive. */
+static void take_wire(struct data_owner *d, uint64_t moved[4])
 {
-	while (*list != r)
-		list = &(*list)->next;
-	*list = r->next;
-}
+	struct conn *m = d->peers[MODEL_OWNER].conn, *c = d->peers[PROVIDER].conn;
+	struct conn_wire a = m ? conn_wire(m) : (struct conn_wire){0}, b = c ? conn_wire(c) : (struct conn_wire){0};
+	uint64_t now[4] = {a.sent - a.offline_sent, a.received - a.offline_received, b.sent + a.offline_sent,
+			   b.received + a.offline_received};
 
-static void refuse_waiting(struct entry *n, const struct err *e)
-{
-	while (n->waiting) {
-		struct request *r = n->waiting;
-
-		n->waiting = r->next;
-		request_refuse(r, e);
-		request_free(r);
+	for (int i = 0; i < 4; i++) {
+		moved[i] = now[i] > d->wire[i] ? now[i] - d->wire[i] : 0;
+		d->wire[i] += moved[i];
 	}
 }
 
-static void wire_now(const struct data_owner *d, uint64_t wire[2][2])
+void owner_share_wire(struct data_owner *d)
 {
-	for (int i = 0; i < PEERS; i++) {
-		struct channel *c = channel_of(d, i);
+	uint64_t moved[4], images = 0;
 
-		wire[i][0] = c ? c->wire_sent : 0;
-		wire[i][1] = c ? c->wire_received : 0;
-	}
-}
-
-static void inference_done(struct inference *i)
-{
-	struct request *r = i->ctx;
-	struct entry *n = r->entry;
-	uint64_t wire[2][2];
-
-	unlink_request(&n->running, r);
-	wire_now(n->d, wire);
-	if (i->err.code)
-		request_refuse(r, &i->err);
-	else
-		request_answer(r, n->model, owner_plan(n->owner), owner_program(n->owner), wire);
-	request_free(r);
-}
-
-static void start(struct entry *n, struct request *r)
-{
-	const struct plan *plan = owner_plan(n->owner);
-	struct err e = {0};
-
-	unlink_request(&n->waiting, r);
-	if (r->describe || r->image_bytes != shape_size(plan->input)) {
-		err_set(&e, ERR_INPUT, "an image of %zu bytes, where %s takes %u×%u×%u", r->image_bytes, n->model, plan->input.c, plan->input.h,
-			plan->input.w);
-		if (r->describe)
-			request_describe(r, n->model, plan, owner_program(n->owner));
-		else
-			request_refuse(r, &e);
-		request_free(r);
-		return;
-	}
-	r->next = n->running;
-	n->running = r;
-	r->ready_us = r->ready_us ? r->ready_us : r->asked_us;
-	wire_now(n->d, r->wire);
-	r->inference.batch = r->images;
-	r->inference.pixels = r->pixels;
-	r->inference.done = inference_done;
-	r->inference.ctx = r;
-	owner_infer(n->owner, &r->inference);
-}
-
-/* ---- the session of an entry ---- */
-
-static int id_in_use(const struct data_owner *d, uint16_t id)
-{
+	take_wire(d, moved);
 	for (const struct entry *n = d->entries; n; n = n->next)
-		if (n->owner && n->id == id)
-			return 1;
-	return 0;
-}
-
-static uint16_t free_id(struct data_owner *d)
-{
-	do
-		d->last_id++;
-	while (!d->last_id || id_in_use(d, d->last_id));
-	return d->last_id;
-}
-
-static void open_session(struct entry *n)
-{
-	const struct config *c = n->d->config;
-	struct owner_options options = {.model = n->model,
-					.optimise = n->optimise,
-					.reveal = n->reveal,
-					.max_batch = c->max_batch,
-					.pool_low = c->pool_low,
-					.pool_high = c->pool_high,
-					.pool_bytes = c->pool_memory << 20,
-					.step_ms = c->step_ms,
-					.connect_ms = c->connect_ms};
-	struct err e = {0};
-
-	n->id = free_id(n->d);
-	if (owner_new(&n->owner, net_host(n->d->net), &options, channel_of(n->d, MODEL_OWNER), channel_of(n->d, PROVIDER), n->id, &e)) {
-		n->owner = NULL;
-		refuse_waiting(n, &e);
-	}
-}
-
-/* The session has failed and told its inferences. Those that were not started would fail alike. */
-static void close_session(struct entry *n, const struct err *e)
-{
-	struct owner *o = n->owner;
-
-	if (e->code)
-		log_err(LOG_WARNING, "a session ended", e);
-	n->owner = NULL;
-	owner_free(o);
-	refuse_waiting(n, e);
-}
-
-/* Gives up a request that waits for a peer for too long: at once when the peer refuses us. */
-static int peer_missing(const struct data_owner *d, const struct request *r, uint64_t now, struct err *e)
-{
-	for (int i = 0; i < PEERS; i++) {
-		const struct peer *p = &d->peers[i];
-		uint64_t patience = p->ever ? LOST_US : d->config->connect_ms * 1000;
-
-		if (p->conn)
-			continue;
-		if (p->why.code == ERR_PEER || now > r->asked_us + patience) {
-			*e = p->why;
-			if (!e->code)
-				err_set(e, ERR_REACH, "no connection to the %s %s within %llu ms", i == PROVIDER ? "provider" : "model-owner",
-					i == PROVIDER ? d->config->provider : d->config->model_owner, (unsigned long long)d->config->connect_ms);
-			return 1;
+		for (const struct batch *b = n->running; b; b = b->next)
+			images += b->images;
+	for (const struct entry *n = d->entries; n; n = n->next)
+		for (struct batch *b = n->running; b; b = b->next) {
+			b->wire_online.sent += moved[0] * b->images / images;
+			b->wire_online.received += moved[1] * b->images / images;
+			b->wire_offline.sent += moved[2] * b->images / images;
+			b->wire_offline.received += moved[3] * b->images / images;
 		}
-	}
-	return 0;
 }
 
-static void advance(struct entry *n)
+static void remove_entry(struct data_owner *d, struct entry *n, const struct err *why)
 {
-	uint64_t now = now_us(n->d);
-	struct err e = {0};
+	struct entry **at = &d->entries;
 
-	if (!n->owner && n->waiting) {
-		if (n->d->peers[MODEL_OWNER].conn && n->d->peers[PROVIDER].conn)
-			open_session(n);
-		else if (peer_missing(n->d, n->waiting, now, &e))
-			refuse_waiting(n, &e);
-	}
-	while (n->owner && n->waiting && (owner_state(n->owner) == OWNER_READY || (n->waiting->describe && owner_plan(n->owner)))) {
-		struct request *first = n->waiting;
-
-		first->ready_us = now;
-		start(n, first);
-	}
-}
-
-static void expire(struct entry *n, struct request *r, uint64_t now)
-{
-	struct err e = {0};
-
-	for (struct request *next; r; r = next) {
-		next = r->next;
-		if (now < r->deadline_us)
-			continue;
-		err_set(&e, ERR_PEER, "the request's deadline has passed (%s)", n->owner ? "peers are slow" : "no session yet");
-		request_refuse(r, &e);
-		if (r->inference.ctx)
-			continue; /* the session still works on its images: it is freed when that ends */
-		unlink_request(&n->waiting, r);
-		request_free(r);
-	}
+	while (*at != n)
+		at = &(*at)->next;
+	*at = n->next;
+	entry_free(n, why);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *ctx)
 {
+	static const struct err over = {.code = ERR_PEER, .text = "the session is over"};
 	struct data_owner *d = ctx;
-	uint64_t now = now_us(d);
+	struct entry *next;
 
-	for (struct entry *n = d->entries; n; n = n->next) {
-		struct err e = {0};
+	for (struct entry *n = d->entries; n; n = next) {
+		int useless = entry_tick(n);
 
-		if (n->owner && owner_tick(n->owner, &e))
-			close_session(n, &e);
-		expire(n, n->waiting, now);
-		expire(n, n->running, now);
-		advance(n);
+		next = n->next;
+		if (useless)
+			remove_entry(d, n, &over);
 	}
 }
 
+/* ---- what the model owner serves ---- */
+
+static void forget_models(struct data_owner *d)
+{
+	for (size_t i = 0; d->models && i < d->n_models; i++)
+		free(d->models[i]);
+	free(d->models);
+	d->models = NULL;
+	d->n_models = 0;
+}
+
+static void ask_models(struct conn *c)
+{
+	struct channel *channel = conn_channel(c);
+
+	channel->ops->send(channel, &(struct frame){.type = FRAME_MODELS});
+	channel->ops->flush(channel);
+}
+
+static int take_models(struct data_owner *d, const struct frame *f, struct err *e)
+{
+	Wire__ModelList *list = wire__model_list__unpack(NULL, f->length, f->body);
+
+	if (!list)
+		return err_set(e, ERR_PEER, "sent a list of models that cannot be read");
+	forget_models(d);
+	d->models = calloc(list->n_models + 1, sizeof(*d->models));
+	for (size_t i = 0; d->models && i < list->n_models; i++) {
+		d->models[d->n_models] = strdup(list->models[i]->name);
+		d->n_models += d->models[d->n_models] != NULL;
+	}
+	wire__model_list__free_unpacked(list, NULL);
+	return d->models ? 0 : err_set(e, ERR_ENV, "out of memory");
+}
+
 /* ---- connections ---- */
+
+static void advance_all(struct data_owner *d)
+{
+	for (struct entry *n = d->entries; n; n = n->next)
+		entry_advance(n);
+}
 
 static void peer_up(void *ctx, struct conn *c)
 {
 	struct peer *p = ctx;
 
 	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+	memset(p->d->wire, 0, sizeof(p->d->wire)); /* counters start again */
 	p->conn = c;
 	p->ever = 1;
 	p->why = (struct err){0};
-	for (struct entry *n = p->d->entries; n; n = n->next)
-		advance(n);
+	if (p->which == MODEL_OWNER)
+		ask_models(c);
+	advance_all(p->d);
 }
 
 static int peer_frame(void *ctx, struct conn *c, const struct frame *f, struct err *e)
 {
 	struct peer *p = ctx;
-	struct err why = {0};
 
-	for (struct entry *n = p->d->entries; n; n = n->next) {
-		if (!n->owner || n->id != f->session)
-			continue;
-		if (owner_frame(n->owner, conn_channel(c), f, &why))
-			close_session(n, &why);
-		advance(n);
-		break;
+	if (f->type == FRAME_MODEL_LIST) {
+		if (take_models(p->d, f, e))
+			return -1;
+		advance_all(p->d);
+		return 0;
 	}
+	/* frames of a session that has just ended may still be under way: they are dropped */
+	for (struct entry *n = p->d->entries; n; n = n->next)
+		if (n->owner && n->id == f->session) {
+			entry_frame(n, conn_channel(c), f);
+			break;
+		}
 	return 0;
 }
 
@@ -290,41 +168,20 @@ static void peer_down(void *ctx, struct conn *c, const struct err *why)
 	struct peer *p = ctx;
 	int was = c && c == p->conn;
 
-	if (was || !p->why.code)
+	if (was || strcmp(p->why.text, why->text))
 		log_err(LOG_WARNING, was ? "connection lost" : "no connection", why);
 	p->why = *why;
+	p->why_us = owner_now(p->d);
 	if (!was)
 		return;
 	p->conn = NULL;
-	for (struct entry *n = p->d->entries; n; n = n->next) {
-		if (!n->owner)
-			continue;
-		owner_lost(n->owner, conn_channel(c), why->text);
-		close_session(n, why);
-	}
+	if (p->which == MODEL_OWNER)
+		forget_models(p->d);
+	for (struct entry *n = p->d->entries; n; n = n->next)
+		entry_lost(n, conn_channel(c), why);
 }
 
-/* ---- the role ---- */
-
-static struct entry *find_entry(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal)
-{
-	struct entry *n;
-
-	for (n = d->entries; n; n = n->next)
-		if (!strcmp(n->model, model) && n->optimise == optimise && n->reveal == reveal)
-			return n;
-	n = calloc(1, sizeof(*n));
-	if (!n || !(n->model = strdup(model))) {
-		free(n);
-		return NULL;
-	}
-	n->d = d;
-	n->optimise = optimise;
-	n->reveal = reveal;
-	n->next = d->entries;
-	d->entries = n;
-	return n;
-}
+/* ---- requests ---- */
 
 static int accepts_smpc(const Wire__Classify *q)
 {
@@ -334,37 +191,121 @@ static int accepts_smpc(const Wire__Classify *q)
 	return q->n_personalities == 0;
 }
 
-static void append(struct request **list, struct request *r)
+static int check_request(const struct data_owner *d, const Wire__Classify *q, struct err *e)
 {
-	while (*list)
-		list = &(*list)->next;
-	*list = r;
+	size_t sessions = 0;
+
+	for (const struct entry *n = d->entries; n; n = n->next)
+		sessions++;
+	if (!accepts_smpc(q))
+		return err_set(e, ERR_USAGE, "only the personality smpc exists in this version");
+	if (q->optimise > PLAN_BANDWIDTH || q->reveal > REVEAL_LABEL)
+		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
+	if (!q->describe && !q->n_images)
+		return err_set(e, ERR_USAGE, "no images");
+	if (d->pixels > PIXELS_MAX || sessions > SESSIONS_MAX)
+		return err_set(e, ERR_ENV, "the data owner has too much to do: %zu MB of images wait", d->pixels >> 20);
+	return 0;
 }
 
 void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_owner_reply reply, void *ctx)
 {
 	struct err e = {0};
-	struct request *r = request_new(q, now_us(d), d->config->deadline_ms, &e), refused = {.reply = reply, .ctx = ctx};
+	struct request refused = {.reply = reply, .ctx = ctx}, *r = NULL;
 	struct entry *n = NULL;
 
-	if (!r || !(accepts_smpc(q)))
-		err_set(&e, ERR_USAGE, "only the personality smpc exists in this version");
-	else if (q->optimise > PLAN_BANDWIDTH || q->reveal > REVEAL_LABEL)
-		err_set(&e, ERR_USAGE, "an unknown way to optimise or to reveal");
-	else if (!q->describe && !q->n_images)
-		err_set(&e, ERR_USAGE, "no images");
-	else if (!(n = find_entry(d, q->model, q->optimise, q->reveal)))
-		err_set(&e, ERR_ENV, "out of memory");
-	if (e.code) {
+	if (!check_request(d, q, &e) && (r = request_new(q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
+		n = entry_get(d, q->model, q->optimise, q->reveal, &e);
+	if (!n) {
 		request_free(r);
 		request_refuse(&refused, &e);
 		return;
 	}
 	r->reply = reply;
 	r->ctx = ctx;
-	r->entry = n;
-	append(&n->waiting, r);
-	advance(n);
+	entry_ask(n, r);
+}
+
+/* ---- status ---- */
+
+static Wire__Peer *status_of_peer(const struct data_owner *d, enum which which)
+{
+	Wire__Peer *p = malloc(sizeof(*p));
+	const struct peer *peer = &d->peers[which];
+
+	if (!p)
+		return NULL;
+	wire__peer__init(p);
+	p->role = (char *)(uintptr_t)(which == PROVIDER ? "provider" : "model-owner");
+	p->name = peer->conn ? conn_channel(peer->conn)->name : (char *)(uintptr_t)"";
+	p->address = which == PROVIDER ? d->config->provider : d->config->model_owner;
+	p->state = (char *)(uintptr_t)(peer->conn ? "connected" : "not connected");
+	p->error = (char *)(uintptr_t)peer->why.text;
+	return p;
+}
+
+static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry *n)
+{
+	static const char *const names[OWNER_STATES] = {"opening", "receiving weights", "pairing", "ready", "failed"};
+	struct pool_status pool = {0};
+	Wire__Pool *p = malloc(sizeof(*p));
+
+	if (!p)
+		return NULL;
+	wire__pool__init(p);
+	if (n->owner)
+		owner_pool(n->owner, &pool);
+	p->model = n->model;
+	p->peer = d->config->model_owner;
+	p->state = (char *)(uintptr_t)(n->owner ? names[owner_state(n->owner)] : "closed");
+	p->depth = pool.depth;
+	p->high = pool.high;
+	p->bytes = pool.bytes;
+	p->made = pool.made;
+	p->burnt = pool.burnt;
+	p->burn_rate = pool.burn_rate;
+	return p;
+}
+
+void data_owner_status(struct data_owner *d, Wire__Status *s)
+{
+	size_t sessions = 0;
+
+	for (struct entry *n = d->entries; n; n = n->next)
+		sessions++;
+	s->role = (char *)(uintptr_t)"data-owner";
+	s->software = (char *)(uintptr_t)"obscura";
+	s->uptime = (double)(owner_now(d) - d->started_us) / 1e6;
+	s->peers = calloc(PEERS, sizeof(*s->peers));
+	s->pools = calloc(sessions + 1, sizeof(*s->pools));
+	for (int i = 0; s->peers && i < PEERS; i++)
+		if ((s->peers[s->n_peers] = status_of_peer(d, i)))
+			s->n_peers++;
+	for (struct entry *n = d->entries; s->pools && n; n = n->next)
+		if ((s->pools[s->n_pools] = status_of_pool(d, n)))
+			s->n_pools++;
+}
+
+void data_owner_status_free(Wire__Status *s)
+{
+	for (size_t i = 0; i < s->n_peers; i++)
+		free(s->peers[i]);
+	for (size_t i = 0; i < s->n_pools; i++)
+		free(s->pools[i]);
+	free(s->peers);
+	free(s->pools);
+}
+
+/* ---- the role ---- */
+
+static int is_busy(void *ctx)
+{
+	const struct data_owner *d = ctx;
+
+	for (const struct entry *n = d->entries; n; n = n->next)
+		if (n->running || n->waiting)
+			return 1;
+	return 0;
 }
 
 int data_owner_new(struct data_owner **owner, struct net *net, const struct config *config, struct err *e)
@@ -378,7 +319,7 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 		return err_set(e, ERR_ENV, "out of memory");
 	d->net = net;
 	d->config = config;
-	d->started_us = now_us(d);
+	d->started_us = owner_now(d);
 	d->peers[MODEL_OWNER] = (struct peer){.d = d, .which = MODEL_OWNER};
 	d->peers[PROVIDER] = (struct peer){.d = d, .which = PROVIDER};
 	d->tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, d);
@@ -391,89 +332,17 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 	return 0;
 }
 
-static const char *const state_names[] = {"opening", "receiving weights", "pairing", "ready", "failed"};
-
-void data_owner_status(struct data_owner *d, Wire__Status *s)
-{
-	size_t sessions = 0;
-
-	for (struct entry *n = d->entries; n; n = n->next)
-		sessions++;
-	s->role = "data-owner";
-	s->software = "obscura";
-	s->uptime = (double)(now_us(d) - d->started_us) / 1e6;
-	s->peers = calloc(PEERS, sizeof(*s->peers));
-	s->pools = calloc(sessions + 1, sizeof(*s->pools));
-	for (int i = 0; s->peers && i < PEERS; i++) {
-		Wire__Peer *p = s->peers[i] = malloc(sizeof(*p));
-
-		if (!p)
-			break;
-		wire__peer__init(p);
-		p->role = i == PROVIDER ? "provider" : "model-owner";
-		p->name = d->peers[i].conn ? conn_channel(d->peers[i].conn)->name : "";
-		p->address = i == PROVIDER ? d->config->provider : d->config->model_owner;
-		p->state = d->peers[i].conn ? "connected" : "not connected";
-		p->error = d->peers[i].why.text;
-		s->n_peers = i + 1;
-	}
-	for (struct entry *n = d->entries; s->pools && n; n = n->next) {
-		struct pool_status pool = {0};
-		Wire__Pool *p = malloc(sizeof(*p));
-
-		if (!p)
-			break;
-		wire__pool__init(p);
-		if (n->owner)
-			owner_pool(n->owner, &pool);
-		p->model = n->model;
-		p->peer = d->config->model_owner;
-		p->state = n->owner ? (char *)state_names[owner_state(n->owner)] : "closed";
-		p->depth = pool.depth;
-		p->high = pool.high;
-		p->bytes = pool.bytes;
-		p->made = pool.made;
-		p->burnt = pool.burnt;
-		p->burn_rate = pool.burn_rate;
-		s->pools[s->n_pools++] = p;
-	}
-}
-
-void data_owner_status_free(Wire__Status *s)
-{
-	for (size_t i = 0; i < s->n_peers; i++)
-		free(s->peers[i]);
-	for (size_t i = 0; i < s->n_pools; i++)
-		free(s->pools[i]);
-	free(s->peers);
-	free(s->pools);
-}
-
 void data_owner_free(struct data_owner *d)
 {
-	struct err e = {.code = ERR_REACH, .text = "the data owner stops"};
+	static const struct err stops = {.code = ERR_REACH, .text = "the data owner stops"};
 
 	if (!d)
 		return;
 	if (d->tick)
 		event_free(d->tick);
-	while (d->entries) {
-		struct entry *n = d->entries;
-
-		d->entries = n->next;
-		if (n->owner) {
-			struct owner *o = n->owner;
-
-			for (struct request *r = n->running; r; r = r->next)
-				request_refuse(r, &e);
-			owner_lost(o, channel_of(d, MODEL_OWNER), e.text);
-			n->owner = NULL;
-			owner_free(o);
-		}
-		refuse_waiting(n, &e);
-		free(n->model);
-		free(n);
-	}
+	while (d->entries)
+		remove_entry(d, d->entries, &stops);
+	forget_models(d);
 	free(d);
 }
 
@@ -486,13 +355,14 @@ int data_owner_main(const struct config *config)
 	int failed = net_new(&net, config, ROLE_D, &e) || data_owner_new(&d, net, config, &e) || local_new(&local, net, config->socket, d, &e);
 
 	if (!failed) {
-		log_line(LOG_INFO, "ready");
+		net_on_stop(net, is_busy, d);
+		log_line(LOG_INFO, "ready; model owner %s, provider %s", config->model_owner, config->provider);
 		failed = net_run(net, &e);
 	}
 	if (failed)
-		log_err(LOG_ERR, "data-owner", &e);
-	net_drain(net);
+		log_err(LOG_ERR, "cannot run", &e);
 	data_owner_free(d);
+	net_drain(net);
 	local_free(local);
 	net_free(net);
 	return failed ? (int)e.code : 0;

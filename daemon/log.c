@@ -55,7 +55,7 @@ void log_line(int priority, const char *format, ...)
 
 void log_err(int priority, const char *what, const struct err *e)
 {
-	if (e->peer[0])
+	if (e->peer[0] && !strstr(e->text, e->peer))
 		log_line(priority, "%s: %s: %s", what, e->peer, e->text);
 	else
 		log_line(priority, "%s: %s", what, e->text);

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner's role: models, the sessions of many data owners, one connection to the provider. */
+/* The model owner's role: the sessions of many data owners on several models, and one connection to the provider. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
-#include "nn/plan.h"
-#include "protocol/session.h"
-#include "wire.pb-c.h"
+#include "daemon/models.h"
 
 #define TICK_US 20000
-#define NAMES_MAX 300
-
-/* A model, and what is served of it: one epoch for each choice of mode and of what is revealed, made when first asked for. */
-struct model {
-	struct graph *g;
-	struct served *served[2][2]; /* [optimise][reveal] */
-};
+#define PATIENCE_MS 1500     /* how long an OPEN waits for the provider or for its model, at most */
+#define QUIET_US 100000	     /* no message of an inference for so long: none is under way */
 
 struct session {
 	struct session *next;
@@ -25,98 +19,50 @@ struct session {
 	uint16_t id, provider_id;
 };
 
-/* An OPEN that waits for the provider. */
+/* An OPEN that waits: for the provider's connection, or for a variant that is being made. */
 struct opening {
 	struct opening *next;
 	struct conn *owner;
 	uint16_t id;
 	uint64_t since_us;
-	const struct served *served;
+	unsigned optimise, reveal;
+	char model[128];
 };
 
 struct model_owner {
 	struct net *net;
 	const struct config *config;
-	struct model *models;
-	size_t n_models;
+	struct models *models;
 	struct conn *provider;
 	struct err provider_why;
 	struct session *sessions;
 	struct opening *openings;
-	unsigned n_sessions;
+	unsigned n_sessions; /* openings too */
 	uint16_t last_id;
+	uint64_t online_us; /* of the last message of an inference */
 };
 
-/* ---- models ---- */
-
-static struct plan_options options_of(const struct config *c, unsigned optimise, unsigned reveal)
+static uint64_t now_us(const struct model_owner *o)
 {
-	struct plan_options o = plan_defaults();
+	const struct host *host = net_host(o->net);
 
-	o.optimise = optimise;
-	o.reveal = reveal;
-	o.weight_bits = c->weight_bits;
-	o.activation_bits = c->activation_bits;
-	o.granularity = c->granularity;
-	return o;
+	return host->now_us(host->ctx);
 }
-
-static int serve(struct model_owner *o, struct model *m, unsigned optimise, unsigned reveal, struct err *e)
-{
-	struct plan_options options = options_of(o->config, optimise, reveal);
-
-	return m->served[optimise][reveal] ? 0 : served_new(&m->served[optimise][reveal], m->g, &options, e);
-}
-
-/* Every model must be servable before the role says that it is ready. */
-static int load_models(struct model_owner *o, struct err *e)
-{
-	o->models = calloc(o->config->models.n + 1, sizeof(*o->models));
-	if (!o->models)
-		return err_set(e, ERR_ENV, "out of memory");
-	for (size_t i = 0; i < o->config->models.n; i++) {
-		struct model *m = &o->models[o->n_models];
-
-		if (graph_load(&m->g, o->config->models.items[i], e))
-			return -1;
-		o->n_models++;
-		for (size_t j = 0; j < i; j++)
-			if (!strcmp(o->models[j].g->name, m->g->name))
-				return err_set(e, ERR_INPUT, "two models are named %s; rename one of the files", m->g->name);
-		if (serve(o, m, PLAN_LATENCY, REVEAL_LOGITS, e))
-			return err_context(e, "%s", o->config->models.items[i]);
-		log_line(LOG_INFO, "serves %s", m->g->name);
-	}
-	return o->n_models ? 0 : err_set(e, ERR_USAGE, "no models; name some with --models=FILE.onnx,…");
-}
-
-static struct model *find_model(struct model_owner *o, const char *name)
-{
-	for (size_t i = 0; i < o->n_models; i++)
-		if (!strcmp(o->models[i].g->name, name))
-			return &o->models[i];
-	return NULL;
-}
-
-static void model_names(const struct model_owner *o, char *out, size_t bytes)
-{
-	size_t at = 0;
-
-	out[0] = 0;
-	for (size_t i = 0; i < o->n_models && at + 2 < bytes; i++) {
-		int n = snprintf(out + at, bytes - at, "%s%s", i ? ", " : "", o->models[i].g->name);
-
-		at += n > 0 ? (size_t)n : 0;
-	}
-}
-
-/* ---- sessions ---- */
 
 static void refuse(struct conn *c, uint16_t session, const struct err *e, const char *step)
 {
 	log_line(LOG_WARNING, "%s: refused: %s", conn_channel(c)->name, e->text);
 	channel_send_error(conn_channel(c), session, e, step);
-	conn_channel(c)->ops->flush(conn_channel(c));
+}
+
+/* ---- sessions ---- */
+
+static struct session *find_session(const struct model_owner *o, const struct conn *c, uint16_t id)
+{
+	for (struct session *s = o->sessions; s; s = s->next)
+		if ((s->owner == c && s->id == id) || (s->provider == c && s->provider_id == id))
+			return s;
+	return NULL;
 }
 
 static void end_session(struct model_owner *o, struct session *s)
@@ -147,140 +93,26 @@ static uint16_t free_id(struct model_owner *o)
 	return o->last_id;
 }
 
-static void start_session(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served)
+static int start_session(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served, struct err *e)
 {
 	struct modeller_options options = {.pool_bytes = o->config->pool_memory << 20,
-					   .step_ms = o->config->step_ms,
-					   .connect_ms = o->config->connect_ms,
-					   .max_batch = o->config->max_batch,
-					   .lanes = o->config->lanes};
+					   .step_ms = (uint32_t)o->config->step_ms,
+					   .connect_ms = (uint32_t)o->config->connect_ms,
+					   .max_batch = (uint32_t)o->config->max_batch,
+					   .lanes = (uint32_t)o->config->lanes};
 	struct session *s = calloc(1, sizeof(*s));
-	struct err e = {0};
 
-	if (!s) {
-		err_set(&e, ERR_ENV, "out of memory");
-		refuse(c, id, &e, "open");
-		return;
-	}
+	if (!s)
+		return err_set(e, ERR_ENV, "out of memory");
 	*s = (struct session){.owner = c, .provider = o->provider, .id = id, .provider_id = free_id(o)};
-	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id, conn_channel(o->provider), s->provider_id, &e)) {
-		refuse(c, id, &e, "open");
+	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id, conn_channel(o->provider), s->provider_id, e)) {
 		free(s);
-		return;
+		return -1;
 	}
 	s->next = o->sessions;
 	o->sessions = s;
-	o->n_sessions++;
 	log_line(LOG_INFO, "%s: session %u on %s", conn_channel(c)->name, id, served->name);
-}
-
-static void wait_for_provider(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served)
-{
-	struct opening *w = calloc(1, sizeof(*w));
-	struct err e = {0};
-
-	if (!w) {
-		err_set(&e, ERR_ENV, "out of memory");
-		refuse(c, id, &e, "open");
-		return;
-	}
-	*w = (struct opening){o->openings, c, id, net_host(o->net)->now_us(net_host(o->net)->ctx), served};
-	o->openings = w;
-}
-
-static int speaks_smpc(const Wire__Open *open)
-{
-	for (size_t i = 0; i < open->n_personalities; i++)
-		if (!strcmp(open->personalities[i], "smpc"))
-			return 1;
-	return open->n_personalities == 0;
-}
-
-/* What OPEN asks for, or NULL with the reason. */
-static const struct served *wanted(struct model_owner *o, const Wire__Open *open, struct err *e)
-{
-	struct model *m = find_model(o, open->model);
-	char names[NAMES_MAX];
-
-	if (!m) {
-		model_names(o, names, sizeof(names));
-		err_set(e, ERR_PEER, "there is no model \"%.64s\"; this model owner serves %s", open->model, names);
-		return NULL;
-	}
-	if (!speaks_smpc(open)) {
-		err_set(e, ERR_PEER, "none of the personalities that you accept is offered; %s has smpc", m->g->name);
-		return NULL;
-	}
-	if (open->optimise > PLAN_BANDWIDTH || open->reveal > REVEAL_LABEL) {
-		err_set(e, ERR_PEER, "an unknown way to optimise or to reveal");
-		return NULL;
-	}
-	if (o->n_sessions >= o->config->max_sessions) {
-		err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)", o->n_sessions);
-		return NULL;
-	}
-	return serve(o, m, open->optimise, open->reveal, e) ? NULL : m->served[open->optimise][open->reveal];
-}
-
-static struct session *find_session(struct model_owner *o, const struct conn *c, uint16_t id)
-{
-	for (struct session *s = o->sessions; s; s = s->next)
-		if ((s->owner == c && s->id == id) || (s->provider == c && s->provider_id == id))
-			return s;
-	return NULL;
-}
-
-static int on_open(struct model_owner *o, struct conn *c, const struct frame *f, struct err *e)
-{
-	Wire__Open *open = wire__open__unpack(NULL, f->length, f->body);
-	const struct served *served;
-	struct err why = {0};
-
-	if (!open)
-		return err_set(e, ERR_PEER, "sent an OPEN that cannot be read");
-	if (!f->session || find_session(o, c, f->session)) {
-		wire__open__free_unpacked(open, NULL);
-		return err_set(e, ERR_PEER, "opened session %u twice", f->session);
-	}
-	served = wanted(o, open, &why);
-	if (!served)
-		refuse(c, f->session, &why, "open");
-	else if (o->provider)
-		start_session(o, c, f->session, served);
-	else
-		wait_for_provider(o, c, f->session, served);
-	wire__open__free_unpacked(open, NULL);
 	return 0;
-}
-
-static void send_models(struct model_owner *o, struct conn *c)
-{
-	static char *personalities[] = {"smpc"};
-	Wire__ModelList list = WIRE__MODEL_LIST__INIT;
-	Wire__ModelInfo *info = calloc(o->n_models, sizeof(*info)), **infos = calloc(o->n_models, sizeof(*infos));
-	Wire__Shape *shapes = calloc(o->n_models, sizeof(*shapes));
-
-	for (size_t i = 0; info && infos && shapes && i < o->n_models; i++) {
-		struct shape s = o->models[i].g->nodes[0].shape;
-
-		wire__model_info__init(&info[i]);
-		wire__shape__init(&shapes[i]);
-		shapes[i].c = s.c;
-		shapes[i].h = s.h;
-		shapes[i].w = s.w;
-		info[i].name = o->models[i].g->name;
-		info[i].input = &shapes[i];
-		info[i].personalities = personalities;
-		info[i].n_personalities = 1;
-		infos[i] = &info[i];
-		list.n_models = i + 1;
-	}
-	list.models = infos;
-	channel_send_message(conn_channel(c), FRAME_MODEL_LIST, 0, 0, &list);
-	conn_channel(c)->ops->flush(conn_channel(c));
-	free(info);
-	free(infos);
-	free(shapes);
 }
 
 /* A frame of an open session. One that has just ended may still have frames under way: they are dropped. */
@@ -289,47 +121,13 @@ static void on_session_frame(struct model_owner *o, struct conn *c, const struct
 	struct session *s = find_session(o, c, f->session);
 	struct err why = {0};
 
+	if (f->type == FRAME_BEGIN || f->type == FRAME_STEP)
+		o->online_us = now_us(o);
 	if (!s || !modeller_frame(s->m, conn_channel(c), f, &why))
 		return;
 	if (why.code)
 		log_err(LOG_WARNING, "a session failed", &why);
 	end_session(o, s);
-}
-
-static void tick(struct model_owner *o);
-
-/* ---- data owners' connections ---- */
-
-static void owner_up(void *ctx, struct conn *c)
-{
-	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
-}
-
-static int owner_on_frame(void *ctx, struct conn *c, const struct frame *f, struct err *e)
-{
-	struct model_owner *o = ctx;
-
-	if (f->type == FRAME_OPEN)
-		return on_open(o, c, f, e);
-	if (f->type == FRAME_MODELS)
-		send_models(o, c);
-	else
-		on_session_frame(o, c, f);
-	return 0;
-}
-
-static void drop_openings(struct model_owner *o, struct conn *c)
-{
-	for (struct opening **at = &o->openings; *at;) {
-		struct opening *w = *at;
-
-		if (w->owner != c) {
-			at = &w->next;
-			continue;
-		}
-		*at = w->next;
-		free(w);
-	}
 }
 
 static void end_all(struct model_owner *o, struct conn *c, const struct err *why)
@@ -345,16 +143,183 @@ static void end_all(struct model_owner *o, struct conn *c, const struct err *why
 	}
 }
 
+/* ---- openings ---- */
+
+static void on_made(void *ctx);
+
+/* 1: it is a session, or refused; 0: it waits. */
+static int try_open(struct model_owner *o, const struct opening *w)
+{
+	const struct served *served;
+	struct err e = {0};
+
+	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &served, &e)) {
+		if (!served || !o->provider)
+			return 0;
+		if (!start_session(o, w->owner, w->id, served, &e))
+			return 1;
+	}
+	o->n_sessions--;
+	refuse(w->owner, w->id, &e, "open");
+	return 1;
+}
+
+static void try_all(struct model_owner *o)
+{
+	for (struct opening **at = &o->openings; *at;) {
+		struct opening *w = *at;
+
+		if (!try_open(o, w)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		free(w);
+	}
+}
+
+static void on_made(void *ctx)
+{
+	try_all(ctx);
+}
+
+/* Those of a connection, or only one session of it (id != 0). */
+static void drop_openings(struct model_owner *o, const struct conn *c, uint16_t id)
+{
+	for (struct opening **at = &o->openings; *at;) {
+		struct opening *w = *at;
+
+		if (w->owner != c || (id && w->id != id)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		o->n_sessions--;
+		free(w);
+	}
+}
+
+static void expire_openings(struct model_owner *o)
+{
+	uint64_t now = now_us(o), limit = o->config->connect_ms / 2 < PATIENCE_MS ? o->config->connect_ms / 2 : PATIENCE_MS;
+
+	for (struct opening **at = &o->openings; *at;) {
+		struct opening *w = *at;
+		struct err e = {0};
+
+		if (now < w->since_us + limit * 1000 || o->provider) { /* a variant that is being made may take its time */
+			at = &w->next;
+			continue;
+		}
+		err_set(&e, ERR_REACH, "the model owner has no connection to its provider: %s%s%s", o->provider_why.peer,
+			o->provider_why.peer[0] ? ": " : "", o->provider_why.text);
+		refuse(w->owner, w->id, &e, "open");
+		*at = w->next;
+		o->n_sessions--;
+		free(w);
+	}
+}
+
+static int is_opening(const struct model_owner *o, const struct conn *c, uint16_t id)
+{
+	for (const struct opening *w = o->openings; w; w = w->next)
+		if (w->owner == c && w->id == id)
+			return 1;
+	return 0;
+}
+
+static int speaks_smpc(const Wire__Open *open)
+{
+	for (size_t i = 0; i < open->n_personalities; i++)
+		if (!strcmp(open->personalities[i], "smpc"))
+			return 1;
+	return open->n_personalities == 0;
+}
+
+static int check_open(const struct model_owner *o, const Wire__Open *open, struct err *e)
+{
+	if (!speaks_smpc(open))
+		return err_set(e, ERR_PEER, "none of the personalities that you accept is offered; there is smpc");
+	if (o->n_sessions >= o->config->max_sessions)
+		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)", o->n_sessions);
+	return 0;
+}
+
+static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, const Wire__Open *open)
+{
+	struct opening *w = calloc(1, sizeof(*w));
+	struct err e = {0};
+
+	if (!w)
+		err_set(&e, ERR_ENV, "out of memory");
+	if (!w || check_open(o, open, &e)) {
+		refuse(c, id, &e, "open");
+		free(w);
+		return;
+	}
+	*w = (struct opening){.owner = c, .id = id, .since_us = now_us(o), .optimise = open->optimise, .reveal = open->reveal};
+	snprintf(w->model, sizeof(w->model), "%s", open->model);
+	o->n_sessions++;
+	if (try_open(o, w)) {
+		free(w);
+		return;
+	}
+	w->next = o->openings;
+	o->openings = w;
+	net_hurry(o->net);
+}
+
+static int on_open(struct model_owner *o, struct conn *c, const struct frame *f, struct err *e)
+{
+	Wire__Open *open;
+
+	if (!f->session || find_session(o, c, f->session) || is_opening(o, c, f->session))
+		return err_set(e, ERR_PEER, "opened session %u twice", f->session);
+	open = wire__open__unpack(NULL, f->length, f->body);
+	if (!open)
+		return err_set(e, ERR_PEER, "sent an OPEN that cannot be read");
+	open_or_wait(o, c, f->session, open);
+	wire__open__free_unpacked(open, NULL);
+	return 0;
+}
+
+/* ---- data owners' connections ---- */
+
+static void owner_up(void *ctx, struct conn *c)
+{
+	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+}
+
+static int send_models(struct model_owner *o, struct conn *c, struct err *e)
+{
+	Wire__ModelList *list = models_list(o->models);
+
+	if (!list)
+		return err_set(e, ERR_ENV, "the model owner is out of memory");
+	channel_send_message(conn_channel(c), FRAME_MODEL_LIST, 0, 0, list);
+	models_list_free(list);
+	return 0;
+}
+
+static int owner_frame_in(void *ctx, struct conn *c, const struct frame *f, struct err *e)
+{
+	struct model_owner *o = ctx;
+
+	if (f->type == FRAME_OPEN)
+		return on_open(o, c, f, e);
+	if (f->type == FRAME_MODELS)
+		return send_models(o, c, e);
+	if (f->type == FRAME_CLOSE || f->type == FRAME_ERROR)
+		drop_openings(o, c, f->session);
+	on_session_frame(o, c, f);
+	return 0;
+}
+
 static void owner_down(void *ctx, struct conn *c, const struct err *why)
 {
 	log_err(LOG_INFO, "disconnected", why);
-	drop_openings(ctx, c);
+	drop_openings(ctx, c, 0);
 	end_all(ctx, c, why);
-}
-
-static void drained(void *ctx, struct conn *c)
-{
-	tick(ctx);
 }
 
 /* ---- the provider's connection ---- */
@@ -366,16 +331,10 @@ static void provider_up(void *ctx, struct conn *c)
 	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
 	o->provider = c;
 	o->provider_why = (struct err){0};
-	while (o->openings) {
-		struct opening *w = o->openings;
-
-		o->openings = w->next;
-		start_session(o, w->owner, w->id, w->served);
-		free(w);
-	}
+	try_all(o);
 }
 
-static int provider_on_frame(void *ctx, struct conn *c, const struct frame *f, struct err *e)
+static int provider_frame_in(void *ctx, struct conn *c, const struct frame *f, struct err *e)
 {
 	on_session_frame(ctx, c, f);
 	return 0;
@@ -384,39 +343,22 @@ static int provider_on_frame(void *ctx, struct conn *c, const struct frame *f, s
 static void provider_down(void *ctx, struct conn *c, const struct err *why)
 {
 	struct model_owner *o = ctx;
+	int was = c && c == o->provider;
 
-	if (!o->provider_why.code || c == o->provider)
-		log_err(LOG_WARNING, "no provider", why);
+	if (was || strcmp(o->provider_why.text, why->text))
+		log_err(LOG_WARNING, was ? "connection lost" : "no connection", why);
 	o->provider_why = *why;
-	if (c && c == o->provider) {
-		o->provider = NULL;
-		end_all(o, c, why);
-	}
+	if (!was)
+		return;
+	o->provider = NULL;
+	end_all(o, c, why);
 }
 
-/* ---- the clock ---- */
+/* ---- the clock, and the end ---- */
 
-static void expire_openings(struct model_owner *o)
+static void on_tick(evutil_socket_t fd, short what, void *ctx)
 {
-	uint64_t now = net_host(o->net)->now_us(net_host(o->net)->ctx);
-
-	for (struct opening **at = &o->openings; *at;) {
-		struct opening *w = *at;
-		struct err e = {0};
-
-		if (now < w->since_us + o->config->connect_ms * 1000) {
-			at = &w->next;
-			continue;
-		}
-		err_set(&e, ERR_REACH, "the model owner has no connection to its provider: %s: %s", o->provider_why.peer, o->provider_why.text);
-		refuse(w->owner, w->id, &e, "open");
-		*at = w->next;
-		free(w);
-	}
-}
-
-static void tick(struct model_owner *o)
-{
+	struct model_owner *o = ctx;
 	struct session *next;
 
 	for (struct session *s = o->sessions; s; s = next) {
@@ -424,59 +366,64 @@ static void tick(struct model_owner *o)
 
 		next = s->next;
 		if (modeller_tick(s->m, &why)) {
-			log_err(LOG_WARNING, "a session failed", &why);
+			if (why.code)
+				log_err(LOG_WARNING, "a session failed", &why);
 			end_session(o, s);
 		}
 	}
+	if (o->openings && !o->provider)
+		net_hurry(o->net);
 	expire_openings(o);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *ctx)
+static void on_drained(void *ctx, struct conn *c)
 {
-	tick(ctx);
+	on_tick(-1, 0, ctx);
 }
 
-static void free_all(struct model_owner *o)
+static int is_busy(void *ctx)
 {
-	while (o->sessions)
-		end_session(o, o->sessions);
-	while (o->openings) {
-		struct opening *w = o->openings;
+	const struct model_owner *o = ctx;
 
-		o->openings = w->next;
-		free(w);
+	return net_jobs(o->net) || now_us(o) < o->online_us + QUIET_US;
+}
+
+static int run(struct model_owner *o, struct err *e)
+{
+	struct timeval every = {.tv_usec = TICK_US};
+	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
+	int failed;
+
+	if (!timer || event_add(timer, &every)) {
+		failed = err_set(e, ERR_ENV, "cannot start a timer");
+	} else {
+		net_on_stop(o->net, is_busy, o);
+		log_line(LOG_INFO, "ready; provider %s", o->config->provider);
+		failed = net_run(o->net, e);
 	}
-	net_free(o->net);
-	for (size_t i = 0; i < o->n_models; i++) {
-		for (int k = 0; k < 4; k++)
-			served_free(o->models[i].served[k / 2][k % 2]);
-		graph_free(o->models[i].g);
-	}
-	free(o->models);
+	if (timer)
+		event_free(timer);
+	return failed;
 }
 
 int model_owner_main(const struct config *config)
 {
-	static const struct net_handler owners = {owner_up, owner_on_frame, drained, owner_down};
-	static const struct net_handler provider = {provider_up, provider_on_frame, drained, provider_down};
-	struct timeval every = {.tv_usec = TICK_US};
+	static const struct net_handler owners = {owner_up, owner_frame_in, on_drained, owner_down};
+	static const struct net_handler provider = {provider_up, provider_frame_in, on_drained, provider_down};
 	struct model_owner o = {.config = config};
-	struct event *timer;
 	struct err e = {0};
-	int failed = net_new(&o.net, config, ROLE_M, &e) || load_models(&o, &e) ||
+	int failed = net_new(&o.net, config, ROLE_M, &e) || models_load(&o.models, config, &e) ||
 		     net_connect(o.net, config->provider, ROLE_C, 1, &provider, &o, &e) ||
-		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e);
+		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e) || run(&o, &e);
 
-	if (!failed) {
-		timer = event_new(net_base(o.net), -1, EV_PERSIST, on_tick, &o);
-		event_add(timer, &every);
-		log_line(LOG_INFO, "ready");
-		failed = net_run(o.net, &e);
-		event_free(timer);
-	}
 	if (failed)
-		log_err(LOG_ERR, "model-owner", &e);
+		log_err(LOG_ERR, "cannot run", &e);
+	while (o.sessions)
+		end_session(&o, o.sessions);
+	while (o.openings)
+		drop_openings(&o, o.openings->owner, o.openings->id);
 	net_drain(o.net);
-	free_all(&o);
+	net_free(o.net);
+	models_free(o.models);
 	return failed ? (int)e.code : 0;
 }

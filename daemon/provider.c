@@ -45,30 +45,41 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	provider_tick(ctx);
 }
 
+static int run(struct net *net, struct provider *p, struct err *e)
+{
+	struct timeval every = {.tv_usec = TICK_US};
+	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
+	int failed;
+
+	if (!tick || event_add(tick, &every)) {
+		failed = err_set(e, ERR_ENV, "cannot start a timer");
+	} else {
+		log_line(LOG_INFO, "ready");
+		failed = net_run(net, e);
+	}
+	if (tick)
+		event_free(tick);
+	return failed;
+}
+
 int provider_main(const struct config *config)
 {
 	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained, provider_down};
-	struct provider_options options = {.connect_ms = config->connect_ms, .sessions = config->max_sessions, .queue_bytes = QUEUE_BYTES,
-					   .block = BLOCK, .mask_bytes = MASK_BYTES};
-	struct timeval every = {.tv_usec = TICK_US};
+	struct provider_options options = {.connect_ms = (uint32_t)config->connect_ms,
+					   .sessions = (uint32_t)config->max_sessions,
+					   .queue_bytes = QUEUE_BYTES,
+					   .block = BLOCK,
+					   .mask_bytes = MASK_BYTES};
 	struct provider *p = NULL;
-	struct event *tick = NULL;
 	struct net *net = NULL;
 	struct err e = {0};
 	int failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
-		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e);
+		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, &e);
 
-	if (!failed) {
-		tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
-		event_add(tick, &every);
-		log_line(LOG_INFO, "ready");
-		failed = net_run(net, &e);
-		event_free(tick);
-	}
 	if (failed)
-		log_err(LOG_ERR, "provider", &e);
+		log_err(LOG_ERR, "cannot run", &e);
+	provider_free(p); /* jobs under way end for nobody */
 	net_drain(net);
-	provider_free(p);
 	net_free(net);
 	return failed ? (int)e.code : 0;
 }

@@ -7,7 +7,23 @@
 
 #include "crypto/secret.h"
 
-struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t deadline_ms, struct err *e)
+/* ---- requests ---- */
+
+static int copy_images(struct request *r, const Wire__Classify *q, struct err *e)
+{
+	for (size_t i = 0; i < q->n_images; i++)
+		if (!q->images[i].len || q->images[i].len != r->image_bytes)
+			return err_set(e, ERR_INPUT, "image %zu has %zu bytes, the first has %zu", i, q->images[i].len, r->image_bytes);
+	r->pixels = malloc(r->images * r->image_bytes + 1);
+	if (!r->pixels)
+		return err_set(e, ERR_ENV, "out of memory for %zu images", r->images);
+	for (size_t i = 0; i < q->n_images; i++)
+		memcpy(r->pixels + i * r->image_bytes, q->images[i].data, r->image_bytes);
+	*r->total += r->images * r->image_bytes;
+	return 0;
+}
+
+struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t deadline_ms, size_t *total, struct err *e)
 {
 	struct request *r = calloc(1, sizeof(*r));
 
@@ -15,38 +31,28 @@ struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t d
 		err_set(e, ERR_ENV, "out of memory");
 		return NULL;
 	}
+	r->total = total;
 	r->describe = q->describe;
+	r->views = q->views;
 	r->images = q->n_images;
 	r->image_bytes = q->n_images ? q->images[0].len : 0;
 	r->asked_us = now_us;
 	r->deadline_us = now_us + (q->deadline_ms ? q->deadline_ms : deadline_ms) * 1000;
-	r->inference.views = q->views;
-	for (size_t i = 0; i < q->n_images; i++)
-		if (!q->images[i].len || q->images[i].len != r->image_bytes) {
-			err_set(e, ERR_INPUT, "image %zu has %zu bytes, the first has %zu", i, q->images[i].len, r->image_bytes);
-			request_free(r);
-			return NULL;
-		}
-	r->pixels = malloc(r->images * r->image_bytes + 1);
-	if (!r->pixels) {
-		err_set(e, ERR_ENV, "out of memory for %zu images", r->images);
-		request_free(r);
-		return NULL;
-	}
-	for (size_t i = 0; i < q->n_images; i++)
-		memcpy(r->pixels + i * r->image_bytes, q->images[i].data, r->image_bytes);
-	return r;
+	if (!copy_images(r, q, e))
+		return r;
+	request_free(r);
+	return NULL;
 }
 
 void request_free(struct request *r)
 {
 	if (!r)
 		return;
-	if (r->pixels)
+	if (r->pixels) {
 		secret_wipe(r->pixels, r->images * r->image_bytes);
+		*r->total -= r->images * r->image_bytes;
+	}
 	free(r->pixels);
-	free(r->inference.result);
-	free(r->inference.masked);
 	free(r);
 }
 
@@ -62,8 +68,9 @@ void request_refuse(struct request *r, const struct err *e)
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	Wire__Error error = WIRE__ERROR__INIT;
 	char text[sizeof(e->peer) + sizeof(e->text) + 4];
+	int named = !e->peer[0] || strstr(e->text, e->peer);
 
-	snprintf(text, sizeof(text), "%s%s%s", e->peer, e->peer[0] ? ": " : "", e->text);
+	snprintf(text, sizeof(text), "%s%s%s", named ? "" : e->peer, named ? "" : ": ", e->text);
 	error.code = e->code;
 	error.text = text;
 	m.error = &error;
@@ -92,9 +99,9 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	d->offline.provider = p->corrections;
 	d->predicted.online = &d->online;
 	d->predicted.offline = &d->offline;
-	m->model = (char *)model;
-	m->personality = "smpc";
-	m->mode = plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
+	m->model = (char *)(uintptr_t)model;
+	m->personality = (char *)(uintptr_t)"smpc";
+	m->mode = (char *)(uintptr_t)(plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
 	m->input = &d->shape;
 	m->resize = plan->resize;
 	m->labels = plan->labels;
@@ -113,6 +120,61 @@ void request_describe(struct request *r, const char *model, const struct plan *p
 	answer_once(r, &m);
 }
 
+/* ---- batches ---- */
+
+struct batch *batch_new(struct request *requests, struct err *e)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+	size_t at = 0;
+
+	if (!b) {
+		err_set(e, ERR_ENV, "out of memory for a batch");
+		return NULL;
+	}
+	for (struct request *r = requests; r; r = r->next)
+		b->images += r->images;
+	if (requests->next) {
+		b->pixels = malloc(b->images * requests->image_bytes);
+		if (!b->pixels) {
+			err_set(e, ERR_ENV, "out of memory for %zu images", b->images);
+			free(b);
+			return NULL;
+		}
+		for (struct request *r = requests; r; r = r->next) {
+			memcpy(b->pixels + at, r->pixels, r->images * r->image_bytes);
+			at += r->images * r->image_bytes;
+		}
+	}
+	b->requests = requests;
+	b->inference.batch = b->images;
+	b->inference.pixels = b->pixels ? b->pixels : requests->pixels;
+	b->inference.views = requests->views;
+	b->inference.ctx = b;
+	return b;
+}
+
+void batch_free(struct batch *b)
+{
+	if (b->pixels)
+		secret_wipe(b->pixels, b->images * b->requests->image_bytes);
+	free(b->pixels);
+	while (b->requests) {
+		struct request *r = b->requests;
+
+		b->requests = r->next;
+		request_free(r);
+	}
+	free(b->inference.result);
+	free(b->inference.masked);
+	free(b);
+}
+
+void batch_refuse(struct batch *b, const struct err *e)
+{
+	for (struct request *r = b->requests; r; r = r->next)
+		request_refuse(r, e);
+}
+
 /* One image's result and all that hangs on it. */
 struct answered {
 	Wire__Result result;
@@ -120,82 +182,100 @@ struct answered {
 	Wire__Bytes bytes, wire;
 };
 
-/* A batch's count as one image's share; the first image carries what does not divide, so that nothing is lost. */
-static uint64_t part(uint64_t all, size_t images, size_t image)
-{
-	return all / images + (image == 0 ? all % images : 0);
-}
+/* What a batch shares with its answers. */
+struct shared {
+	const struct batch *batch;
+	const struct plan *plan;
+	size_t words, classes;		/* of one image */
+	uint64_t now_us;
+};
 
+/* A batch's count as one image's share; the first images carry what does not divide, so that nothing is lost. */
 static void count(Wire__Counted *c, const struct counted *all, size_t images, size_t image)
 {
 	wire__counted__init(c);
-	c->sent = part(all->sent, images, image);
-	c->received = part(all->received, images, image);
-	c->provider = part(all->provider, images, image);
+	c->sent = all->sent / images + (image < all->sent % images);
+	c->received = all->received / images + (image < all->received % images);
+	c->provider = all->provider / images + (image < all->provider % images);
 }
 
-static void fill(struct answered *a, const struct request *r, const struct plan *plan, float *scores, size_t image, const uint64_t now[2][2])
+static void fill_bytes(struct answered *a, const struct shared *s, size_t image)
 {
-	const struct inference *i = &r->inference;
-	size_t words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
-	/* What TLS moved meanwhile. The model owner's connection also carries δ and other requests' frames, the provider's its tags. */
-	struct counted online = {now[0][0] - r->wire[0][0], now[0][1] - r->wire[0][1], 0};
-	struct counted offline = {now[1][0] - r->wire[1][0], now[1][1] - r->wire[1][1], 0};
+	const struct inference *i = &s->batch->inference;
 
-	wire__result__init(&a->result);
 	wire__bytes__init(&a->bytes);
 	wire__bytes__init(&a->wire);
-	count(&a->counted[0], &i->online, r->images, image);
-	count(&a->counted[1], &i->offline, r->images, image);
-	count(&a->counted[2], &online, r->images, image);
-	count(&a->counted[3], &offline, r->images, image);
+	count(&a->counted[0], &i->online, i->batch, image);
+	count(&a->counted[1], &i->offline, i->batch, image);
+	count(&a->counted[2], &s->batch->wire_online, i->batch, image);
+	count(&a->counted[3], &s->batch->wire_offline, i->batch, image);
 	a->bytes.online = &a->counted[0];
 	a->bytes.offline = &a->counted[1];
 	a->wire.online = &a->counted[2];
 	a->wire.offline = &a->counted[3];
 	a->result.bytes = &a->bytes;
 	a->result.wire = &a->wire;
-	a->result.label = plan_scores(plan, i->result + image * words, scores);
+}
+
+/* image: its place in the batch. */
+static void fill(struct answered *a, const struct shared *s, const struct request *r, float *scores, size_t image)
+{
+	const struct inference *i = &s->batch->inference;
+
+	wire__result__init(&a->result);
+	fill_bytes(a, s, image);
+	a->result.label = plan_scores(s->plan, i->result + image * s->words, scores);
 	a->result.scores = scores;
-	a->result.n_scores = plan_classes(plan);
-	a->result.batch = r->images;
+	a->result.n_scores = s->classes;
+	a->result.batch = (uint32_t)i->batch;
 	a->result.online = i->seconds_online;
 	a->result.offline = i->seconds_offline;
 	a->result.connect = r->ready_us > r->asked_us ? (double)(r->ready_us - r->asked_us) / 1e6 : 0;
+	a->result.total = (double)(s->now_us - r->asked_us) / 1e6;
 	a->result.round_trips = i->round_trips;
-	if (i->masked) {
+	if (i->masked && r->views) {
 		a->result.masked.data = i->masked + image * r->image_bytes;
 		a->result.masked.len = r->image_bytes;
 	}
 }
 
-void request_answer(struct request *r, const char *model, const struct plan *plan, const struct program *program, uint64_t wire[2][2])
+/* at: the place of the request's first image in the batch. */
+static void answer(struct request *r, const struct shared *s, Wire__Classified m, size_t at)
 {
-	size_t n = r->images, classes = plan_classes(plan);
-	struct answered *answers = calloc(n, sizeof(*answers));
-	Wire__Result **results = calloc(n, sizeof(*results));
-	float *scores = calloc(n * classes, sizeof(*scores));
-	Wire__Classified m = WIRE__CLASSIFIED__INIT;
+	struct answered *answers = calloc(r->images, sizeof(*answers));
+	Wire__Result **results = calloc(r->images, sizeof(*results));
+	float *scores = calloc(r->images * s->classes, sizeof(*scores));
 	struct err e = {0};
-	struct described d;
 
-	describe(&m, &d, model, plan, program);
-	if (answers && results && scores) {
-		for (size_t i = 0; i < n; i++) {
-			fill(&answers[i], r, plan, scores + i * classes, i, (const uint64_t(*)[2])wire);
-			answers[i].result.total = answers[i].result.connect + r->inference.seconds_offline + r->inference.seconds_online;
-			results[i] = &answers[i].result;
-		}
-		m.results = results;
-		m.n_results = n;
-		answer_once(r, &m);
-	} else {
-		err_set(&e, ERR_ENV, "out of memory for %zu results", n);
-		request_refuse(r, &e);
+	for (size_t i = 0; answers && results && scores && i < r->images; i++) {
+		fill(&answers[i], s, r, scores + i * s->classes, at + i);
+		results[i] = &answers[i].result;
+		m.n_results = i + 1;
 	}
+	m.results = results;
+	err_set(&e, ERR_ENV, "out of memory for %zu results", r->images);
+	if (m.n_results == r->images)
+		answer_once(r, &m);
+	else
+		request_refuse(r, &e);
 	if (scores)
-		secret_wipe(scores, n * classes * sizeof(*scores));
+		secret_wipe(scores, r->images * s->classes * sizeof(*scores));
 	free(answers);
 	free(results);
 	free(scores);
+}
+
+void batch_answer(struct batch *b, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us)
+{
+	Wire__Classified m = WIRE__CLASSIFIED__INIT;
+	struct described d;
+	struct shared s = {.batch = b, .plan = plan, .classes = plan_classes(plan), .now_us = now_us};
+	size_t at = 0;
+
+	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
+	describe(&m, &d, model, plan, program);
+	for (struct request *r = b->requests; r; r = r->next) {
+		answer(r, &s, m, at);
+		at += r->images;
+	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/requests.h — private to the data owner: one request from its images to its answer. */
+/* daemon/requests.h — private to the data owner: requests from their images to their answers, and batches of them. */
 #ifndef OBSCURA_DAEMON_REQUESTS_H
 #define OBSCURA_DAEMON_REQUESTS_H
 
@@ -8,26 +8,40 @@
 struct entry;
 
 struct request {
-	struct request *next; /* in its entry: waiting or running */
-	struct entry *entry;
-	uint8_t *pixels; /* owns: images × image_bytes */
+	struct request *next; /* in its entry or its batch */
+	uint8_t *pixels;      /* owns: images × image_bytes */
 	size_t images, image_bytes;
-	int describe, running, answered;
+	int describe, views, answered;
 	data_owner_reply reply;
 	void *ctx;
-	uint64_t asked_us, deadline_us, ready_us;
+	uint64_t asked_us, deadline_us, ready_us; /* ready: the session was there */
+	size_t *total;				  /* borrows: pixels of all requests, which this one's are part of */
+};
+
+/* Requests that share the messages of one inference. */
+struct batch {
+	struct batch *next; /* in its entry */
 	struct inference inference;
-	uint64_t wire[2][2]; /* at the start: [model owner, provider][sent, received] */
+	struct entry *entry;
+	struct request *requests; /* owns */
+	uint8_t *pixels;	  /* owns; NULL when there is one request, whose own are used */
+	size_t images;
+	struct counted wire_online, wire_offline; /* what TLS put on the sockets for it: owner_share_wire */
 };
 
 /* Copies the images; NULL with e when they are not of one size, or memory is short. */
-struct request *request_new(const Wire__Classify *classify, uint64_t now_us, uint64_t deadline_ms, struct err *e);
-void request_free(struct request *r); /* wipes */
+struct request *request_new(const Wire__Classify *classify, uint64_t now_us, uint64_t deadline_ms, size_t *total, struct err *e);
+void request_free(struct request *r); /* wipes; NULL is allowed */
 
 /* Answers, once; later calls do nothing. */
 void request_refuse(struct request *r, const struct err *e);
 void request_describe(struct request *r, const char *model, const struct plan *plan, const struct program *program);
-/* The inference is done. wire: as above, now. */
-void request_answer(struct request *r, const char *model, const struct plan *plan, const struct program *program, uint64_t wire[2][2]);
+
+/* Takes the requests (a list; of one image size): their images in one piece. NULL with e; they remain the caller's then. */
+struct batch *batch_new(struct request *requests, struct err *e);
+void batch_free(struct batch *b); /* its requests too; wipes */
+/* The inference is done. */
+void batch_answer(struct batch *b, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us);
+void batch_refuse(struct batch *b, const struct err *e);
 
 #endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/entry.h — private to the data owner: one session and the requests for it. data_owner.c has connections and the role. */
+#ifndef OBSCURA_DAEMON_ENTRY_H
+#define OBSCURA_DAEMON_ENTRY_H
+
+#include "daemon/requests.h"
+
+enum which { MODEL_OWNER, PROVIDER, PEERS };
+
+/* A peer: its connection, or why there is none. */
+struct peer {
+	struct data_owner *d;
+	enum which which;
+	struct conn *conn;
+	struct err why;
+	uint64_t why_us; /* when that was found */
+	int ever;
+};
+
+/* A session for each (model, mode, what is revealed). */
+struct entry {
+	struct entry *next;
+	struct data_owner *d;
+	char *model; /* owns; "": the only one of the model owner */
+	enum plan_optimise optimise;
+	enum plan_reveal reveal;
+	struct owner *owner; /* NULL: not open */
+	uint16_t id;
+	struct request *waiting;
+	struct batch *running;
+	unsigned n_running;
+	struct event *gather; /* the first request has waited long enough for others */
+	int was_ready;
+};
+
+struct data_owner {
+	struct net *net;
+	const struct config *config;
+	struct peer peers[PEERS];
+	struct entry *entries;
+	struct event *tick;
+	uint16_t last_id;
+	uint64_t started_us;
+	uint64_t wire[4]; /* bytes shared out so far: online sent, received; offline sent, received */
+	char **models; /* owns; what the model owner serves, NULL before it has said so */
+	size_t n_models, pixels;
+};
+
+uint64_t owner_now(const struct data_owner *d);
+struct channel *owner_channel(const struct data_owner *d, enum which which);
+
+/* Shares out what TLS has moved since the last call among the batches that run: call before one begins and before one ends. Batches of
+ * all sessions use the same two connections, so each gets a part by its number of images, of that time only; what moves while none runs
+ * (tickets ahead of time) is nobody's. */
+void owner_share_wire(struct data_owner *d);
+
+/* The entry for this model, mode and reveal; made if there is none. NULL with e. */
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, struct err *e);
+/* Takes r. */
+void entry_ask(struct entry *n, struct request *r);
+/* All that can be done now: opens, starts batches, answers descriptions, gives up. */
+void entry_advance(struct entry *n);
+/* A frame of its session. */
+void entry_frame(struct entry *n, struct channel *from, const struct frame *f);
+/* A peer was lost. */
+void entry_lost(struct entry *n, struct channel *c, const struct err *why);
+/* Deadlines. Returns 1 when the entry is of no use any more. */
+int entry_tick(struct entry *n);
+/* Everything that waits is refused. */
+void entry_free(struct entry *n, const struct err *why);
+
+#endif
