@@ -44,10 +44,10 @@ void owner_share_wire(struct data_owner *d)
 
 	take_wire(d, moved);
 	for (const struct entry *n = d->entries; n; n = n->next)
-		for (const struct batch *b = n->running; b; b = b->next)
+		for (const struct group *b = n->running; b; b = b->next)
 			images += b->images;
 	for (const struct entry *n = d->entries; n; n = n->next)
-		for (struct batch *b = n->running; b; b = b->next) {
+		for (struct group *b = n->running; b; b = b->next) {
 			b->wire_online.sent += moved[0] * b->images / images;
 			b->wire_online.received += moved[1] * b->images / images;
 			b->wire_offline.sent += moved[2] * b->images / images;

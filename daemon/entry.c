@@ -43,9 +43,9 @@ static void refuse_waiting(struct entry *n, const struct err *e)
 
 /* ---- batches ---- */
 
-static void batch_done(struct inference *i)
+static void group_done(struct inference *i)
 {
-	struct batch *b = i->ctx, **at = &b->entry->running;
+	struct group *b = i->ctx, **at = &b->entry->running;
 	struct entry *n = b->entry;
 
 	owner_share_wire(n->d);
@@ -54,10 +54,10 @@ static void batch_done(struct inference *i)
 	*at = b->next;
 	n->n_running--;
 	if (i->err.code)
-		batch_refuse(b, &i->err);
+		group_refuse(b, &i->err);
 	else
-		batch_answer(b, n->model, owner_plan(n->owner), owner_program(n->owner), owner_now(n->d));
-	batch_free(b);
+		group_answer(b, n->model, owner_plan(n->owner), owner_program(n->owner), owner_now(n->d));
+	group_free(b);
 }
 
 /* The requests at the head of the queue that fit one batch, taken out of it. */
@@ -79,7 +79,7 @@ static struct request *take_fitting(struct entry *n)
 static void start(struct entry *n, struct request *requests)
 {
 	struct err e = {0};
-	struct batch *b = batch_new(requests, &e);
+	struct group *b = group_new(requests, &e);
 
 	if (!b) {
 		while (requests) {
@@ -92,7 +92,7 @@ static void start(struct entry *n, struct request *requests)
 		return;
 	}
 	b->entry = n;
-	b->inference.done = batch_done;
+	b->inference.done = group_done;
 	owner_share_wire(n->d);
 	b->next = n->running;
 	n->running = b;
@@ -318,7 +318,7 @@ static void expire(struct entry *n, uint64_t now)
 			refuse_one(n, r, &e);
 	}
 	/* the session works on with the images of those that run: they are freed when it is done */
-	for (struct batch *b = n->running; b; b = b->next)
+	for (struct group *b = n->running; b; b = b->next)
 		for (struct request *r = b->requests; r; r = r->next)
 			if (now >= r->deadline_us)
 				request_refuse(r, &e);
@@ -380,10 +380,10 @@ void entry_free(struct entry *n, const struct err *why)
 {
 	struct owner *o = n->owner;
 
-	for (struct batch *b = n->running; b; b = b->next)
-		batch_refuse(b, why);
+	for (struct group *b = n->running; b; b = b->next)
+		group_refuse(b, why);
 	n->owner = NULL;
-	owner_free(o); /* its inferences end: batch_done */
+	owner_free(o); /* its inferences end: group_done */
 	refuse_waiting(n, why);
 	event_free(n->gather);
 	free(n->model);

@@ -27,7 +27,7 @@ struct entry {
 	struct owner *owner; /* NULL: not open */
 	uint16_t id;
 	struct request *waiting;
-	struct batch *running;
+	struct group *running;
 	unsigned n_running;
 	struct event *gather; /* the first request has waited long enough for others */
 	int was_ready;

@@ -122,9 +122,9 @@ void request_describe(struct request *r, const char *model, const struct plan *p
 
 /* ---- batches ---- */
 
-struct batch *batch_new(struct request *requests, struct err *e)
+struct group *group_new(struct request *requests, struct err *e)
 {
-	struct batch *b = calloc(1, sizeof(*b));
+	struct group *g = calloc(1, sizeof(*b));
 	size_t at = 0;
 
 	if (!b) {
@@ -132,46 +132,46 @@ struct batch *batch_new(struct request *requests, struct err *e)
 		return NULL;
 	}
 	for (struct request *r = requests; r; r = r->next)
-		b->images += r->images;
+		g->images += r->images;
 	if (requests->next) {
-		b->pixels = malloc(b->images * requests->image_bytes);
-		if (!b->pixels) {
-			err_set(e, ERR_ENV, "out of memory for %zu images", b->images);
-			free(b);
+		g->pixels = malloc(g->images * requests->image_bytes);
+		if (!g->pixels) {
+			err_set(e, ERR_ENV, "out of memory for %zu images", g->images);
+			free(g);
 			return NULL;
 		}
 		for (struct request *r = requests; r; r = r->next) {
-			memcpy(b->pixels + at, r->pixels, r->images * r->image_bytes);
+			memcpy(g->pixels + at, r->pixels, r->images * r->image_bytes);
 			at += r->images * r->image_bytes;
 		}
 	}
-	b->requests = requests;
-	b->inference.batch = b->images;
-	b->inference.pixels = b->pixels ? b->pixels : requests->pixels;
-	b->inference.views = requests->views;
-	b->inference.ctx = b;
+	g->requests = requests;
+	g->inference.batch = g->images;
+	g->inference.pixels = g->pixels ? g->pixels : requests->pixels;
+	g->inference.views = requests->views;
+	g->inference.ctx = b;
 	return b;
 }
 
-void batch_free(struct batch *b)
+void group_free(struct group *g)
 {
-	if (b->pixels)
-		secret_wipe(b->pixels, b->images * b->requests->image_bytes);
-	free(b->pixels);
-	while (b->requests) {
-		struct request *r = b->requests;
+	if (g->pixels)
+		secret_wipe(g->pixels, g->images * g->requests->image_bytes);
+	free(g->pixels);
+	while (g->requests) {
+		struct request *r = g->requests;
 
-		b->requests = r->next;
+		g->requests = r->next;
 		request_free(r);
 	}
-	free(b->inference.result);
-	free(b->inference.masked);
-	free(b);
+	free(g->inference.result);
+	free(g->inference.masked);
+	free(g);
 }
 
-void batch_refuse(struct batch *b, const struct err *e)
+void group_refuse(struct group *g, const struct err *e)
 {
-	for (struct request *r = b->requests; r; r = r->next)
+	for (struct request *r = g->requests; r; r = r->next)
 		request_refuse(r, e);
 }
 
@@ -184,7 +184,7 @@ struct answered {
 
 /* What a batch shares with its answers. */
 struct shared {
-	const struct batch *batch;
+	const struct group *batch;
 	const struct plan *plan;
 	size_t words, classes;		/* of one image */
 	uint64_t now_us;
@@ -265,7 +265,7 @@ static void answer(struct request *r, const struct shared *s, Wire__Classified m
 	free(scores);
 }
 
-void batch_answer(struct batch *b, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us)
+void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
@@ -274,7 +274,7 @@ void batch_answer(struct batch *b, const char *model, const struct plan *plan, c
 
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
 	describe(&m, &d, model, plan, program);
-	for (struct request *r = b->requests; r; r = r->next) {
+	for (struct request *r = g->requests; r; r = r->next) {
 		answer(r, &s, m, at);
 		at += r->images;
 	}

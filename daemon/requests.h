@@ -19,8 +19,8 @@ struct request {
 };
 
 /* Requests that share the messages of one inference. */
-struct batch {
-	struct batch *next; /* in its entry */
+struct group {
+	struct group *next; /* in its entry */
 	struct inference inference;
 	struct entry *entry;
 	struct request *requests; /* owns */
@@ -38,10 +38,10 @@ void request_refuse(struct request *r, const struct err *e);
 void request_describe(struct request *r, const char *model, const struct plan *plan, const struct program *program);
 
 /* Takes the requests (a list; of one image size): their images in one piece. NULL with e; they remain the caller's then. */
-struct batch *batch_new(struct request *requests, struct err *e);
-void batch_free(struct batch *b); /* its requests too; wipes */
+struct group *group_new(struct request *requests, struct err *e);
+void group_free(struct group *g); /* its requests too; wipes */
 /* The inference is done. */
-void batch_answer(struct batch *b, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us);
-void batch_refuse(struct batch *b, const struct err *e);
+void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us);
+void group_refuse(struct group *g, const struct err *e);
 
 #endif
