@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo · make test · make bench · make V=asan test · make install      (objects in build/$(V))
 V ?= rel
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
+endif
 O := build/$(V)
 CC := $(if $(filter asan tsan fuzz cov,$(V)),clang,gcc)
 LIBS := libevent_core libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 zlib
