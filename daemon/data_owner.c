@@ -44,14 +44,14 @@ void owner_share_wire(struct data_owner *d)
 
 	take_wire(d, moved);
 	for (const struct entry *n = d->entries; n; n = n->next)
-		for (const struct group *b = n->running; b; b = b->next)
-			images += b->images;
+		for (const struct group *g = n->running; g; g = g->next)
+			images += g->images;
 	for (const struct entry *n = d->entries; n; n = n->next)
-		for (struct group *b = n->running; b; b = b->next) {
-			b->wire_online.sent += moved[0] * b->images / images;
-			b->wire_online.received += moved[1] * b->images / images;
-			b->wire_offline.sent += moved[2] * b->images / images;
-			b->wire_offline.received += moved[3] * b->images / images;
+		for (struct group *g = n->running; g; g = g->next) {
+			g->wire_online.sent += moved[0] * g->images / images;
+			g->wire_online.received += moved[1] * g->images / images;
+			g->wire_offline.sent += moved[2] * g->images / images;
+			g->wire_offline.received += moved[3] * g->images / images;
 		}
 }
 

@@ -45,19 +45,19 @@ static void refuse_waiting(struct entry *n, const struct err *e)
 
 static void group_done(struct inference *i)
 {
-	struct group *b = i->ctx, **at = &b->entry->running;
-	struct entry *n = b->entry;
+	struct group *g = i->ctx, **at = &g->entry->running;
+	struct entry *n = g->entry;
 
 	owner_share_wire(n->d);
-	while (*at != b)
+	while (*at != g)
 		at = &(*at)->next;
-	*at = b->next;
+	*at = g->next;
 	n->n_running--;
 	if (i->err.code)
-		group_refuse(b, &i->err);
+		group_refuse(g, &i->err);
 	else
-		group_answer(b, n->model, owner_plan(n->owner), owner_program(n->owner), owner_now(n->d));
-	group_free(b);
+		group_answer(g, n->model, owner_plan(n->owner), owner_program(n->owner), owner_now(n->d));
+	group_free(g);
 }
 
 /* The requests at the head of the queue that fit one batch, taken out of it. */
@@ -79,9 +79,9 @@ static struct request *take_fitting(struct entry *n)
 static void start(struct entry *n, struct request *requests)
 {
 	struct err e = {0};
-	struct group *b = group_new(requests, &e);
+	struct group *g = group_new(requests, &e);
 
-	if (!b) {
+	if (!g) {
 		while (requests) {
 			struct request *r = requests;
 
@@ -91,13 +91,13 @@ static void start(struct entry *n, struct request *requests)
 		}
 		return;
 	}
-	b->entry = n;
-	b->inference.done = group_done;
+	g->entry = n;
+	g->inference.done = group_done;
 	owner_share_wire(n->d);
-	b->next = n->running;
-	n->running = b;
+	g->next = n->running;
+	n->running = g;
 	n->n_running++;
-	owner_infer(n->owner, &b->inference);
+	owner_infer(n->owner, &g->inference);
 }
 
 /* Whether the head of the queue should wait for company; then a timer is set. */
@@ -318,8 +318,8 @@ static void expire(struct entry *n, uint64_t now)
 			refuse_one(n, r, &e);
 	}
 	/* the session works on with the images of those that run: they are freed when it is done */
-	for (struct group *b = n->running; b; b = b->next)
-		for (struct request *r = b->requests; r; r = r->next)
+	for (struct group *g = n->running; g; g = g->next)
+		for (struct request *r = g->requests; r; r = r->next)
 			if (now >= r->deadline_us)
 				request_refuse(r, &e);
 }
@@ -380,8 +380,8 @@ void entry_free(struct entry *n, const struct err *why)
 {
 	struct owner *o = n->owner;
 
-	for (struct group *b = n->running; b; b = b->next)
-		group_refuse(b, why);
+	for (struct group *g = n->running; g; g = g->next)
+		group_refuse(g, why);
 	n->owner = NULL;
 	owner_free(o); /* its inferences end: group_done */
 	refuse_waiting(n, why);

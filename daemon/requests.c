@@ -124,10 +124,10 @@ void request_describe(struct request *r, const char *model, const struct plan *p
 
 struct group *group_new(struct request *requests, struct err *e)
 {
-	struct group *g = calloc(1, sizeof(*b));
+	struct group *g = calloc(1, sizeof(*g));
 	size_t at = 0;
 
-	if (!b) {
+	if (!g) {
 		err_set(e, ERR_ENV, "out of memory for a batch");
 		return NULL;
 	}
@@ -149,8 +149,8 @@ struct group *group_new(struct request *requests, struct err *e)
 	g->inference.batch = g->images;
 	g->inference.pixels = g->pixels ? g->pixels : requests->pixels;
 	g->inference.views = requests->views;
-	g->inference.ctx = b;
-	return b;
+	g->inference.ctx = g;
+	return g;
 }
 
 void group_free(struct group *g)
@@ -269,7 +269,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
-	struct shared s = {.batch = b, .plan = plan, .classes = plan_classes(plan), .now_us = now_us};
+	struct shared s = {.batch = g, .plan = plan, .classes = plan_classes(plan), .now_us = now_us};
 	size_t at = 0;
 
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
