@@ -49,7 +49,8 @@ const float *float_value(const struct float_run *run, uint32_t node)
 	return run->values[node];
 }
 
-/* The outputs [*from, *to) whose tap at offset o (already minus the pad) lies inside n inputs: 0 <= y·stride + o < n. */
+/* The outputs [*from, *to) whose tap at offset o (already minus the pad) lies inside n inputs: 0 <= y·stride
+ * + o < n. */
 static void inside(int64_t o, uint32_t stride, uint32_t n, uint32_t outputs, uint32_t *from, uint32_t *to)
 {
 	int64_t first = o >= 0 ? 0 : (-o + stride - 1) / stride;
@@ -60,7 +61,8 @@ static void inside(int64_t o, uint32_t stride, uint32_t n, uint32_t outputs, uin
 }
 
 /* out[y][x] (op)= scale * in at one tap (i, j) of the window, over one channel. */
-static void tap(const struct window *w, uint32_t i, uint32_t j, float scale, int maximum, const float *in, float *out)
+static void tap(const struct window *w, uint32_t i, uint32_t j, float scale, int maximum, const float *in,
+		float *out)
 {
 	int64_t oy = (int64_t)i * w->dh - w->pt, ox = (int64_t)j * w->dw - w->pl;
 	uint32_t y, y1, x, x0, x1;
@@ -202,7 +204,8 @@ void float_output(enum nn_output output, float *logits, size_t n)
 
 	if (output == NN_OUT_SIGMOID) {
 		for (j = 0; j < n; j++)
-			logits[j] = logits[j] >= 0 ? 1 / (1 + expf(-logits[j])) : expf(logits[j]) / (1 + expf(logits[j]));
+			logits[j] = logits[j] >= 0 ? 1 / (1 + expf(-logits[j]))
+						   : expf(logits[j]) / (1 + expf(logits[j]));
 	} else if (output == NN_OUT_SOFTMAX || output == NN_OUT_LOGSOFTMAX) {
 		for (j = 0; j < n; j++)
 			top = fmaxf(top, logits[j]);

@@ -6,8 +6,8 @@
 
 #include "nn/onnx.h"
 
-int graph_add(struct graph *g, uint32_t *cap, enum nn_kind kind, const char *name, struct shape s, const uint32_t *inputs,
-	      uint32_t n, uint32_t *index, struct err *e)
+int graph_add(struct graph *g, uint32_t *cap, enum nn_kind kind, const char *name, struct shape s,
+	      const uint32_t *inputs, uint32_t n, uint32_t *index, struct err *e)
 {
 	struct node *node;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Removes what a network does not need at run time: pads go into windows, s·x + t goes into the weights before or behind it.
- * What cannot be absorbed becomes a depthwise 1×1 convolution. */
+/* Removes what a network does not need at run time: pads go into windows, s·x + t goes into the weights
+ * before or behind it. What cannot be absorbed becomes a depthwise 1×1 convolution. */
 #include "nn/onnx.h"
 
 #include <math.h>
@@ -44,7 +44,8 @@ static size_t area(const struct node *n)
 /* How many taps of the window of output y lie in [0, n). */
 static uint32_t covered(uint32_t y, uint32_t k, uint32_t stride, uint32_t dilation, int32_t pad, uint32_t n)
 {
-	int64_t start = (int64_t)y * stride - pad, first = start >= 0 ? 0 : (-start + dilation - 1) / dilation;
+	int64_t start = (int64_t)y * stride - pad,
+		first = start >= 0 ? 0 : (-start + dilation - 1) / dilation;
 	int64_t end = start >= (int64_t)n ? 0 : ((int64_t)n - start + dilation - 1) / dilation;
 
 	end = end > k ? k : end;
@@ -53,12 +54,14 @@ static uint32_t covered(uint32_t y, uint32_t k, uint32_t stride, uint32_t dilati
 
 static uint32_t covered_at(const struct window *w, uint32_t y, uint32_t x)
 {
-	return covered(y, w->kh, w->sh, w->dh, w->pt, w->in.h) * covered(x, w->kw, w->sw, w->dw, w->pl, w->in.w);
+	return covered(y, w->kh, w->sh, w->dh, w->pt, w->in.h) *
+	       covered(x, w->kw, w->sw, w->dw, w->pl, w->in.w);
 }
 
 static int unpadded(const struct window *w)
 {
-	return !w->pt && !w->pl && (uint64_t)(w->out.h - 1) * w->sh + (uint64_t)(w->kh - 1) * w->dh < w->in.h &&
+	return !w->pt && !w->pl &&
+	       (uint64_t)(w->out.h - 1) * w->sh + (uint64_t)(w->kh - 1) * w->dh < w->in.h &&
 	       (uint64_t)(w->out.w - 1) * w->sw + (uint64_t)(w->kw - 1) * w->dw < w->in.w;
 }
 
@@ -81,7 +84,8 @@ static int never_negative(const struct graph *g, uint32_t i)
 	return n->kind == NN_RELU || n->kind == NN_SQUARE;
 }
 
-/* Zeros around the input: what a convolution and a mean take positions outside for; and no loss to a maximum of numbers >= 0. */
+/* Zeros around the input: what a convolution and a mean take positions outside for; and no loss to a maximum
+ * of numbers >= 0. */
 static int takes_pad(const struct graph *g, const struct node *pad, const struct node *n)
 {
 	struct window w = n->win;
@@ -125,8 +129,8 @@ static void fold_pad(struct fold *f, uint32_t i)
 /* Facts about an affine node a. */
 struct facts {
 	int growing, /* s >= 0 */
-		pure, /* t = 0 */
-		per_channel, identity;
+	    pure,    /* t = 0 */
+	    per_channel, identity;
 };
 
 static struct facts facts(const struct node *a)
@@ -215,7 +219,8 @@ static int absorb_behind(const struct graph *g, struct node *p, const struct nod
 }
 
 /* Row r of k reads its column j through the pair of a that this returns. */
-static size_t pair_before(const struct graph *g, const struct node *k, const struct node *a, size_t r, size_t j)
+static size_t pair_before(const struct graph *g, const struct node *k, const struct node *a, size_t r,
+			  size_t j)
 {
 	size_t taps = (size_t)k->win.kh * k->win.kw;
 
@@ -256,7 +261,8 @@ static int fold_behind(struct fold *f, uint32_t i, const struct facts *is, int *
 		p = nodes[p].inputs[0];
 	if (f->uses[p] != 1)
 		return 0;
-	if (nodes[p].kind != NN_DENSE && nodes[p].kind != NN_AFFINE && !(nodes[p].kind == NN_CONV && is->per_channel))
+	if (nodes[p].kind != NN_DENSE && nodes[p].kind != NN_AFFINE &&
+	    !(nodes[p].kind == NN_CONV && is->per_channel))
 		return 0;
 	if (absorb_behind(f->g, &nodes[p], &nodes[i], e))
 		return -1;
@@ -323,12 +329,14 @@ static int materialise(struct node *a, struct err *e)
 {
 	if (a->groups != 1)
 		return err_set(e, ERR_INPUT,
-			       "node '%.80s': the constant differs from pixel to pixel and no dense layer follows that could absorb it; "
+			       "node '%.80s': the constant differs from pixel to pixel and no dense layer "
+			       "follows that could absorb it; "
 			       "use one value per channel",
 			       a->name);
 	a->kind = NN_CONV;
 	a->groups = a->shape.c;
-	a->win = (struct window){.in = a->shape, .out = a->shape, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
+	a->win = (struct window){
+	    .in = a->shape, .out = a->shape, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 	return 0;
 }
 
@@ -389,10 +397,16 @@ static int check_finite(const struct graph *g, struct err *e)
 		size_t weights = n->weights ? columns(g, n) * n->shape.c : 0;
 		for (size_t j = 0; j < weights; j++)
 			if (!isfinite(n->weights[j]))
-				return err_set(e, ERR_INPUT, "node '%.80s': folded weights overflow float32; train with smaller weights", n->name);
+				return err_set(e, ERR_INPUT,
+					       "node '%.80s': folded weights overflow float32; train with "
+					       "smaller weights",
+					       n->name);
 		for (size_t j = 0; n->bias && j < n->shape.c; j++)
 			if (!isfinite(n->bias[j]))
-				return err_set(e, ERR_INPUT, "node '%.80s': the folded bias overflows float32; train with smaller weights", n->name);
+				return err_set(e, ERR_INPUT,
+					       "node '%.80s': the folded bias overflows float32; train with "
+					       "smaller weights",
+					       n->name);
 	}
 	for (uint32_t c = 0; c < g->nodes[0].shape.c; c++)
 		if (!isfinite(g->pre.mean[c]) || !isfinite(g->pre.std[c]) || g->pre.std[c] == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What turns pixels into the network's input, from JSON:
- * {"layout":"NCHW","scale":255,"mean":[…],"std":[…],"labels":[…],"resize":"bilinear"}; every key may be absent. */
+ * {"layout":"NCHW","scale":255,"mean":[…],"std":[…],"labels":[…],"resize":"bilinear"}; every key may be
+ * absent. */
 #include "nn/onnx.h"
 
 #include <json-c/json.h>
@@ -66,7 +67,8 @@ static int labels(struct preprocess *pre, struct json_object *o)
 {
 	size_t n;
 
-	if (!json_object_is_type(o, json_type_array) || !(n = json_object_array_length(o)) || n > NN_MAX_ELEMENTS)
+	if (!json_object_is_type(o, json_type_array) || !(n = json_object_array_length(o)) ||
+	    n > NN_MAX_ELEMENTS)
 		return -1;
 	labels_free(pre);
 	pre->labels = calloc(n, sizeof(*pre->labels));
@@ -87,22 +89,26 @@ static int text_is(struct json_object *o, const char *text)
 	return json_object_is_type(o, json_type_string) && !strcmp(json_object_get_string(o), text);
 }
 
-static int member(struct graph *g, const char *key, struct json_object *o, const char *where, int nhwc, struct err *e)
+static int member(struct graph *g, const char *key, struct json_object *o, const char *where, int nhwc,
+		  struct err *e)
 {
 	struct preprocess *pre = &g->pre;
 
 	if (!strcmp(key, "layout")) {
 		if (!text_is(o, nhwc ? "NHWC" : "NCHW"))
-			return err_set(e, ERR_INPUT, "%s: layout must be \"%s\", as the network's input is", where, nhwc ? "NHWC" : "NCHW");
+			return err_set(e, ERR_INPUT, "%s: layout must be \"%s\", as the network's input is",
+				       where, nhwc ? "NHWC" : "NCHW");
 	} else if (!strcmp(key, "scale")) {
 		if (number(o, &pre->scale) || !(pre->scale > 1e-30f))
 			return err_set(e, ERR_INPUT, "%s: scale must be a positive number", where);
 	} else if (!strcmp(key, "mean")) {
 		if (per_channel(g, o, pre->mean))
-			return err_set(e, ERR_INPUT, "%s: mean must hold %u numbers", where, g->nodes[0].shape.c);
+			return err_set(e, ERR_INPUT, "%s: mean must hold %u numbers", where,
+				       g->nodes[0].shape.c);
 	} else if (!strcmp(key, "std")) {
 		if (per_channel(g, o, pre->std))
-			return err_set(e, ERR_INPUT, "%s: std must hold %u numbers", where, g->nodes[0].shape.c);
+			return err_set(e, ERR_INPUT, "%s: std must hold %u numbers", where,
+				       g->nodes[0].shape.c);
 		for (uint32_t c = 0; c < g->nodes[0].shape.c; c++)
 			if (!(pre->std[c] > 1e-30f))
 				return err_set(e, ERR_INPUT, "%s: std must be positive", where);
@@ -114,8 +120,9 @@ static int member(struct graph *g, const char *key, struct json_object *o, const
 		if (labels(pre, o))
 			return err_set(e, ERR_INPUT, "%s: labels must be a list of printable names", where);
 	} else {
-		return err_set(e, ERR_INPUT, "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize are known", where,
-			       label_ok(key) ? key : "?");
+		return err_set(e, ERR_INPUT,
+			       "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize are known",
+			       where, label_ok(key) ? key : "?");
 	}
 	return 0;
 }
@@ -131,9 +138,11 @@ int graph_preprocess(struct graph *g, const char *json, const char *where, int n
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 	o = json_tokener_parse_ex(tok, json, (int)strnlen(json, 1 << 24) + 1);
 	if (!o || !json_object_is_type(o, json_type_object)) {
-		code = err_set(e, ERR_INPUT, "%s: not a JSON object (%s)", where, json_tokener_error_desc(json_tokener_get_error(tok)));
+		code = err_set(e, ERR_INPUT, "%s: not a JSON object (%s)", where,
+			       json_tokener_error_desc(json_tokener_get_error(tok)));
 	} else {
-		json_object_object_foreach(o, key, value) {
+		json_object_object_foreach(o, key, value)
+		{
 			if (!code)
 				code = member(g, key, value, where, nhwc, e);
 		}

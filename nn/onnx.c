@@ -22,7 +22,9 @@ static int check_versions(const Onnx__ModelProto *m, int64_t *opset, struct err 
 {
 	*opset = -1;
 	if (!m->has_ir_version || m->ir_version < 3 || m->ir_version > 10)
-		return err_set(e, ERR_INPUT, "ONNX IR version %lld: 3 to 10 are accepted; export again or convert with onnx.version_converter",
+		return err_set(e, ERR_INPUT,
+			       "ONNX IR version %lld: 3 to 10 are accepted; export again or convert with "
+			       "onnx.version_converter",
 			       m->has_ir_version ? (long long)m->ir_version : 0);
 	for (size_t i = 0; i < m->n_opset_import; i++) {
 		const char *domain = m->opset_import[i]->domain;
@@ -30,7 +32,9 @@ static int check_versions(const Onnx__ModelProto *m, int64_t *opset, struct err 
 			*opset = m->opset_import[i]->version;
 	}
 	if (*opset < 7 || *opset > 21)
-		return err_set(e, ERR_INPUT, "ONNX opset %lld: 7 to 21 are accepted; export again with opset_version=17", (long long)*opset);
+		return err_set(e, ERR_INPUT,
+			       "ONNX opset %lld: 7 to 21 are accepted; export again with opset_version=17",
+			       (long long)*opset);
 	return m->graph ? 0 : err_set(e, ERR_INPUT, "the ONNX file holds no graph");
 }
 
@@ -39,7 +43,8 @@ int import_initialisers(struct import *im, const Onnx__GraphProto *p, struct err
 	struct val *v;
 
 	if (p->n_sparse_initializer)
-		return err_set(e, ERR_INPUT, "sparse initialisers are not supported: store dense float32 weights");
+		return err_set(e, ERR_INPUT,
+			       "sparse initialisers are not supported: store dense float32 weights");
 	for (size_t i = 0; i < p->n_initializer; i++) {
 		if (!p->initializer[i]->name || !*p->initializer[i]->name)
 			return err_set(e, ERR_INPUT, "initialiser %zu has no name", i);
@@ -63,19 +68,25 @@ static int input_dims(struct val *v, const Onnx__TensorShapeProto *s, struct err
 	int64_t dims[4];
 
 	if (s->n_dim < 2 || s->n_dim > 4)
-		return err_set(e, ERR_INPUT, "input '%.80s' has %zu dimensions: (batch, channels, height, width) or (batch, pixels) are accepted",
+		return err_set(e, ERR_INPUT,
+			       "input '%.80s' has %zu dimensions: (batch, channels, height, width) or "
+			       "(batch, pixels) are accepted",
 			       v->name, s->n_dim);
 	for (size_t i = 0; i < s->n_dim; i++) {
 		const Onnx__TensorShapeProto__Dimension *d = s->dim[i];
 		int fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
 		dims[i] = fixed ? d->dim_value : -1;
 		if (i == 0 && fixed && d->dim_value > 1)
-			return err_set(e, ERR_INPUT, "input '%.80s' has the fixed batch %lld: export with batch 1 or with dynamic_axes",
+			return err_set(e, ERR_INPUT,
+				       "input '%.80s' has the fixed batch %lld: export with batch 1 or with "
+				       "dynamic_axes",
 				       v->name, (long long)d->dim_value);
 		if (i == 0)
 			dims[i] = 1;
 		else if (dims[i] < 1)
-			return err_set(e, ERR_INPUT, "input '%.80s': dimension %zu must be a fixed positive number; export with a fixed image size",
+			return err_set(e, ERR_INPUT,
+				       "input '%.80s': dimension %zu must be a fixed positive number; export "
+				       "with a fixed image size",
 				       v->name, i);
 	}
 	return val_dims(v, (unsigned)s->n_dim, dims, e);
@@ -94,7 +105,8 @@ static int input_hwc(struct import *im, struct val *v, struct shape s, struct er
 	return 0;
 }
 
-/* A vector is taken for a square grey image when it can be one; reshaping the input gives it another shape later. */
+/* A vector is taken for a square grey image when it can be one; reshaping the input gives it another shape
+ * later. */
 static struct shape vector_shape(size_t n)
 {
 	uint32_t side = 1;
@@ -112,11 +124,15 @@ static int add_input(struct import *im, const Onnx__ValueInfoProto *p, struct er
 
 	if (!v)
 		return -1;
-	if (!p->type || p->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !p->type->tensor_type->shape)
-		return err_set(e, ERR_INPUT, "input '%.80s' has no tensor shape: export it with one", v->name);
+	if (!p->type || p->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+	    !p->type->tensor_type->shape)
+		return err_set(e, ERR_INPUT, "input '%.80s' has no tensor shape: export it with one",
+			       v->name);
 	t = p->type->tensor_type;
-	if (t->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && t->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__UINT8)
-		return err_set(e, ERR_INPUT, "input '%.80s' has element type %d: float32 is needed", v->name, (int)t->elem_type);
+	if (t->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT &&
+	    t->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__UINT8)
+		return err_set(e, ERR_INPUT, "input '%.80s' has element type %d: float32 is needed", v->name,
+			       (int)t->elem_type);
 	if (input_dims(v, t->shape, e))
 		return -1;
 	im->g->pre.scale = t->elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__UINT8 ? 1 : 255;
@@ -126,9 +142,11 @@ static int add_input(struct import *im, const Onnx__ValueInfoProto *p, struct er
 	else if (im->nhwc)
 		s = (struct shape){(uint32_t)v->dims[3], (uint32_t)v->dims[1], (uint32_t)v->dims[2]};
 	else
-		s = (struct shape){v->rank == 3 ? 1 : (uint32_t)v->dims[1], (uint32_t)v->dims[v->rank - 2], (uint32_t)v->dims[v->rank - 1]};
+		s = (struct shape){v->rank == 3 ? 1 : (uint32_t)v->dims[1], (uint32_t)v->dims[v->rank - 2],
+				   (uint32_t)v->dims[v->rank - 1]};
 	if (s.c > NN_MAX_CHANNELS)
-		return err_set(e, ERR_INPUT, "input '%.80s' has %u channels: an image of 1 to %d is needed", v->name, s.c, NN_MAX_CHANNELS);
+		return err_set(e, ERR_INPUT, "input '%.80s' has %u channels: an image of 1 to %d is needed",
+			       v->name, s.c, NN_MAX_CHANNELS);
 	if (im->nhwc && input_hwc(im, v, s, e))
 		return -1;
 	v->kind = VAL_ACT;
@@ -149,7 +167,8 @@ static int find_input(struct import *im, struct err *e)
 		if (v && v->kind == VAL_INIT)
 			continue;
 		if (found)
-			return err_set(e, ERR_INPUT, "the network has several inputs; exactly one image is accepted");
+			return err_set(e, ERR_INPUT,
+				       "the network has several inputs; exactly one image is accepted");
 		found = p;
 	}
 	return found ? add_input(im, found, e) : err_set(e, ERR_INPUT, "the network has no input");
@@ -165,10 +184,13 @@ static int mark_needed(struct import *im, uint8_t *needed, struct val **last, st
 	if (graph_register(im, p, e))
 		return -1;
 	if (p->n_output != 1 || !p->output[0]->name)
-		return err_set(e, ERR_INPUT, "the network has %zu outputs; keep only the scores of the classes", p->n_output);
+		return err_set(e, ERR_INPUT,
+			       "the network has %zu outputs; keep only the scores of the classes",
+			       p->n_output);
 	*last = import_find(im, p->output[0]->name);
 	if (!*last)
-		return err_set(e, ERR_INPUT, "no node writes the output '%.40s'", import_printable(im, p->output[0]->name, e));
+		return err_set(e, ERR_INPUT, "no node writes the output '%.40s'",
+			       import_printable(im, p->output[0]->name, e));
 	(*last)->needed = 1;
 	for (i = p->n_node; i-- > 0;) {
 		for (j = 0; j < p->node[i]->n_output; j++)
@@ -180,7 +202,8 @@ static int mark_needed(struct import *im, uint8_t *needed, struct val **last, st
 	return 0;
 }
 
-/* Looks the inputs up; decodes initialisers when they are first used. Returns 1 when an input was refused before. */
+/* Looks the inputs up; decodes initialisers when they are first used. Returns 1 when an input was refused
+ * before. */
 static int gather_inputs(struct import *im, struct call *c, struct err *e)
 {
 	for (size_t j = 0; j < c->p->n_input; j++) {
@@ -188,7 +211,9 @@ static int gather_inputs(struct import *im, struct call *c, struct err *e)
 		if (!*c->p->input[j])
 			continue;
 		if (!v || v->kind == VAL_NONE)
-			return refuse(c, e, "input '%.60s' is missing: no earlier node writes it (the graph is incomplete, not sorted, or has a cycle)",
+			return refuse(c, e,
+				      "input '%.60s' is missing: no earlier node writes it (the graph is "
+				      "incomplete, not sorted, or has a cycle)",
 				      import_printable(im, c->p->input[j], NULL));
 		if (v->kind == VAL_BAD)
 			return 1;
@@ -229,8 +254,11 @@ static void report_node(const struct job *job, const struct call *c, int code, c
 	int known = !code && c->out && (c->out->kind == VAL_CONST || c->out->kind == VAL_ACT);
 
 	if (job->report)
-		job->report(job->ctx, c->name ? c->name : "", c->op ? c->op : "", known ? dims_text(shape, c->out->rank, c->out->dims) : "-",
-			    code > 0 ? "waits for a node that is refused" : code ? e->text : c->status);
+		job->report(job->ctx, c->name ? c->name : "", c->op ? c->op : "",
+			    known ? dims_text(shape, c->out->rank, c->out->dims) : "-",
+			    code > 0 ? "waits for a node that is refused"
+			    : code   ? e->text
+				     : c->status);
 }
 
 /* In order. With a report all nodes are tried, else the first refusal ends it. */
@@ -302,7 +330,8 @@ static int import_model(struct graph *g, const Onnx__ModelProto *m, const struct
 	code = import_graph(&im, m, job, e);
 	import_end(&im);
 	if (!code && g->pre.labels && g->pre.n_labels != shape_size(g->nodes[g->n - 1].shape))
-		return err_set(e, ERR_INPUT, "%u labels for %zu classes", g->pre.n_labels, shape_size(g->nodes[g->n - 1].shape));
+		return err_set(e, ERR_INPUT, "%u labels for %zu classes", g->pre.n_labels,
+			       shape_size(g->nodes[g->n - 1].shape));
 	return code;
 }
 
@@ -322,7 +351,8 @@ static int parse(struct graph **graph, const struct job *job, struct err *e)
 		g->pre.std[c] = 1;
 	if (!onnx_scan(job->bytes, job->n, e)) {
 		m = onnx__model_proto__unpack(NULL, job->n, job->bytes);
-		code = m ? import_model(g, m, job, e) : err_set(e, ERR_INPUT, "not an ONNX file, or damaged: fetch or export it again");
+		code = m ? import_model(g, m, job, e)
+			 : err_set(e, ERR_INPUT, "not an ONNX file, or damaged: fetch or export it again");
 		if (m)
 			onnx__model_proto__free_unpacked(m, NULL);
 	}
@@ -334,7 +364,8 @@ static int parse(struct graph **graph, const struct job *job, struct err *e)
 	return 0;
 }
 
-int graph_parse(struct graph **graph, const char *name, const uint8_t *onnx, size_t bytes, const char *json, struct err *e)
+int graph_parse(struct graph **graph, const char *name, const uint8_t *onnx, size_t bytes, const char *json,
+		struct err *e)
 {
 	struct job job = {.name = name, .json = json, .json_name = "JSON", .bytes = onnx, .n = bytes};
 
@@ -351,7 +382,9 @@ static int read_file(const char *path, size_t limit, int optional, uint8_t **byt
 	*bytes = NULL;
 	*n = 0;
 	if (!f)
-		return optional && errno == ENOENT ? 0 : err_set(e, ERR_INPUT, "cannot open %s: %s", path, strerror(errno));
+		return optional && errno == ENOENT
+			   ? 0
+			   : err_set(e, ERR_INPUT, "cannot open %s: %s", path, strerror(errno));
 	do {
 		cap *= 2;
 		more = realloc(p, cap);

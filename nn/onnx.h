@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nn/onnx.h — the inside of the ONNX importer: values by name, one call per node. Only nn/onnx*.c and nn/graph*.c include it. */
+/* nn/onnx.h — the inside of the ONNX importer: values by name, one call per node. Only nn/onnx*.c and
+ * nn/graph*.c include it. */
 #ifndef OBSCURA_NN_ONNX_H
 #define OBSCURA_NN_ONNX_H
 
@@ -15,7 +16,8 @@
 #define ONNX_MAX_EXTENT (1 << 15) /* kernel, stride, dilation, pad */
 #define ONNX_SHAPE_TEXT 96
 
-/* s·x + t before it is folded into a neighbour. groups = 1: one pair per channel; 0: one per element. weights = s, bias = t. */
+/* s·x + t before it is folded into a neighbour. groups = 1: one pair per channel; 0: one per element. weights
+ * = s, bias = t. */
 #define NN_AFFINE NN_KINDS
 
 enum val_kind {
@@ -69,38 +71,48 @@ struct call {
 int onnx_scan(const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
 
 /* nn/onnx_value.c */
-int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset, size_t file_bytes, struct err *e) MUST_USE;
+int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset, size_t file_bytes,
+		 struct err *e) MUST_USE;
 void import_end(struct import *im);
-void *import_alloc(struct import *im, size_t n, size_t size, struct err *e) MUST_USE; /* zeroed; owned by im */
+void *import_alloc(struct import *im, size_t n, size_t size,
+		   struct err *e) MUST_USE; /* zeroed; owned by im */
 int import_spend(struct import *im, size_t n, size_t size, struct err *e) MUST_USE;
 const char *import_printable(struct import *im, const char *s, struct err *e) MUST_USE;
 struct val *import_find(const struct import *im, const char *key);
 struct val *import_value(struct import *im, const char *key, struct err *e) MUST_USE; /* finds or adds */
 int tensor_decode(struct import *im, struct val *v, const Onnx__TensorProto *t, struct err *e) MUST_USE;
-int val_dims(struct val *v, unsigned rank, const int64_t *dims, struct err *e) MUST_USE; /* sets rank, dims, n */
-int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims, struct err *e) MUST_USE;
+int val_dims(struct val *v, unsigned rank, const int64_t *dims,
+	     struct err *e) MUST_USE; /* sets rank, dims, n */
+int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims,
+		  struct err *e) MUST_USE;
 const char *dims_text(char text[ONNX_SHAPE_TEXT], unsigned rank, const int64_t *dims);
 int shape_text(char *text, size_t n, struct shape s);
 
 /* nn/onnx_call.c — what every operator needs. */
-int refuse(const struct call *c, struct err *e, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int refuse(const struct call *c, struct err *e, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 const Onnx__AttributeProto *attr_find(const struct call *c, const char *name);
 int attr_int(const struct call *c, const char *name, int64_t absent, int64_t *value, struct err *e) MUST_USE;
 int attr_float(const struct call *c, const char *name, float absent, float *value, struct err *e) MUST_USE;
-int attr_ints(const struct call *c, const char *name, const int64_t **values, size_t *n, struct err *e) MUST_USE; /* absent: NULL, 0 */
+int attr_ints(const struct call *c, const char *name, const int64_t **values, size_t *n,
+	      struct err *e) MUST_USE; /* absent: NULL, 0 */
 int attr_is(const struct call *c, const char *name, const char *absent, const char *text);
 struct val *call_in(const struct call *c, size_t i); /* NULL when absent */
 int call_floats(const struct call *c, size_t i, const struct val **v, struct err *e) MUST_USE;
-int call_ints(const struct call *c, size_t i, const char *attr, const int64_t **values, size_t *n, struct err *e) MUST_USE;
-int call_scalar(const struct call *c, size_t i, const char *attr, float absent, float *value, struct err *e) MUST_USE;
+int call_ints(const struct call *c, size_t i, const char *attr, const int64_t **values, size_t *n,
+	      struct err *e) MUST_USE;
+int call_scalar(const struct call *c, size_t i, const char *attr, float absent, float *value,
+		struct err *e) MUST_USE;
 int call_axis(const struct call *c, int64_t axis, unsigned rank, unsigned *out, struct err *e) MUST_USE;
 int call_image(struct import *im, const struct call *c, size_t i, struct shape *s, struct err *e) MUST_USE;
-int call_node(struct import *im, const struct call *c, enum nn_kind kind, struct shape s, const uint32_t *inputs, uint32_t n,
-	      uint32_t *node, struct err *e) MUST_USE;
-int call_result(const struct call *c, uint32_t node, unsigned rank, const int64_t *dims, struct err *e) MUST_USE;
+int call_node(struct import *im, const struct call *c, enum nn_kind kind, struct shape s,
+	      const uint32_t *inputs, uint32_t n, uint32_t *node, struct err *e) MUST_USE;
+int call_result(const struct call *c, uint32_t node, unsigned rank, const int64_t *dims,
+		struct err *e) MUST_USE;
 int call_result_image(const struct call *c, uint32_t node, struct shape s, struct err *e) MUST_USE;
 int call_like(const struct call *c, uint32_t node, const struct val *x);
-float *call_floats_new(struct import *im, size_t n, struct err *e) MUST_USE; /* zeroed, malloc: to be owned by a node */
+float *call_floats_new(struct import *im, size_t n,
+		       struct err *e) MUST_USE; /* zeroed, malloc: to be owned by a node */
 
 /* nn/onnx.c: one node; 1 when it waits for one that was refused. The initialisers of a graph. */
 int import_node(struct import *im, const Onnx__NodeProto *p, struct call *c, struct err *e) MUST_USE;
@@ -149,10 +161,11 @@ int op_gemm(struct import *im, struct call *c, struct err *e); /* nn/onnx_linear
 int op_matmul(struct import *im, struct call *c, struct err *e);
 int op_batchnorm(struct import *im, struct call *c, struct err *e);
 int op_scale(struct import *im, struct call *c, struct err *e); /* Add, Sub, Mul, Div by a constant; Neg */
-int op_add(struct import *im, struct call *c, struct err *e); /* Add, Sub, Sum */
+int op_add(struct import *im, struct call *c, struct err *e);	/* Add, Sub, Sum */
 int op_neg(struct import *im, struct call *c, struct err *e);
 int op_mul(struct import *im, struct call *c, struct err *e);
-int op_affine(struct import *im, struct call *c, uint32_t in, float s, float t, uint32_t *node, struct err *e); /* s·x + t */
+int op_affine(struct import *im, struct call *c, uint32_t in, float s, float t, uint32_t *node,
+	      struct err *e); /* s·x + t */
 
 int op_relu(struct import *im, struct call *c, struct err *e); /* nn/onnx_point.c */
 int op_leaky(struct import *im, struct call *c, struct err *e);
@@ -162,9 +175,10 @@ int op_concat(struct import *im, struct call *c, struct err *e);
 int op_last(struct import *im, struct call *c, struct err *e);
 
 /* nn/graph.c */
-int graph_add(struct graph *g, uint32_t *cap, enum nn_kind kind, const char *name, struct shape s, const uint32_t *inputs,
-	      uint32_t n, uint32_t *index, struct err *e) MUST_USE;
-/* nn/graph_fold.c: pads into windows, affine nodes into neighbours, unused nodes out. last: index of the output. */
+int graph_add(struct graph *g, uint32_t *cap, enum nn_kind kind, const char *name, struct shape s,
+	      const uint32_t *inputs, uint32_t n, uint32_t *index, struct err *e) MUST_USE;
+/* nn/graph_fold.c: pads into windows, affine nodes into neighbours, unused nodes out. last: index of the
+ * output. */
 int graph_fold(struct graph *g, uint32_t last, struct err *e) MUST_USE;
 /* nn/graph_pre.c: applies JSON text to g->pre; where names it in messages. */
 int graph_preprocess(struct graph *g, const char *json, const char *where, int nhwc, struct err *e) MUST_USE;

@@ -22,7 +22,8 @@ int refuse(const struct call *c, struct err *e, const char *format, ...)
 		if (c->in[i])
 			at += (size_t)snprintf(shapes + at, sizeof(shapes) - at, " %.40s",
 					       dims_text(text, c->in[i]->rank, c->in[i]->dims));
-	return err_set(e, ERR_INPUT, "node '%.80s' (%.40s, inputs%s): %s", c->name, c->op, at ? shapes : " none", reason);
+	return err_set(e, ERR_INPUT, "node '%.80s' (%.40s, inputs%s): %s", c->name, c->op,
+		       at ? shapes : " none", reason);
 }
 
 const Onnx__AttributeProto *attr_find(const struct call *c, const char *name)
@@ -88,22 +89,31 @@ int call_floats(const struct call *c, size_t i, const struct val **v, struct err
 	if (!*v)
 		return refuse(c, e, "input %zu is missing", i);
 	if ((*v)->kind != VAL_CONST || !(*v)->f)
-		return refuse(c, e, "input '%.60s' must be a float constant of the file; freeze the weights when exporting", (*v)->name);
+		return refuse(
+		    c, e,
+		    "input '%.60s' must be a float constant of the file; freeze the weights when exporting",
+		    (*v)->name);
 	for (j = 0; j < (*v)->n; j++)
 		if (!isfinite((*v)->f[j]))
-			return refuse(c, e, "tensor '%.60s' holds NaN or Inf at element %zu; train or export it again", (*v)->name, j);
+			return refuse(
+			    c, e, "tensor '%.60s' holds NaN or Inf at element %zu; train or export it again",
+			    (*v)->name, j);
 	return 0;
 }
 
 /* A list of integers: input i, or the attribute of older opsets. Absent: NULL. */
-int call_ints(const struct call *c, size_t i, const char *attr, const int64_t **values, size_t *n, struct err *e)
+int call_ints(const struct call *c, size_t i, const char *attr, const int64_t **values, size_t *n,
+	      struct err *e)
 {
 	const struct val *v = call_in(c, i);
 
 	if (!v)
 		return attr_ints(c, attr, values, n, e);
 	if (v->kind != VAL_CONST || !v->i || v->rank > 1)
-		return refuse(c, e, "input '%.60s' must be a constant list of integers; export with fixed shapes or run onnxsim", v->name);
+		return refuse(c, e,
+			      "input '%.60s' must be a constant list of integers; export with fixed shapes "
+			      "or run onnxsim",
+			      v->name);
 	*values = v->i;
 	*n = v->n;
 	return 0;
@@ -130,7 +140,8 @@ int call_axis(const struct call *c, int64_t axis, unsigned rank, unsigned *out, 
 	return 0;
 }
 
-/* The same elements as an image of another shape: only the network's input can be read so, since nothing has given it a shape yet. */
+/* The same elements as an image of another shape: only the network's input can be read so, since nothing has
+ * given it a shape yet. */
 static int reshape_input(struct import *im, uint32_t node, struct shape s)
 {
 	if (node != 0 || im->g->n != 1 || s.c > NN_MAX_CHANNELS)
@@ -148,26 +159,31 @@ int call_image(struct import *im, const struct call *c, size_t i, struct shape *
 	if (!v || v->kind != VAL_ACT)
 		return refuse(c, e, "input %zu must depend on the image", i);
 	if (v->rank != 4 || v->dims[0] != 1)
-		return refuse(c, e, "only tensors (1, channels, height, width) are accepted here; export a 2-D network with batch 1 or a symbolic batch");
+		return refuse(c, e,
+			      "only tensors (1, channels, height, width) are accepted here; export a 2-D "
+			      "network with batch 1 or a symbolic batch");
 	if (v->order)
 		return refuse(c, e, "the tensor is transposed; keep images in NCHW order up to here");
 	*s = (struct shape){(uint32_t)v->dims[1], (uint32_t)v->dims[2], (uint32_t)v->dims[3]};
 	own = im->g->nodes[v->node].shape;
 	if ((own.c != s->c || own.h != s->h || own.w != s->w) && reshape_input(im, v->node, *s))
-		return refuse(c, e, "a vector or image of %u x %u x %u was reshaped to %u x %u x %u, which is only supported at the network's input",
+		return refuse(c, e,
+			      "a vector or image of %u x %u x %u was reshaped to %u x %u x %u, which is only "
+			      "supported at the network's input",
 			      own.c, own.h, own.w, s->c, s->h, s->w);
 	return 0;
 }
 
-int call_node(struct import *im, const struct call *c, enum nn_kind kind, struct shape s, const uint32_t *inputs, uint32_t n,
-	      uint32_t *node, struct err *e)
+int call_node(struct import *im, const struct call *c, enum nn_kind kind, struct shape s,
+	      const uint32_t *inputs, uint32_t n, uint32_t *node, struct err *e)
 {
 	uint64_t size = (uint64_t)s.c * s.h;
 
 	if (!s.c || !s.h || !s.w)
 		return refuse(c, e, "the result is empty (%u x %u x %u)", s.c, s.h, s.w);
 	if (size > NN_MAX_ELEMENTS || size * s.w > NN_MAX_ELEMENTS)
-		return refuse(c, e, "the result of %u x %u x %u exceeds %u elements", s.c, s.h, s.w, NN_MAX_ELEMENTS);
+		return refuse(c, e, "the result of %u x %u x %u exceeds %u elements", s.c, s.h, s.w,
+			      NN_MAX_ELEMENTS);
 	return graph_add(im->g, &im->cap, kind, c->name, s, inputs, n, node, e);
 }
 

@@ -127,7 +127,8 @@ int op_const_gather(struct import *im, struct call *c, struct err *e)
 		for (j = 0; j < index->n; j++) {
 			at = index->i[j] < 0 ? index->i[j] + data->dims[axis] : index->i[j];
 			if (at < 0 || at >= data->dims[axis])
-				return refuse(c, e, "index %lld is outside of %lld elements", (long long)index->i[j], (long long)data->dims[axis]);
+				return refuse(c, e, "index %lld is outside of %lld elements",
+					      (long long)index->i[j], (long long)data->dims[axis]);
 			for (k = 0; k < inner; k++)
 				copy_one(c->out, (o * index->n + j) * inner + k, data,
 					 (o * (size_t)data->dims[axis] + (size_t)at) * inner + k);
@@ -164,8 +165,9 @@ int op_const_concat(struct import *im, struct call *c, struct err *e)
 	size_t outer, inner, o, j, k, at = 0;
 	unsigned axis;
 
-	if (const_in(c, 0, &a, e) || attr_int(c, "axis", 0, &axis_attr, e) || call_axis(c, axis_attr, a->rank, &axis, e) ||
-	    concat_dims(c, axis, dims, e) || val_new_const(im, c->out, a->i != NULL, a->rank, dims, e))
+	if (const_in(c, 0, &a, e) || attr_int(c, "axis", 0, &axis_attr, e) ||
+	    call_axis(c, axis_attr, a->rank, &axis, e) || concat_dims(c, axis, dims, e) ||
+	    val_new_const(im, c->out, a->i != NULL, a->rank, dims, e))
 		return -1;
 	around(a, axis, &outer, &inner);
 	for (o = 0; o < outer; o++) {
@@ -187,8 +189,10 @@ static int64_t clamp(int64_t x, int64_t lo, int64_t hi)
 	return x < lo ? lo : x > hi ? hi : x;
 }
 
-/* Numpy's rule: negative positions count from the end, then both are clamped; a negative step runs from begin down to end + 1. */
-static int slice_axis(struct call *c, struct slice *s, unsigned axis, int64_t n, int64_t begin, int64_t end, int64_t step, struct err *e)
+/* Numpy's rule: negative positions count from the end, then both are clamped; a negative step runs from begin
+ * down to end + 1. */
+static int slice_axis(struct call *c, struct slice *s, unsigned axis, int64_t n, int64_t begin, int64_t end,
+		      int64_t step, struct err *e)
 {
 	if (step == 0 || step == INT64_MIN)
 		return refuse(c, e, "step %lld", (long long)step);
@@ -239,7 +243,8 @@ int op_const_slice(struct import *im, struct call *c, struct err *e)
 	struct slice s;
 	size_t j;
 
-	if (const_in(c, 0, &v, e) || slice_read(c, v, &s, e) || val_new_const(im, c->out, v->i != NULL, v->rank, s.count, e))
+	if (const_in(c, 0, &v, e) || slice_read(c, v, &s, e) ||
+	    val_new_const(im, c->out, v->i != NULL, v->rank, s.count, e))
 		return -1;
 	for (j = 0; j < c->out->n; j++) {
 		size_t rest = j, stride = 1, from = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* If with a constant condition: PyTorch writes one around every squeeze of a dimension that it does not know. The branch
- * that is taken is lowered in place; its names live in the one table, since ONNX forbids shadowing. */
+/* If with a constant condition: PyTorch writes one around every squeeze of a dimension that it does not know.
+ * The branch that is taken is lowered in place; its names live in the one table, since ONNX forbids
+ * shadowing. */
 #include "nn/onnx.h"
 
 static const Onnx__GraphProto *subgraph(const Onnx__NodeProto *p, size_t i)
@@ -64,7 +65,8 @@ int op_if(struct import *im, struct call *c, struct err *e)
 	const char *name, *key;
 
 	if (!cond || cond->n != 1 || !cond->i)
-		return refuse(c, e, "the condition is not one constant; export with fixed shapes, or run onnxsim");
+		return refuse(c, e,
+			      "the condition is not one constant; export with fixed shapes, or run onnxsim");
 	a = attr_find(c, cond->i[0] ? "then_branch" : "else_branch");
 	if (!a || !a->g || a->g->n_output != 1 || !a->g->output[0]->name || a->g->n_node > ONNX_MAX_NODES)
 		return refuse(c, e, "its branch does not give one result");

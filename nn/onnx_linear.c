@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One dense layer: y[r] = alpha * Σ_j w(r, j) x[j], w(r, j) = f[r*n + j], or f[j*m + r] when the constant is transposed. */
+/* One dense layer: y[r] = alpha * Σ_j w(r, j) x[j], w(r, j) = f[r*n + j], or f[j*m + r] when the constant is
+ * transposed. */
 struct dense {
 	const struct val *x, *w;
 	size_t m, n;
@@ -15,13 +16,17 @@ struct dense {
 };
 
 /* Column j of the constant belongs to element j of the value, which is element order[j] of the node. */
-static int dense_node(struct import *im, struct call *c, const struct dense *d, uint32_t *index, struct err *e)
+static int dense_node(struct import *im, struct call *c, const struct dense *d, uint32_t *index,
+		      struct err *e)
 {
 	struct shape s = {(uint32_t)d->m, 1, 1};
 	struct node *node;
 
 	if (d->x->n != d->n)
-		return refuse(c, e, "%zu inputs do not fit a matrix of %zu columns; keep the batch dimension 1 or symbolic", d->x->n, d->n);
+		return refuse(
+		    c, e,
+		    "%zu inputs do not fit a matrix of %zu columns; keep the batch dimension 1 or symbolic",
+		    d->x->n, d->n);
 	if (call_node(im, c, NN_DENSE, s, &d->x->node, 1, index, e))
 		return -1;
 	node = &im->g->nodes[*index];
@@ -32,7 +37,8 @@ static int dense_node(struct import *im, struct call *c, const struct dense *d, 
 	for (size_t j = 0; j < d->n; j++) {
 		size_t to = d->x->order ? d->x->order[j] : j;
 		for (size_t r = 0; r < d->m; r++)
-			node->weights[r * d->n + to] = d->alpha * d->w->f[d->transposed ? j * d->m + r : r * d->n + j];
+			node->weights[r * d->n + to] =
+			    d->alpha * d->w->f[d->transposed ? j * d->m + r : r * d->n + j];
 	}
 	return 0;
 }
@@ -77,7 +83,9 @@ int op_gemm(struct import *im, struct call *c, struct err *e)
 		return refuse(c, e, "two matrices are needed");
 	/* The vector must be a row at the left, a column at the right, after its own transposition. */
 	if (d.x->dims[right ? !trans_b : !!trans_a] != 1)
-		return refuse(c, e, "the activation must be one row (at the right: one column); keep the batch dimension 1 or symbolic");
+		return refuse(c, e,
+			      "the activation must be one row (at the right: one column); keep the batch "
+			      "dimension 1 or symbolic");
 	d.transposed = right ? trans_a != 0 : !trans_b;
 	d.m = (size_t)d.w->dims[d.transposed ? 1 : 0];
 	d.n = (size_t)d.w->dims[d.transposed ? 0 : 1];
@@ -104,11 +112,14 @@ int op_matmul(struct import *im, struct call *c, struct err *e)
 		return -1;
 	d.x = right ? w : x;
 	if (d.w->rank != 2 || !d.w->n || !d.x->rank)
-		return refuse(c, e, "one side must depend on the image, the other be a constant matrix; attention is not supported");
+		return refuse(c, e,
+			      "one side must depend on the image, the other be a constant matrix; attention "
+			      "is not supported");
 	rank = d.x->rank;
 	at = right && rank > 1 ? rank - 2 : rank - 1;
 	if (d.x->dims[at] != (int64_t)d.x->n)
-		return refuse(c, e, "the activation must be one vector; keep the batch dimension 1 or symbolic");
+		return refuse(c, e,
+			      "the activation must be one vector; keep the batch dimension 1 or symbolic");
 	d.transposed = !right;
 	d.m = (size_t)d.w->dims[right ? 0 : 1];
 	d.n = (size_t)d.w->dims[right ? 1 : 0];
@@ -125,7 +136,8 @@ static void affine_compress(struct node *node)
 	size_t area = (size_t)node->shape.h * node->shape.w, n = node->shape.c * area, j;
 
 	for (j = 0; j < n; j++)
-		if (node->weights[j] != node->weights[j - j % area] || node->bias[j] != node->bias[j - j % area])
+		if (node->weights[j] != node->weights[j - j % area] ||
+		    node->bias[j] != node->bias[j - j % area])
 			return;
 	for (j = 0; j < node->shape.c; j++) {
 		node->weights[j] = node->weights[j * area];
@@ -135,7 +147,8 @@ static void affine_compress(struct node *node)
 }
 
 /* y = s·x + t, where s and t have k's shape and broadcast over x. */
-static int affine(struct import *im, struct call *c, const struct val *x, const struct val *k, const float *s, const float *t, struct err *e)
+static int affine(struct import *im, struct call *c, const struct val *x, const struct val *k, const float *s,
+		  const float *t, struct err *e)
 {
 	struct node *node;
 	uint32_t index;
@@ -192,7 +205,8 @@ static int batchnorm_inputs(struct call *c, const struct val *in[5], struct err 
 		if (call_floats(c, j, &in[j], e))
 			return -1;
 		if ((int64_t)in[j]->n != x->dims[1])
-			return refuse(c, e, "'%.60s' has %zu elements for %lld channels", in[j]->name, in[j]->n, (long long)x->dims[1]);
+			return refuse(c, e, "'%.60s' has %zu elements for %lld channels", in[j]->name,
+				      in[j]->n, (long long)x->dims[1]);
 	}
 	return 0;
 }
@@ -206,11 +220,12 @@ int op_batchnorm(struct import *im, struct call *c, struct err *e)
 	float epsilon, *s, *t;
 	size_t n, j;
 
-	if (batchnorm_inputs(c, in, e) || attr_int(c, "training_mode", 0, &training, e) || attr_int(c, "spatial", 1, &spatial, e) ||
-	    attr_float(c, "epsilon", 1e-5f, &epsilon, e))
+	if (batchnorm_inputs(c, in, e) || attr_int(c, "training_mode", 0, &training, e) ||
+	    attr_int(c, "spatial", 1, &spatial, e) || attr_float(c, "epsilon", 1e-5f, &epsilon, e))
 		return -1;
 	if (training || !spatial)
-		return refuse(c, e, "exported in training mode or not per channel; call model.eval() before exporting");
+		return refuse(
+		    c, e, "exported in training mode or not per channel; call model.eval() before exporting");
 	n = in[1]->n;
 	s = import_alloc(im, n, sizeof(*s), e);
 	t = import_alloc(im, n, sizeof(*t), e);
@@ -219,7 +234,8 @@ int op_batchnorm(struct import *im, struct call *c, struct err *e)
 	for (j = 0; j < n; j++) {
 		double var = (double)in[4]->f[j] + epsilon, scale;
 		if (!(var > 0))
-			return refuse(c, e, "variance '%.60s' is not positive at channel %zu", in[4]->name, j);
+			return refuse(c, e, "variance '%.60s' is not positive at channel %zu", in[4]->name,
+				      j);
 		scale = in[1]->f[j] / sqrt(var);
 		s[j] = (float)scale;
 		t[j] = (float)(in[2]->f[j] - in[3]->f[j] * scale);
@@ -267,7 +283,8 @@ int op_scale(struct import *im, struct call *c, struct err *e)
 		return -1;
 	for (size_t j = 0; j < k->n; j++)
 		if (scale_of(c->op, left, k->f[j], &s[j], &t[j]))
-			return refuse(c, e, "a constant divided by the activation, or division by 0, is not supported");
+			return refuse(
+			    c, e, "a constant divided by the activation, or division by 0, is not supported");
 	return affine(im, c, x, k, s, t, e);
 }
 
@@ -298,14 +315,17 @@ int op_add(struct import *im, struct call *c, struct err *e)
 	uint32_t in[2], node;
 	size_t j;
 
-	if (c->n_in == 2 && call_in(c, 0) && call_in(c, 1) && (c->in[0]->kind == VAL_CONST || c->in[1]->kind == VAL_CONST))
+	if (c->n_in == 2 && call_in(c, 0) && call_in(c, 1) &&
+	    (c->in[0]->kind == VAL_CONST || c->in[1]->kind == VAL_CONST))
 		return op_scale(im, c, e);
 	if (!call_in(c, 0) || c->in[0]->kind != VAL_ACT)
 		return refuse(c, e, "activations are needed");
 	node = c->in[0]->node;
 	for (j = 1; j < c->n_in; j++) {
 		if (!c->in[j] || c->in[j]->kind != VAL_ACT || !same_layout(im, c->in[0], c->in[j]))
-			return refuse(c, e, "activations of one shape are needed; broadcasting one over the other is not supported");
+			return refuse(c, e,
+				      "activations of one shape are needed; broadcasting one over the other "
+				      "is not supported");
 		in[0] = node;
 		in[1] = c->in[j]->node;
 		if (!strcmp(c->op, "Sub") && op_affine(im, c, in[1], -1, 0, &in[1], e))
@@ -325,7 +345,9 @@ int op_mul(struct import *im, struct call *c, struct err *e)
 	if (c->in[0]->kind == VAL_CONST || c->in[1]->kind == VAL_CONST)
 		return op_scale(im, c, e);
 	if (c->in[0]->node != c->in[1]->node || !same_layout(im, c->in[0], c->in[1]))
-		return refuse(c, e, "a product of two different activations is not supported; use a sum, a square or a constant factor");
+		return refuse(c, e,
+			      "a product of two different activations is not supported; use a sum, a square "
+			      "or a constant factor");
 	if (call_node(im, c, NN_SQUARE, im->g->nodes[c->in[0]->node].shape, &c->in[0]->node, 1, &node, e))
 		return -1;
 	return call_like(c, node, c->in[0]);

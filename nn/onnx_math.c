@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The element of v that stands at position `at` of a tensor of shape dims (v's dimensions are aligned to the right). */
+/* The element of v that stands at position `at` of a tensor of shape dims (v's dimensions are aligned to the
+ * right). */
 size_t bcast_index(const struct val *v, unsigned rank, const int64_t *dims, size_t at)
 {
 	size_t index = 0, stride = 1;
@@ -96,10 +97,12 @@ static int is_compare(const char *op)
 	return !strcmp(op, "Equal") || !strcmp(op, "Less") || !strcmp(op, "Greater");
 }
 
-static int binary_one(struct call *c, size_t j, const struct val *a, size_t ka, const struct val *b, size_t kb, struct err *e)
+static int binary_one(struct call *c, size_t j, const struct val *a, size_t ka, const struct val *b,
+		      size_t kb, struct err *e)
 {
 	if (is_compare(c->op))
-		c->out->i[j] = a->i ? compare(c->op, (double)a->i[ka], (double)b->i[kb]) : compare(c->op, a->f[ka], b->f[kb]);
+		c->out->i[j] = a->i ? compare(c->op, (double)a->i[ka], (double)b->i[kb])
+				    : compare(c->op, a->f[ka], b->f[kb]);
 	else if (!a->i)
 		c->out->f[j] = (float)float_op(c->op, a->f[ka], b->f[kb]);
 	else if (int_op(c->op, a->i[ka], b->i[kb], &c->out->i[j]))

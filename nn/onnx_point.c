@@ -80,7 +80,8 @@ int op_pow(struct import *im, struct call *c, struct err *e)
 }
 
 /* Channels of images, or elements of vectors: in both cases the elements simply follow one another. */
-static int concat_check(struct import *im, struct call *c, unsigned axis, struct shape *s, int64_t dims[ONNX_MAX_RANK], struct err *e)
+static int concat_check(struct import *im, struct call *c, unsigned axis, struct shape *s,
+			int64_t dims[ONNX_MAX_RANK], struct err *e)
 {
 	const struct val *first = c->in[0], *v;
 	struct shape own;
@@ -116,7 +117,8 @@ int op_concat(struct import *im, struct call *c, struct err *e)
 	struct shape whole, part;
 	unsigned axis;
 
-	if (attr_int(c, "axis", 1, &axis_attr, e) || call_axis(c, axis_attr, c->in[0] ? c->in[0]->rank : 0, &axis, e) ||
+	if (attr_int(c, "axis", 1, &axis_attr, e) ||
+	    call_axis(c, axis_attr, c->in[0] ? c->in[0]->rank : 0, &axis, e) ||
 	    concat_check(im, c, axis, &whole, dims, e))
 		return -1;
 	part = whole;
@@ -145,19 +147,22 @@ static enum nn_output output_of(const char *op)
 }
 
 /* Does [axis] (from opset 13, and of ArgMax always) or [axis, ...] hold all elements of x? */
-static int over_classes(struct import *im, struct call *c, const struct val *x, int64_t absent, unsigned *axis, struct err *e)
+static int over_classes(struct import *im, struct call *c, const struct val *x, int64_t absent,
+			unsigned *axis, struct err *e)
 {
 	int64_t attr, n = 1;
 	unsigned d;
 
 	if (attr_int(c, "axis", absent, &attr, e) || call_axis(c, attr, x->rank, axis, e))
 		return -1;
-	for (d = *axis; d < x->rank && (d == *axis || im->opset < 13) && (d == *axis || strcmp(c->op, "ArgMax")); d++)
+	for (d = *axis;
+	     d < x->rank && (d == *axis || im->opset < 13) && (d == *axis || strcmp(c->op, "ArgMax")); d++)
 		n *= x->dims[d];
 	return n == (int64_t)x->n ? 0 : refuse(c, e, "it must run over all classes of one image");
 }
 
-/* Softmax, LogSoftmax, Sigmoid, ArgMax: remembered for the data owner; nothing but relabelling may follow, which onnx_lower checks. */
+/* Softmax, LogSoftmax, Sigmoid, ArgMax: remembered for the data owner; nothing but relabelling may follow,
+ * which onnx_lower checks. */
 int op_last(struct import *im, struct call *c, struct err *e)
 {
 	enum nn_output output = output_of(c->op);
@@ -169,8 +174,11 @@ int op_last(struct import *im, struct call *c, struct err *e)
 		return refuse(c, e, "an output function of an output function is not supported");
 	if (x->order)
 		return refuse(c, e, "the classes are transposed; keep NCHW order");
-	if (output != NN_OUT_SIGMOID &&
-	    over_classes(im, c, x, output == NN_OUT_ARGMAX ? 0 : im->opset < 13 ? 1 : -1, &axis, e))
+	if (output != NN_OUT_SIGMOID && over_classes(im, c, x,
+						     output == NN_OUT_ARGMAX ? 0
+						     : im->opset < 13	     ? 1
+									     : -1,
+						     &axis, e))
 		return -1;
 	call_like(c, x->node, x);
 	c->out->output = output;

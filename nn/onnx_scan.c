@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protobuf-c unpacks by recursion and believes every count. This walk over the raw bytes, without recursion, refuses
- * what would exhaust the stack or the memory, and says where a file is cut short. */
+/* protobuf-c unpacks by recursion and believes every count. This walk over the raw bytes, without recursion,
+ * refuses what would exhaust the stack or the memory, and says where a file is cut short. */
 #include "nn/onnx.h"
 
 #define SCAN_DEPTH 32
@@ -22,7 +22,9 @@ struct scan {
 
 static int cut(const struct scan *s, struct err *e)
 {
-	return err_set(e, ERR_INPUT, "not an ONNX file, or cut short or damaged at byte %zu: fetch or export it again", s->at);
+	return err_set(e, ERR_INPUT,
+		       "not an ONNX file, or cut short or damaged at byte %zu: fetch or export it again",
+		       s->at);
 }
 
 static int varint(struct scan *s, size_t end, uint64_t *value, struct err *e)
@@ -45,7 +47,8 @@ static int enter(struct scan *s, const ProtobufCFieldDescriptor *f, size_t end, 
 
 	if (f->label != PROTOBUF_C_LABEL_REPEATED && f->id < 64) {
 		if (l->seen >> f->id & 1)
-			return err_set(e, ERR_INPUT, "damaged ONNX file: %s.%s occurs twice", l->type->short_name, f->name);
+			return err_set(e, ERR_INPUT, "damaged ONNX file: %s.%s occurs twice",
+				       l->type->short_name, f->name);
 		l->seen |= UINT64_C(1) << f->id;
 	}
 	if (s->depth == SCAN_DEPTH)
@@ -82,7 +85,8 @@ static int field(struct scan *s, struct err *e)
 	}
 	if (n > l->end - s->at)
 		return cut(s, e);
-	f = tag >> 3 <= INT32_MAX ? protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3)) : NULL;
+	f = tag >> 3 <= INT32_MAX ? protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3))
+				  : NULL;
 	if (f && f->type == PROTOBUF_C_TYPE_MESSAGE && (tag & 7) == 2)
 		return enter(s, f, s->at + n, e);
 	s->at += n;
@@ -94,7 +98,8 @@ int onnx_scan(const uint8_t *bytes, size_t n, struct err *e)
 	struct scan s = {.b = bytes, .n = n, .depth = 1};
 
 	if (n > ONNX_MAX_BYTES)
-		return err_set(e, ERR_INPUT, "ONNX file of %zu bytes: at most %u are accepted", n, ONNX_MAX_BYTES);
+		return err_set(e, ERR_INPUT, "ONNX file of %zu bytes: at most %u are accepted", n,
+			       ONNX_MAX_BYTES);
 	s.stack[0] = (struct level){.type = &onnx__model_proto__descriptor, .end = n};
 	while (s.depth) {
 		if (s.at == s.stack[s.depth - 1].end)

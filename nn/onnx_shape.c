@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operators that only relabel: the elements stay, their names change. They work on constants and on activations. */
+/* Operators that only relabel: the elements stay, their names change. They work on constants and on
+ * activations. */
 #include "nn/onnx.h"
 
 #include <string.h>
@@ -14,8 +15,9 @@ static int relabel(struct call *c, unsigned rank, const int64_t *dims, struct er
 	if (val_dims(&to, rank, dims, e))
 		return -1;
 	if (to.n != in->n)
-		return refuse(c, e, "%zu elements do not fit shape %s; export with batch 1 or a symbolic batch", in->n,
-			      dims_text(text, rank, dims));
+		return refuse(c, e,
+			      "%zu elements do not fit shape %s; export with batch 1 or a symbolic batch",
+			      in->n, dims_text(text, rank, dims));
 	to.kind = in->kind;
 	to.f = in->f;
 	to.i = in->i;
@@ -57,7 +59,8 @@ int op_reshape(struct import *im, struct call *c, struct err *e)
 	const struct val *v;
 	size_t n, j, known = 1, open = ONNX_MAX_RANK;
 
-	if (first(c, &v, e) || call_ints(c, 1, "shape", &want, &n, e) || attr_int(c, "allowzero", 0, &allow_zero, e))
+	if (first(c, &v, e) || call_ints(c, 1, "shape", &want, &n, e) ||
+	    attr_int(c, "allowzero", 0, &allow_zero, e))
 		return -1;
 	if (n > ONNX_MAX_RANK || (!want && n))
 		return refuse(c, e, "%zu dimensions: at most %d are accepted", n, ONNX_MAX_RANK);
@@ -94,7 +97,8 @@ int op_flatten(struct import *im, struct call *c, struct err *e)
 }
 
 /* marks[j] = 1 for each listed axis of `rank` dimensions. */
-static int axes(struct call *c, unsigned rank, const int64_t *list, size_t n, uint8_t marks[ONNX_MAX_RANK], struct err *e)
+static int axes(struct call *c, unsigned rank, const int64_t *list, size_t n, uint8_t marks[ONNX_MAX_RANK],
+		struct err *e)
 {
 	unsigned axis;
 
@@ -122,7 +126,8 @@ int op_squeeze(struct import *im, struct call *c, struct err *e)
 	for (j = 0; j < v->rank; j++) {
 		if (list ? drop[j] : v->dims[j] == 1) {
 			if (v->dims[j] != 1)
-				return refuse(c, e, "dimension %u has %lld elements and cannot be squeezed", j, (long long)v->dims[j]);
+				return refuse(c, e, "dimension %u has %lld elements and cannot be squeezed",
+					      j, (long long)v->dims[j]);
 		} else {
 			dims[rank++] = v->dims[j];
 		}
@@ -192,7 +197,8 @@ static int permute(const struct val *v, const int64_t *perm, const int64_t *dims
 	return same;
 }
 
-static int permute_const(struct import *im, struct call *c, const struct val *v, const uint32_t *from, struct err *e)
+static int permute_const(struct import *im, struct call *c, const struct val *v, const uint32_t *from,
+			 struct err *e)
 {
 	if (val_new_const(im, c->out, v->i != NULL, c->out->rank, c->out->dims, e))
 		return -1;
@@ -206,7 +212,8 @@ static int permute_const(struct import *im, struct call *c, const struct val *v,
 	return 0;
 }
 
-/* An activation keeps its elements where they are: the value remembers the order, a dense layer permutes its columns by it. */
+/* An activation keeps its elements where they are: the value remembers the order, a dense layer permutes its
+ * columns by it. */
 int op_transpose(struct import *im, struct call *c, struct err *e)
 {
 	int64_t perm[ONNX_MAX_RANK], dims[ONNX_MAX_RANK];
@@ -249,13 +256,16 @@ int op_cast(struct import *im, struct call *c, struct err *e)
 		return -1;
 	if (v->kind == VAL_ACT) {
 		if (to != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && v->output != NN_OUT_ARGMAX)
-			return refuse(c, e, "cast to element type %lld: only float32 networks are accepted", (long long)to);
+			return refuse(c, e, "cast to element type %lld: only float32 networks are accepted",
+				      (long long)to);
 		return relabel(c, v->rank, v->dims, e);
 	}
 	to_int = to == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || to == ONNX__TENSOR_PROTO__DATA_TYPE__INT32 ||
 		 to == ONNX__TENSOR_PROTO__DATA_TYPE__BOOL;
-	if (!to_int && to != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && to != ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
-		return refuse(c, e, "cast of a constant to element type %lld is not supported", (long long)to);
+	if (!to_int && to != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT &&
+	    to != ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
+		return refuse(c, e, "cast of a constant to element type %lld is not supported",
+			      (long long)to);
 	if (val_new_const(im, c->out, to_int, v->rank, v->dims, e))
 		return -1;
 	for (size_t j = 0; j < v->n; j++) {
@@ -266,7 +276,9 @@ int op_cast(struct import *im, struct call *c, struct err *e)
 		}
 		if (!v->i && !(d > -9e18 && d < 9e18))
 			return refuse(c, e, "a constant does not fit an integer");
-		c->out->i[j] = to == ONNX__TENSOR_PROTO__DATA_TYPE__BOOL ? d != 0 : v->i ? v->i[j] : (int64_t)d;
+		c->out->i[j] = to == ONNX__TENSOR_PROTO__DATA_TYPE__BOOL ? d != 0
+			       : v->i					 ? v->i[j]
+									 : (int64_t)d;
 	}
 	c->status = "constant";
 	return 0;

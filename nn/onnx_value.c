@@ -16,7 +16,9 @@ int import_spend(struct import *im, size_t n, size_t size, struct err *e)
 	size_t bytes;
 
 	if (__builtin_mul_overflow(n, size, &bytes) || bytes > im->budget)
-		return err_set(e, ERR_INPUT, "the model's constants need too much memory: simplify it (onnxsim) or use a smaller one");
+		return err_set(
+		    e, ERR_INPUT,
+		    "the model's constants need too much memory: simplify it (onnxsim) or use a smaller one");
 	im->budget -= bytes;
 	return 0;
 }
@@ -101,7 +103,8 @@ struct val *import_value(struct import *im, const char *key, struct err *e)
 }
 
 /* The table never grows: every name that can be written is counted first. */
-int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset, size_t file_bytes, struct err *e)
+int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset, size_t file_bytes,
+		 struct err *e)
 {
 	size_t names = graph_names(proto) + 1, slots = 16;
 
@@ -110,7 +113,8 @@ int import_begin(struct import *im, const Onnx__GraphProto *proto, int64_t opset
 	im->opset = opset;
 	im->budget = ((size_t)1 << 29) + 8 * file_bytes;
 	if (proto->n_node > ONNX_MAX_NODES)
-		return err_set(e, ERR_INPUT, "%zu nodes: at most %u are accepted", proto->n_node, ONNX_MAX_NODES);
+		return err_set(e, ERR_INPUT, "%zu nodes: at most %u are accepted", proto->n_node,
+			       ONNX_MAX_NODES);
 	while (slots < 2 * names)
 		slots *= 2;
 	im->mask = slots - 1;
@@ -125,7 +129,8 @@ const char *dims_text(char text[ONNX_SHAPE_TEXT], unsigned rank, const int64_t *
 
 	at += (size_t)snprintf(text, ONNX_SHAPE_TEXT, "[");
 	for (i = 0; i < rank && at < ONNX_SHAPE_TEXT - 24; i++)
-		at += (size_t)snprintf(text + at, ONNX_SHAPE_TEXT - at, "%s%lld", i ? "," : "", (long long)dims[i]);
+		at += (size_t)snprintf(text + at, ONNX_SHAPE_TEXT - at, "%s%lld", i ? "," : "",
+				       (long long)dims[i]);
 	snprintf(text + at, ONNX_SHAPE_TEXT - at, "]");
 	return text;
 }
@@ -137,7 +142,8 @@ int val_dims(struct val *v, unsigned rank, const int64_t *dims, struct err *e)
 	unsigned i;
 
 	if (rank > ONNX_MAX_RANK)
-		return err_set(e, ERR_INPUT, "tensor '%s' has %u dimensions: at most %d are accepted", v->name, rank, ONNX_MAX_RANK);
+		return err_set(e, ERR_INPUT, "tensor '%s' has %u dimensions: at most %d are accepted",
+			       v->name, rank, ONNX_MAX_RANK);
 	for (i = 0; i < rank; i++) {
 		if (dims[i] < 0 || dims[i] > NN_MAX_ELEMENTS)
 			goto size;
@@ -151,11 +157,12 @@ int val_dims(struct val *v, unsigned rank, const int64_t *dims, struct err *e)
 	v->n = (size_t)n;
 	return 0;
 size:
-	return err_set(e, ERR_INPUT, "tensor '%s' of shape %s is not within the limit of %u elements", v->name,
-		       dims_text(text, rank, dims), NN_MAX_ELEMENTS);
+	return err_set(e, ERR_INPUT, "tensor '%s' of shape %s is not within the limit of %u elements",
+		       v->name, dims_text(text, rank, dims), NN_MAX_ELEMENTS);
 }
 
-int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims, struct err *e)
+int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims,
+		  struct err *e)
 {
 	void *data;
 
@@ -178,9 +185,11 @@ struct tensor_type {
 	int is_int;
 };
 static const struct tensor_type types[] = {
-	{ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, "float32", 4, 0}, {ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE, "float64", 8, 0},
-	{ONNX__TENSOR_PROTO__DATA_TYPE__INT64, "int64", 8, 1},	 {ONNX__TENSOR_PROTO__DATA_TYPE__INT32, "int32", 4, 1},
-	{ONNX__TENSOR_PROTO__DATA_TYPE__BOOL, "bool", 1, 1},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, "float32", 4, 0},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE, "float64", 8, 0},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__INT64, "int64", 8, 1},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__INT32, "int32", 4, 1},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__BOOL, "bool", 1, 1},
 };
 
 static const struct tensor_type *tensor_type(int type)
@@ -250,23 +259,29 @@ int tensor_decode(struct import *im, struct val *v, const Onnx__TensorProto *t, 
 
 	if (t->n_external_data || t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
 		return err_set(e, ERR_INPUT,
-			       "tensor '%s' is kept in an external file: save the model with its data inside (onnx.save(m, f) "
+			       "tensor '%s' is kept in an external file: save the model with its data inside "
+			       "(onnx.save(m, f) "
 			       "without save_as_external_data)",
 			       v->name);
 	if (!type)
-		return err_set(e, ERR_INPUT, "tensor '%s' has element type %d: only float32 weights and integer shapes are accepted; export in float32",
+		return err_set(e, ERR_INPUT,
+			       "tensor '%s' has element type %d: only float32 weights and integer shapes are "
+			       "accepted; export in float32",
 			       v->name, (int)t->data_type);
 	if (t->segment)
 		return err_set(e, ERR_INPUT, "tensor '%s' is segmented, which is not supported", v->name);
 	if (t->n_dims > ONNX_MAX_RANK)
-		return err_set(e, ERR_INPUT, "tensor '%s' has %zu dimensions: at most %d are accepted", v->name, t->n_dims, ONNX_MAX_RANK);
+		return err_set(e, ERR_INPUT, "tensor '%s' has %zu dimensions: at most %d are accepted",
+			       v->name, t->n_dims, ONNX_MAX_RANK);
 	if (val_dims(v, (unsigned)t->n_dims, t->dims, e))
 		return -1;
 	/* The length is checked before anything of the claimed size is allocated. */
 	have = t->has_raw_data ? t->raw_data.len / type->width : typed_count(t->data_type, t);
 	if (have != v->n || (t->has_raw_data && t->raw_data.len % type->width))
-		return err_set(e, ERR_INPUT, "tensor '%s': shape %s of %s needs %zu elements, the file holds %zu%s", v->name,
-			       dims_text(text, v->rank, v->dims), type->name, v->n, have, t->has_raw_data ? " (raw_data)" : "");
+		return err_set(e, ERR_INPUT,
+			       "tensor '%s': shape %s of %s needs %zu elements, the file holds %zu%s",
+			       v->name, dims_text(text, v->rank, v->dims), type->name, v->n, have,
+			       t->has_raw_data ? " (raw_data)" : "");
 	if (val_new_const(im, v, type->is_int, v->rank, v->dims, e))
 		return -1;
 	if (t->has_raw_data)

@@ -353,8 +353,30 @@ def bytes_input():
     g.save("bytes_input", F.linear(x.flatten(1), w), elem=TensorProto.UINT8)
 
 
+def bad():
+    """test/models/bad: what every command must refuse, with exit code 3 and one line."""
+    def dense(name, w, middle):
+        g = Build(13, 7, [1, 1, 4, 4])
+        g.const("w", w)
+        g.node("Flatten", ["x"], "v")
+        g.node("MatMul", ["v", "w"], "mm")
+        g.node(middle, ["mm"], "scores")
+        m = h.make_model(h.make_graph(g.nodes, "main_graph", [h.make_tensor_value_info("x", TensorProto.FLOAT, g.dims)],
+                                      [h.make_tensor_value_info("scores", TensorProto.FLOAT, None)], g.init), opset_imports=[h.make_opsetid("", 13)])
+        m.ir_version = 7
+        onnx.save(m, os.path.join(OUT, "..", "bad", name + ".onnx"))
+
+    os.makedirs(os.path.join(OUT, "..", "bad"), exist_ok=True)
+    w = weights(37, 16, 5).numpy()
+    dense("unsupported", w, "Erf")
+    dense("overflow", w * 1e30, "Relu")  # finite, but no interval of it fits 62 bits
+    w[3, 2] = np.nan
+    dense("nan", w, "Relu")
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
+    bad()
     torch_cases()
     for opset, ir in ((14, 7), (17, 8), (18, 8), (20, 9)):
         torchscript2(opset, ir)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The float reference against PyTorch's logits on the shared models, and against definitions on small graphs. */
+/* The float reference against PyTorch's logits on the shared models, and against definitions on small graphs.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,8 @@ static double compare(struct graph *g, const struct array *images, const struct 
 			pixels[j] = hwc[j % area * s.c + j / area];
 		float_infer(run, pixels, out);
 		for (j = 0; j < classes; j++)
-			worst = fmax(worst, fabs((double)out[j] - ((const float *)logits->data)[i * classes + j]));
+			worst = fmax(worst,
+				     fabs((double)out[j] - ((const float *)logits->data)[i * classes + j]));
 	}
 	float_free(run);
 	free(pixels);
@@ -61,7 +63,8 @@ static double compare(struct graph *g, const struct array *images, const struct 
 	return worst;
 }
 
-static void check_shared(const char *model, const char *images, const char *logits, float mean, float std, size_t limit)
+static void check_shared(const char *model, const char *images, const char *logits, float mean, float std,
+			 size_t limit)
 {
 	struct graph *g = shared_model(model);
 	struct array x, y;
@@ -83,17 +86,20 @@ static void check_shared(const char *model, const char *images, const char *logi
 
 static void model_x(void **state)
 {
-	check_shared("models/model_x.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_x.npy", 0.1307f, 0.3081f, 10000);
+	check_shared("models/model_x.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_x.npy",
+		     0.1307f, 0.3081f, 10000);
 }
 
 static void model_y(void **state)
 {
-	check_shared("models/model_y.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_y.npy", 0.1307f, 0.3081f, 10000);
+	check_shared("models/model_y.onnx", "mnist/t10k-images-idx3-ubyte.gz", "mnist/logits_model_y.npy",
+		     0.1307f, 0.3081f, 10000);
 }
 
 static void model_z(void **state)
 {
-	check_shared("models/model_z.onnx", "malaria/images.npy", "malaria/logits_model_z.npy", 0.5f, 0.5f, 1378);
+	check_shared("models/model_z.onnx", "malaria/images.npy", "malaria/logits_model_z.npy", 0.5f, 0.5f,
+		     1378);
 }
 
 /* The comparison above must be able to fail. */
@@ -125,22 +131,29 @@ static void outputs(void **state)
 }
 
 /* Every kind of node at small sizes, by a second, direct evaluation of the definitions in graph.h. */
-static double direct(const struct graph *g, struct float_run *run, const struct node *n, uint32_t c, uint32_t y, uint32_t x)
+static double direct(const struct graph *g, struct float_run *run, const struct node *n, uint32_t c,
+		     uint32_t y, uint32_t x)
 {
 	const struct window *w = &n->win;
 	const float *in = float_value(run, n->inputs[0]);
-	uint32_t per = w->in.c / n->groups, from = n->kind == NN_CONV ? c / (w->out.c / n->groups) * per : c, to = n->kind == NN_CONV ? from + per : c + 1;
+	uint32_t per = w->in.c / n->groups, from = n->kind == NN_CONV ? c / (w->out.c / n->groups) * per : c,
+		 to = n->kind == NN_CONV ? from + per : c + 1;
 	double sum = n->kind == NN_CONV ? n->bias[c] : 0, top = -INFINITY;
 
 	for (uint32_t ch = from; ch < to; ch++) {
 		for (uint32_t i = 0; i < w->kh; i++) {
 			for (uint32_t j = 0; j < w->kw; j++) {
-				int64_t iy = (int64_t)y * w->sh - w->pt + (int64_t)i * w->dh, ix = (int64_t)x * w->sw - w->pl + (int64_t)j * w->dw;
+				int64_t iy = (int64_t)y * w->sh - w->pt + (int64_t)i * w->dh,
+					ix = (int64_t)x * w->sw - w->pl + (int64_t)j * w->dw;
 				if (iy < 0 || ix < 0 || iy >= w->in.h || ix >= w->in.w)
 					continue;
 				double v = in[((size_t)ch * w->in.h + (size_t)iy) * w->in.w + (size_t)ix];
 				top = fmax(top, v);
-				sum += n->kind == NN_CONV ? v * n->weights[(((size_t)c * per + ch - from) * w->kh + i) * w->kw + j] : v;
+				sum +=
+				    n->kind == NN_CONV
+					? v * n->weights[(((size_t)c * per + ch - from) * w->kh + i) * w->kw +
+							 j]
+					: v;
 			}
 		}
 	}
@@ -153,7 +166,10 @@ static void windows(void **state)
 {
 	static const enum nn_kind kinds[] = {NN_CONV, NN_MAXPOOL, NN_AVGPOOL, NN_PAD};
 	struct node nodes[2];
-	struct graph g = {.nodes = nodes, .n = 2, .name = (char *)"small", .pre = {.scale = 16, .mean = {0}, .std = {1, 1, 1, 1}}};
+	struct graph g = {.nodes = nodes,
+			  .n = 2,
+			  .name = (char *)"small",
+			  .pre = {.scale = 16, .mean = {0}, .std = {1, 1, 1, 1}}};
 	uint8_t pixels[4 * 7 * 6];
 	float weights[6 * 2 * 3 * 2], bias[6], out[6 * 9 * 9];
 	uint32_t divisors[81];
@@ -172,13 +188,32 @@ static void windows(void **state)
 		struct float_run *run;
 		memset(nodes, 0, sizeof(nodes));
 		nodes[0] = (struct node){.kind = NN_INPUT, .shape = {4, 7, 6}};
-		nodes[1] = (struct node){.kind = kinds[k], .n_inputs = 1, .groups = 1, .weights = weights, .bias = bias};
-		nodes[1].win = (struct window){.in = {4, 7, 6}, .out = {4, 4, 5}, .kh = 3, .kw = 2, .sh = 2, .sw = 1, .dh = 1, .dw = 2, .pt = 1, .pl = 0};
+		nodes[1] = (struct node){
+		    .kind = kinds[k], .n_inputs = 1, .groups = 1, .weights = weights, .bias = bias};
+		nodes[1].win = (struct window){.in = {4, 7, 6},
+					       .out = {4, 4, 5},
+					       .kh = 3,
+					       .kw = 2,
+					       .sh = 2,
+					       .sw = 1,
+					       .dh = 1,
+					       .dw = 2,
+					       .pt = 1,
+					       .pl = 0};
 		if (kinds[k] == NN_CONV) {
 			nodes[1].groups = 2;
 			nodes[1].win.out.c = 6;
 		} else if (kinds[k] == NN_PAD) {
-			nodes[1].win = (struct window){.in = {4, 7, 6}, .out = {4, 9, 9}, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 2, .pl = 1};
+			nodes[1].win = (struct window){.in = {4, 7, 6},
+						       .out = {4, 9, 9},
+						       .kh = 1,
+						       .kw = 1,
+						       .sh = 1,
+						       .sw = 1,
+						       .dh = 1,
+						       .dw = 1,
+						       .pt = 2,
+						       .pl = 1};
 		} else if (kinds[k] == NN_AVGPOOL) {
 			nodes[1].divisors = divisors;
 		}
@@ -197,8 +232,8 @@ static void windows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(model_x), cmocka_unit_test(model_y), cmocka_unit_test(model_z),
-		cmocka_unit_test(control), cmocka_unit_test(outputs), cmocka_unit_test(windows),
+	    cmocka_unit_test(model_x), cmocka_unit_test(model_y), cmocka_unit_test(model_z),
+	    cmocka_unit_test(control), cmocka_unit_test(outputs), cmocka_unit_test(windows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

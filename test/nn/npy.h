@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/nn/npy.h — reads NPY and IDX files that tests trust (our own and the shared data). The product's readers are in client/. */
+/* test/nn/npy.h — reads NPY and IDX files that tests trust (our own and the shared data). The product's
+ * readers are in client/. */
 #ifndef OBSCURA_TEST_NN_NPY_H
 #define OBSCURA_TEST_NN_NPY_H
 
