@@ -59,6 +59,7 @@ struct owner {
 	uint8_t *begin; /* owns: FRAME_HEADER and the body of the largest BEGIN */
 	/* tickets: next <= ready <= delta <= made <= credit */
 	uint64_t next, ready, delta, made, credit;
+	uint64_t said; /* by the model owner: complete at its end */
 	uint64_t pool_low, pool_high, ticket_bytes;
 	struct ahead_ticket *ring; /* owns; ticket t at t mod ring_size; those of [next, made) hold memory */
 	uint64_t ring_size;
@@ -97,6 +98,7 @@ struct ahead_ticket *pool_ticket(struct owner *o, uint64_t number);
 /* Tickets [next, next + n) are burnt. */
 void pool_burn(struct owner *o, size_t n);
 int pool_tags(void *owner, const struct frame *f, struct err *e);
+void pool_complete(struct owner *o); /* ready: what is complete at both ends */
 int pool_ready(void *owner, const struct frame *f, struct err *e);
 void pool_free(struct owner *o);
 

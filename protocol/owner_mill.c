@@ -43,6 +43,7 @@ static void send_delta(struct owner *o)
 	}
 	o->model_owner->ops->flush(o->model_owner);
 	o->delta = m->first + m->n;
+	pool_complete(o);
 }
 
 static int milled(struct owner *o, struct err *e)

@@ -113,14 +113,22 @@ int pool_tags(void *owner, const struct frame *f, struct err *e)
 	return 0;
 }
 
+void pool_complete(struct owner *o)
+{
+	o->ready = least(o->said, o->delta);
+}
+
 int pool_ready(void *owner, const struct frame *f, struct err *e)
 {
 	struct owner *o = owner;
+	/* Without hidden layers there is no δ: the model owner may know of a ticket before we do. */
+	uint64_t most = o->core->program->delta ? o->delta : o->credit;
 
-	if (f->lane <= o->ready || f->lane > o->delta)
+	if (f->lane <= o->said || f->lane > most)
 		return error_of(e, o->model_owner, "says that tickets below %u are complete; %llu were, %llu can be", f->lane,
-				(unsigned long long)o->ready, (unsigned long long)o->delta);
-	o->ready = f->lane;
+				(unsigned long long)o->said, (unsigned long long)most);
+	o->said = f->lane;
+	pool_complete(o);
 	o->since_us = o->host->now_us(o->host->ctx);
 	return 0;
 }

@@ -56,7 +56,7 @@ struct inference {
 	int views;		/* keep what the model owner receives first, for pictures */
 	/* results */
 	struct err err;		/* code ERR_NONE: fine */
-	int64_t *result;	/* owns (free): batch × classes of the plan */
+	int64_t *result;	/* owns (free): batch × shape_size of the tape's last value (1 for REVEAL_LABEL) */
 	uint8_t *masked;	/* owns (free): with views, batch × input bytes: the top 8 bits of each word of e */
 	uint32_t round_trips;	/* counted as messages really exchanged; of a batch in parts: the most of any part */
 	struct counted online, offline; /* payload of the whole batch */

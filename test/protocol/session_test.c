@@ -5,12 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 #include "crypto/ring.h"
 #include "test/replay/world.h"
 #include "test/replay/nets.h"
 
-enum net { SMALL, CONV, BANDWIDTH, LABEL, NETS };
+enum net { SMALL, CONV, BANDWIDTH, LABEL, LINEAR, NETS };
 static struct graph *graphs[NETS];
 static struct served *nets[NETS];
 
@@ -20,10 +21,13 @@ static int setup(void **state)
 	graphs[CONV] = nets_conv_net(6, 2);
 	graphs[BANDWIDTH] = nets_conv_net(4, 3);
 	graphs[LABEL] = nets_small(5);
+	graphs[LINEAR] = nets_graph(2);
+	nets_node(graphs[LINEAR], NN_INPUT, (struct shape){1, 4, 4});
+	nets_dense(graphs[LINEAR], 3);
 	for (int i = 0; i < NETS; i++)
 		nets[i] = nets_serve(graphs[i], i == BANDWIDTH ? PLAN_BANDWIDTH : PLAN_LATENCY,
 				     i == LABEL ? REVEAL_LABEL : REVEAL_LOGITS);
-	return nets[SMALL] && nets[CONV] && nets[BANDWIDTH] && nets[LABEL] ? 0 : -1;
+	return nets[SMALL] && nets[CONV] && nets[BANDWIDTH] && nets[LABEL] && nets[LINEAR] ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -149,6 +153,35 @@ static void every_net_is_right(void **state)
 	}
 }
 
+/* Wires and jobs of any relative speed. */
+static void in_any_order(void **state)
+{
+	static struct request r[2][4];
+
+	for (uint32_t seed = 1; seed <= 60; seed++) {
+		enum net net = seed % NETS;
+		struct world w;
+
+		world_defaults(&w);
+		w.deferred = 1;
+		w.chaos = seed;
+		w.owner_options.inline_work = w.modeller_options.inline_work = seed / NETS % 2;
+		w.owner_options.pool_low = seed % 3;
+		w.owner_options.pool_high = seed % 7;
+		start(&w, net, 2);
+		for (size_t i = 0; i < 4; i++)
+			for (size_t d = 0; d < 2; d++)
+				ask(&w, d, &r[d][i], 1 + (seed + i) % 5, seed);
+		world_settle(&w);
+		for (size_t i = 0; i < 8; i++) {
+			check(&r[i / 4][i % 4], net);
+			check_counts(&r[i / 4][i % 4], net);
+			release(&r[i / 4][i % 4]);
+		}
+		world_end(&w);
+	}
+}
+
 static void batches_and_lanes(void **state)
 {
 	static struct request r[12];
@@ -189,6 +222,51 @@ static void large_batches_are_split(void **state)
 	check_counts(&r, SMALL);
 	assert_int_equal(r.i.round_trips, nets[SMALL]->program->round_trips); /* each part has as many; they run side by side */
 	release(&r);
+	world_end(&w);
+}
+
+/* Who gets a result may ask again at once. */
+static struct world *asking;
+static void ask_again(struct inference *i)
+{
+	struct request *r = i->ctx;
+
+	r->told++;
+	free(i->result);
+	if (r->told < 20)
+		owner_infer(asking->owner[0], i);
+}
+
+static void a_receiver_asks_again(void **state)
+{
+	static struct request r[3];
+	struct world w;
+
+	world_defaults(&w);
+	w.owner_options.pool_low = 1;
+	w.owner_options.pool_high = 5;
+	start(&w, SMALL, 1);
+	asking = &w;
+	for (size_t n = 0; n < 3; n++) {
+		memset(&r[n], 0, sizeof(r[n]));
+		r[n].i = (struct inference){.batch = 1 + n, .pixels = r[n].pixels, .done = ask_again, .ctx = &r[n]};
+		owner_infer(w.owner[0], &r[n].i);
+	}
+	world_settle(&w);
+	for (size_t n = 0; n < 3; n++) {
+		assert_int_equal(r[n].told, 20);
+		assert_string_equal(r[n].i.err.text, "");
+	}
+	/* And who is told of the end may ask once more: it is told at once. */
+	for (size_t n = 0; n < 3; n++) {
+		r[n].told = 18;
+		owner_infer(w.owner[0], &r[n].i);
+	}
+	wire_lost(&w, &w.dm[0]);
+	for (size_t n = 0; n < 3; n++) {
+		assert_int_equal(r[n].told, 20);
+		assert_non_null(strstr(r[n].i.err.text, "went away"));
+	}
 	world_end(&w);
 }
 
@@ -319,6 +397,86 @@ static void a_single_layer_and_a_long_message(void **state)
 	world_end(&w);
 	served_free(served);
 	graph_free(g);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------- */
+/* Bytes of private writable memory of this process, which RLIMIT_DATA limits. */
+static rlim_t data_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long long kib = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmData: %llu kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return (rlim_t)kib << 10;
+}
+
+static struct rlimit no_limit;
+static void limit_memory(void)
+{
+	struct rlimit little;
+
+	getrlimit(RLIMIT_DATA, &no_limit);
+	little = (struct rlimit){data_bytes() + (24 << 20), no_limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_DATA, &little), 0);
+}
+
+/* A lane that finds no memory costs its own inference, at either party, and nothing else. `at`: the frame before which memory
+ * runs out; 0: before the data owner begins. */
+static void out_of_memory(int at, const char *expected)
+{
+	struct graph *g = nets_graph(2);
+	struct served *served;
+	struct inference i = {0}, again = {0};
+	struct request r = {0}, s = {0};
+	uint8_t *pixels = calloc(128, 256 * 256);
+	struct err e = {0};
+	struct world w;
+
+	nets_node(g, NN_INPUT, (struct shape){1, 256, 256});
+	nets_dense(g, 3);
+	served = nets_serve(g, PLAN_LATENCY, REVEAL_LOGITS);
+	world_defaults(&w);
+	w.owner_options.max_batch = w.modeller_options.max_batch = 128;
+	w.owner_options.pool_bytes = w.modeller_options.pool_bytes = 1 << 30;
+	w.owner_options.pool_low = w.owner_options.pool_high = 130;
+	assert_int_equal(world_start(&w, served, 1, &e), 0);
+	world_settle(&w);
+	if (!at)
+		limit_memory();
+	i = (struct inference){.batch = 128, .pixels = pixels, .done = told, .ctx = &r};
+	owner_infer(w.owner[0], &i); /* BEGIN and the first message are under way */
+	if (at)
+		limit_memory();
+	world_settle(&w);
+	setrlimit(RLIMIT_DATA, &no_limit);
+	assert_int_equal(r.told, 1);
+	assert_null(i.result);
+	if (!strstr(i.err.text, expected))
+		fail_msg("\"%s\" is not in \"%s\"", expected, i.err.text);
+	assert_int_equal(w.seen.count[FRAME_ABORT], at);
+	if (!w.owner[0])
+		fail_msg("%d: the session ended: %s", at, w.owner_err[0].text);
+	again = (struct inference){.batch = 2, .pixels = pixels, .done = told, .ctx = &s};
+	owner_infer(w.owner[0], &again);
+	world_settle(&w);
+	assert_int_equal(s.told, 1);
+	assert_string_equal(again.err.text, "");
+	free(again.result);
+	free(pixels);
+	world_end(&w);
+	served_free(served);
+	graph_free(g);
+}
+
+static void memory_runs_out(void **state)
+{
+	out_of_memory(0, "out of memory");
+	out_of_memory(1, "model-owner 2.example refused: inference of 128 images: out of memory");
 }
 
 /* ---- the pool ----------------------------------------------------------------------------------------------------- */
@@ -541,8 +699,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_net_is_right),
+		cmocka_unit_test(in_any_order),
 		cmocka_unit_test(batches_and_lanes),
 		cmocka_unit_test(large_batches_are_split),
+		cmocka_unit_test(a_receiver_asks_again),
+		cmocka_unit_test(memory_runs_out),
 		cmocka_unit_test(several_data_owners),
 		cmocka_unit_test(long_messages_travel_in_pieces),
 		cmocka_unit_test(a_single_layer_and_a_long_message),

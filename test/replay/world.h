@@ -62,6 +62,7 @@ struct world {
 	struct err owner_err[WORLD_OWNERS], modeller_err, provider_err;
 	unsigned frames;
 	unsigned turn;
+	uint32_t chaos; /* not 0: which wire or job comes next is drawn, wires may starve for a while */
 	/* Called before a frame is delivered; may change it, or replace *p by another of the same kind of allocation. */
 	enum fate (*tamper)(struct world *w, struct wire *wire, int side, struct packet **p);
 	void *ctx;
@@ -364,6 +365,13 @@ static int world_step(struct world *w)
 {
 	unsigned n = 2 * (1 + 2 * (unsigned)w->n_owners);
 
+	if (w->chaos) {
+		w->chaos = w->chaos * 1664525u + 1013904223u;
+		if (w->chaos >> 29) /* seven times in eight the same wire goes on */
+			w->turn = w->turn ? w->turn - 1 : 0;
+		else
+			w->turn = w->chaos >> 16 & 0xff;
+	}
 	for (unsigned i = 0; i <= n; i++) {
 		unsigned at = w->turn++ % (n + 1);
 
