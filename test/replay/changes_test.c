@@ -215,6 +215,67 @@ static void any_frame_out_of_place(void **state)
 			}
 }
 
+/* ---- what was not asked for -------------------------------------------------------------------------------------- */
+static void said(struct world *w, const char *expected)
+{
+	if (!strstr(w->modeller_err.text, expected))
+		fail_msg("\"%s\" is not in \"%s\"", expected, w->modeller_err.text);
+}
+
+/* A data owner begins on a ticket that is not there. (Its tags are wrong too: what is said first is that.) */
+static void a_ticket_that_is_not_complete(void **state)
+{
+	struct request r[REQUESTS];
+	struct pool_status s;
+	struct world w;
+	struct frame f = {.type = FRAME_BEGIN, .session = 7};
+	uint8_t *body;
+
+	world_defaults(&w);
+	begin(&w, r);
+	world_settle(&w);
+	owner_pool(w.owner[0], &s);
+	f.lane = (uint32_t)s.burnt;
+	f.length = (uint32_t)(20 + 16 * (s.depth + 1)); /* every ticket of the pool, and one more */
+	body = calloc(1, f.length);
+	memcpy(body, net->epoch, 16);
+	body[16] = (uint8_t)(s.depth + 1);
+	pipe_put(&w.dm[0], 0, packet_new(&f, body));
+	free(body);
+	world_settle(&w);
+	said(&w, "began an inference on tickets up to");
+	finish(&w, r, 0);
+}
+
+/* A provider goes on when nobody has room for more. */
+static void corrections_that_nobody_asked_for(void **state)
+{
+	const struct program *p = net->program;
+	uint64_t ticket = p->corrections + p->delta + 256;
+	struct request r[REQUESTS];
+	struct pool_status s;
+	struct world w;
+	struct frame f = {.type = FRAME_CORRECTIONS, .session = 1, .length = (uint32_t)(16 + p->corrections)};
+	uint8_t *body = calloc(1, f.length);
+
+	world_defaults(&w);
+	w.modeller_options.max_batch = 1;
+	w.modeller_options.pool_bytes = (lane_bytes(p, 1) / ticket + 2) * ticket;
+	w.owner_options.pool_low = 1;
+	begin(&w, r);
+	world_settle(&w);
+	modeller_pool(w.sessions[0].m, &s);
+	f.session = w.sessions[0].provider_session;
+	for (uint64_t t = s.made; t <= s.burnt + s.high; t++) {
+		f.lane = (uint32_t)t;
+		pipe_put(&w.mc, 1, packet_new(&f, body));
+	}
+	world_settle(&w);
+	said(&w, "which nobody asked for");
+	free(body);
+	finish(&w, r, 0);
+}
+
 /* ---- third parties ------------------------------------------------------------------------------------------------ */
 static void the_provider_is_no_client(void **state)
 {
@@ -339,6 +400,8 @@ int main(void)
 		cmocka_unit_test(any_frame_is_changed_in_any_way),
 		cmocka_unit_test(tickets_epochs_steps_and_tags_are_checked),
 		cmocka_unit_test(any_frame_out_of_place),
+		cmocka_unit_test(a_ticket_that_is_not_complete),
+		cmocka_unit_test(corrections_that_nobody_asked_for),
 		cmocka_unit_test(the_provider_is_no_client),
 		cmocka_unit_test(a_stolen_token_is_worth_nothing),
 		cmocka_unit_test(parties_that_do_not_agree_are_not_paired),
