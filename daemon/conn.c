@@ -369,7 +369,7 @@ static void check_peer(struct conn *c, uint64_t now, uint64_t idle, uint64_t ste
 		return; /* we do not listen, so we cannot hear it */
 	} else if (!c->pinged) {
 		ping(c);
-	} else if (silent >= 2 * idle) {
+	} else if (silent >= 2 * idle - idle / 20) { /* "within 2 s" includes our own ticks */
 		c->lost = 1;
 		conn_fail(c, ERR_REACH, "silent for %llu ms", (unsigned long long)(silent / 1000));
 	}
@@ -425,7 +425,11 @@ void *conn_ctx(const struct conn *c)
 
 struct conn_wire conn_wire(const struct conn *c)
 {
-	return (struct conn_wire){c->channel.wire_sent + conn_queued(c), c->channel.wire_received, c->offline_sent, c->offline_received};
+	struct conn_wire wire = c->wire;
+
+	wire.sent = c->channel.wire_sent + conn_queued(c);
+	wire.received = c->channel.wire_received;
+	return wire;
 }
 
 void conn_end(struct conn *c, const struct err *e)

@@ -38,13 +38,17 @@ struct conn {
 	int outgoing, up_told, pinged, pong_due;
 	int stalled; /* nothing is read until the peer has read */
 	int lost;    /* it is gone: nothing of ours is worth waiting for */
-	uint64_t offline_sent, offline_received; /* as in struct conn_wire */
+	struct conn_wire wire; /* frames counted so far; sent and received are the channel's */
 	struct err why;
 };
 
-static inline int conn_is_online(uint8_t type)
+/* A frame leaves, or has come. */
+static inline void conn_count(const struct frame *f, uint64_t *offline, uint64_t *steps)
 {
-	return type == FRAME_BEGIN || type == FRAME_STEP || type == FRAME_ABORT;
+	if (f->type == FRAME_STEP)
+		*steps += f->length;
+	else if (f->type != FRAME_BEGIN && f->type != FRAME_ABORT)
+		*offline += FRAME_HEADER + (uint64_t)f->length;
 }
 
 /* Takes fd; for TLS, conn_secure comes next. allowed: roles that the peer may have. NULL: fd was closed. */

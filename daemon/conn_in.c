@@ -76,8 +76,7 @@ static void take_frames(struct conn *c)
 			return;
 		}
 		c->in_at += (size_t)n;
-		if (!conn_is_online(f.type))
-			c->offline_received += (size_t)n;
+		conn_count(&f, &c->wire.offline_received, &c->wire.steps_received);
 		if (conn_frame(c, &f, &e)) {
 			n = -1;
 			break;

@@ -108,8 +108,7 @@ static void ch_send(struct channel *channel, const struct frame *f)
 
 	if (c->state == CONN_CLOSING || out_reserve(c, FRAME_HEADER + (size_t)f->length))
 		return;
-	if (!conn_is_online(f->type))
-		c->offline_sent += FRAME_HEADER + (size_t)f->length;
+	conn_count(f, &c->wire.offline_sent, &c->wire.steps_sent);
 	frame_pack(header, f);
 	queue_bytes(c, header, sizeof(header));
 	queue_bytes(c, f->body, f->length);
@@ -128,8 +127,7 @@ static void ch_send_inplace(struct channel *channel, const struct frame *f, uint
 		ch_send(channel, &copy);
 		return;
 	}
-	if (!conn_is_online(f->type))
-		c->offline_sent += n;
+	conn_count(f, &c->wire.offline_sent, &c->wire.steps_sent);
 	frame_pack(body - FRAME_HEADER, f);
 	while (done < n && (put = put_bytes(c, body - FRAME_HEADER + done, n - done)))
 		done += put;

@@ -23,36 +23,37 @@ struct channel *owner_channel(const struct data_owner *d, enum which which)
 	return d->peers[which].conn ? conn_channel(d->peers[which].conn) : NULL;
 }
 
-/* What has moved since the counters were last looked at, never less than 0: frames count as offline when they are whole, bytes when
- * they arrive. */
-static void take_wire(struct data_owner *d, uint64_t moved[4])
+static struct conn_wire wire_of(const struct data_owner *d, enum which which)
 {
-	struct conn *m = d->peers[MODEL_OWNER].conn, *c = d->peers[PROVIDER].conn;
-	struct conn_wire a = m ? conn_wire(m) : (struct conn_wire){0}, b = c ? conn_wire(c) : (struct conn_wire){0};
-	uint64_t now[4] = {a.sent - a.offline_sent, a.received - a.offline_received, b.sent + a.offline_sent,
-			   b.received + a.offline_received};
-
-	for (int i = 0; i < 4; i++) {
-		moved[i] = now[i] > d->wire[i] ? now[i] - d->wire[i] : 0;
-		d->wire[i] += moved[i];
-	}
+	return d->peers[which].conn ? conn_wire(d->peers[which].conn) : (struct conn_wire){0};
 }
 
-void owner_share_wire(struct data_owner *d)
+void owner_wire_begin(const struct data_owner *d, struct group *g)
 {
-	uint64_t moved[4], images = 0;
+	g->before[MODEL_OWNER] = wire_of(d, MODEL_OWNER);
+	g->before[PROVIDER] = wire_of(d, PROVIDER);
+}
 
-	take_wire(d, moved);
+/* Frames count as offline when they are whole, bytes when they arrive: the difference may be less than nothing for a moment. */
+static uint64_t charge(uint64_t payload, uint64_t moved, uint64_t offline, uint64_t steps)
+{
+	return steps && moved > offline + steps ? (uint64_t)((double)payload * (double)(moved - offline) / (double)steps) : payload;
+}
+
+void owner_wire_end(const struct data_owner *d, struct group *g)
+{
+	struct conn_wire m = wire_of(d, MODEL_OWNER), c = wire_of(d, PROVIDER), *m0 = &g->before[MODEL_OWNER], *c0 = &g->before[PROVIDER];
+	const struct inference *i = &g->inference;
+	uint64_t images = 0; /* g's at least: it is still in its list */
+
 	for (const struct entry *n = d->entries; n; n = n->next)
-		for (const struct group *g = n->running; g; g = g->next)
-			images += g->images;
-	for (const struct entry *n = d->entries; n; n = n->next)
-		for (struct group *g = n->running; g; g = g->next) {
-			g->wire_online.sent += moved[0] * g->images / images;
-			g->wire_online.received += moved[1] * g->images / images;
-			g->wire_offline.sent += moved[2] * g->images / images;
-			g->wire_offline.received += moved[3] * g->images / images;
-		}
+		for (const struct group *other = n->running; other; other = other->next)
+			images += other->images;
+	g->wire_online.sent = charge(i->online.sent, m.sent - m0->sent, m.offline_sent - m0->offline_sent, m.steps_sent - m0->steps_sent);
+	g->wire_online.received = charge(i->online.received, m.received - m0->received, m.offline_received - m0->offline_received,
+					 m.steps_received - m0->steps_received);
+	g->wire_offline.sent = (c.sent - c0->sent + m.offline_sent - m0->offline_sent) * g->images / images;
+	g->wire_offline.received = (c.received - c0->received + m.offline_received - m0->offline_received) * g->images / images;
 }
 
 static void remove_entry(struct data_owner *d, struct entry *n, const struct err *why)
@@ -128,7 +129,6 @@ static void peer_up(void *ctx, struct conn *c)
 	struct peer *p = ctx;
 
 	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
-	memset(p->d->wire, 0, sizeof(p->d->wire)); /* counters start again */
 	p->conn = c;
 	p->ever = 1;
 	p->why = (struct err){0};

@@ -48,7 +48,8 @@ static void group_done(struct inference *i)
 	struct group *g = i->ctx, **at = &g->entry->running;
 	struct entry *n = g->entry;
 
-	owner_share_wire(n->d);
+	if (!i->err.code)
+		owner_wire_end(n->d, g);
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
@@ -93,7 +94,7 @@ static void start(struct entry *n, struct request *requests)
 	}
 	g->entry = n;
 	g->inference.done = group_done;
-	owner_share_wire(n->d);
+	owner_wire_begin(n->d, g);
 	g->next = n->running;
 	n->running = g;
 	n->n_running++;

@@ -41,7 +41,6 @@ struct data_owner {
 	struct event *tick;
 	uint16_t last_id;
 	uint64_t started_us;
-	uint64_t wire[4]; /* bytes shared out so far: online sent, received; offline sent, received */
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
 	size_t n_models, pixels;
 };
@@ -49,10 +48,11 @@ struct data_owner {
 uint64_t owner_now(const struct data_owner *d);
 struct channel *owner_channel(const struct data_owner *d, enum which which);
 
-/* Shares out what TLS has moved since the last call among the batches that run: call before one begins and before one ends. Batches of
- * all sessions use the same two connections, so each gets a part by its number of images, of that time only; what moves while none runs
- * (tickets ahead of time) is nobody's. */
-void owner_share_wire(struct data_owner *d);
+/* What TLS put on the sockets for a group that has ended. Groups of all sessions use the same two connections. Online, a group is charged
+ * its own payload times (bytes moved / payload moved) of the connection to the model owner while it ran: exact when it ran alone.
+ * Offline, its part by images of what else moved while it ran; tickets ahead of time moved before and are nobody's. */
+void owner_wire_begin(const struct data_owner *d, struct group *g);
+void owner_wire_end(const struct data_owner *d, struct group *g);
 
 /* The entry for this model, mode and reveal; made if there is none. NULL with e. */
 struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, struct err *e);

@@ -37,10 +37,10 @@ int net_connect_unix(struct net *net, const char *path, const struct net_handler
 struct channel *conn_channel(struct conn *c);
 void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
 void *conn_ctx(const struct conn *c);
-/* Bytes that TLS has moved (what is queued counts as moved), and the part of them that are frames of no inference: all but BEGIN, STEP and
- * ABORT. TLS's own bytes (22 a record) count as online. */
+/* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no inference: all but BEGIN, STEP and
+ * ABORT; and the bodies of STEP. TLS's own bytes (22 a record) count as online. */
 struct conn_wire {
-	uint64_t sent, received, offline_sent, offline_received;
+	uint64_t sent, received, offline_sent, offline_received, steps_sent, steps_received;
 };
 struct conn_wire conn_wire(const struct conn *c);
 /* Sends ERROR with e, flushes, closes. */

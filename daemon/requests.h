@@ -26,7 +26,8 @@ struct group {
 	struct request *requests; /* owns */
 	uint8_t *pixels;	  /* owns; NULL when there is one request, whose own are used */
 	size_t images;
-	struct counted wire_online, wire_offline; /* what TLS put on the sockets for it: owner_share_wire */
+	struct conn_wire before[2];		  /* model owner's and provider's connection when it began */
+	struct counted wire_online, wire_offline; /* what TLS put on the sockets for it: owner_wire */
 };
 
 /* Copies the images; NULL with e when they are not of one size, or memory is short. */

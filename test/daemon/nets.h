@@ -18,6 +18,8 @@
 #include "daemon/net.h"
 #include "wire.pb-c.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* no test uses all of this */
+
 #define PATIENCE_MS 20000 /* a test that waits longer has failed */
 #define SIDES 4
 #define REPLY_BYTES 1000000 /* of a MODEL_LIST */
