@@ -45,7 +45,8 @@ void conn_lost(struct conn *c, const char *what, int saved)
 	if (c->state == CONN_CLOSING)
 		return;
 	c->lost = 1;
-	conn_fail(c, ERR_REACH, "%s%s%s%s%s", bare ? "" : state_name[c->state], bare ? "" : ": ", what, saved ? ": " : "", saved ? strerror(saved) : "");
+	conn_fail(c, ERR_REACH, "%s%s%s%s%s", bare ? "" : state_name[c->state], bare ? "" : ": ", what,
+		  saved ? ": " : "", saved ? strerror(saved) : "");
 }
 
 void conn_tls_failed(struct conn *c, int saved)
@@ -126,12 +127,16 @@ static int take_hello(const struct conn *c, const struct frame *f, struct err *e
 		return err_set(e, ERR_PEER, "sent a HELLO that cannot be read");
 	frame_digest(digest);
 	if (hello->version != PROTOCOL_VERSION)
-		failed = err_set(e, ERR_PEER, "protocol version %u meets version %u; install the same release on all hosts", hello->version,
-				 PROTOCOL_VERSION);
+		failed =
+		    err_set(e, ERR_PEER,
+			    "protocol version %u meets version %u; install the same release on all hosts",
+			    hello->version, PROTOCOL_VERSION);
 	else if (frame_role(hello->role) != c->channel.peer)
-		failed = err_set(e, ERR_PEER, "said to be a \"%.32s\" where a %s was due", hello->role, frame_role_name(c->channel.peer));
+		failed = err_set(e, ERR_PEER, "said to be a \"%.32s\" where a %s was due", hello->role,
+				 frame_role_name(c->channel.peer));
 	else if (hello->digest.len != sizeof(digest) || memcmp(hello->digest.data, digest, sizeof(digest)))
-		failed = err_set(e, ERR_PEER, "frames or operators differ; install the same release on all hosts");
+		failed =
+		    err_set(e, ERR_PEER, "frames or operators differ; install the same release on all hosts");
 	wire__hello__free_unpacked(hello, NULL);
 	return failed;
 }
@@ -142,7 +147,8 @@ static int take_error(const struct frame *f, struct err *e)
 	Wire__Error *error = wire__error__unpack(NULL, f->length, f->body);
 	int known = error && error->code >= ERR_RESULT && error->code <= ERR_ENV;
 
-	err_set(e, known ? (enum err_code)error->code : ERR_PEER, "it says: %.300s", error ? error->text : "something that cannot be read");
+	err_set(e, known ? (enum err_code)error->code : ERR_PEER, "it says: %.300s",
+		error ? error->text : "something that cannot be read");
 	wire__error__free_unpacked(error, NULL);
 	return -1;
 }
@@ -232,7 +238,8 @@ static void handshake(struct conn *c)
 	}
 	if (!c->outgoing) {
 		snprintf(address, sizeof(address), "%s", c->channel.name);
-		snprintf(c->channel.name, sizeof(c->channel.name), "%s %.32s (%.40s)", frame_role_name(c->channel.peer), name, address);
+		snprintf(c->channel.name, sizeof(c->channel.name), "%s %.32s (%.40s)",
+			 frame_role_name(c->channel.peer), name, address);
 	}
 	send_hello(c);
 	conn_read(c);
@@ -293,7 +300,8 @@ void conn_start(struct conn *c)
 		send_hello(c);
 }
 
-struct conn *conn_new(struct net *net, int fd, enum conn_state state, unsigned allowed, const struct net_handler *h, void *ctx, struct err *e)
+struct conn *conn_new(struct net *net, int fd, enum conn_state state, unsigned allowed,
+		      const struct net_handler *h, void *ctx, struct err *e)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 
@@ -325,8 +333,8 @@ struct conn *conn_new(struct net *net, int fd, enum conn_state state, unsigned a
 
 /* ---- deadlines ---- */
 
-/* TCP delivers: the socket took more after it was full, or fewer bytes wait in the kernel than before. So the other host lives although it
- * says nothing: our PING is behind what it is still receiving. */
+/* TCP delivers: the socket took more after it was full, or fewer bytes wait in the kernel than before. So the
+ * other host lives although it says nothing: our PING is behind what it is still receiving. */
 static int delivers(struct conn *c)
 {
 	int progress = c->progress, waiting = 0, before = c->in_kernel;
@@ -363,8 +371,8 @@ static void check_peer(struct conn *c, uint64_t now, uint64_t idle, uint64_t ste
 	if (conn_queued(c) && !c->moved_us)
 		c->moved_us = now;
 	if (c->moved_us && now - c->moved_us > step) {
-		conn_fail(c, ERR_PEER, "does not read: %zu bytes have waited for it for %llu ms", conn_queued(c),
-			  (unsigned long long)(now - c->moved_us) / 1000);
+		conn_fail(c, ERR_PEER, "does not read: %zu bytes have waited for it for %llu ms",
+			  conn_queued(c), (unsigned long long)(now - c->moved_us) / 1000);
 	} else if (c->stalled || silent < idle) {
 		return; /* we do not listen, so we cannot hear it */
 	} else if (!c->pinged) {
@@ -396,7 +404,8 @@ void conn_tick(struct conn *c, uint64_t now, int late)
 	if (c->state != CONN_UP) {
 		if (now > c->since_us + config->connect_ms * 1000) {
 			c->lost = 1;
-			conn_fail(c, ERR_REACH, "%s: no answer within %llu ms", state_name[c->state], (unsigned long long)config->connect_ms);
+			conn_fail(c, ERR_REACH, "%s: no answer within %llu ms", state_name[c->state],
+				  (unsigned long long)config->connect_ms);
 		}
 		return;
 	}

@@ -7,15 +7,16 @@
 
 #include "daemon/net_parts.h"
 
-#define IN_BUDGET (1u << 20)   /* bytes read before others get their turn */
+#define IN_BUDGET (128u << 10) /* bytes read before others get their turn */
 #define STALL_ABOVE (8u << 20) /* bytes that wait for a peer before its next question waits */
 #define STALL_BELOW (2u << 20)
 
-/* Frames that ask for an answer on their own, without tickets or turns that bound how many there are. Only one end of a pair of roles sends
- * them, so that two ends can never both wait for the other. */
+/* Frames that ask for an answer on their own, without tickets or turns that bound how many there are. Only
+ * one end of a pair of roles sends them, so that two ends can never both wait for the other. */
 static int is_question(const struct frame *f)
 {
-	return f->type == FRAME_MODELS || f->type == FRAME_OPEN || f->type == FRAME_CLASSIFY || f->type == FRAME_STATUS;
+	return f->type == FRAME_MODELS || f->type == FRAME_OPEN || f->type == FRAME_CLASSIFY ||
+	       f->type == FRAME_STATUS;
 }
 
 /* The next frame, if all of it is there: its bytes, 0 if not, -1 with e. */
@@ -38,11 +39,13 @@ static ssize_t next_frame(const struct conn *c, struct frame *f, struct err *e)
 /* Room for the rest of the frame that has begun, or for a read of the usual size. */
 static int in_reserve(struct conn *c)
 {
-	size_t have = c->in_have - c->in_at, need = BUFFER_FIRST / 2, room = c->in_room ? c->in_room : BUFFER_FIRST;
+	size_t have = c->in_have - c->in_at, need = BUFFER_FIRST / 2,
+	       room = c->in_room ? c->in_room : BUFFER_FIRST;
 	struct frame f;
 	uint8_t *in;
 
-	if (have >= FRAME_HEADER && !frame_unpack(&f, c->in + c->in_at, c->channel.peer, c->channel.self, NULL))
+	if (have >= FRAME_HEADER &&
+	    !frame_unpack(&f, c->in + c->in_at, c->channel.peer, c->channel.self, NULL))
 		need += FRAME_HEADER + (size_t)f.length;
 	if (need < have + BUFFER_FIRST / 4)
 		need = have + BUFFER_FIRST / 4;
@@ -134,8 +137,8 @@ static size_t fill(struct conn *c)
 	return n;
 }
 
-/* Reads as long as TLS has more at hand; what only the socket has, it will announce again. Frames are taken after each read: what came
- * before the end of a connection counts. */
+/* Reads as long as TLS has more at hand; what only the socket has, it will announce again. Frames are taken
+ * after each read: what came before the end of a connection counts. */
 void conn_read(struct conn *c)
 {
 	size_t budget = IN_BUDGET;
@@ -151,7 +154,8 @@ void conn_read(struct conn *c)
 		if (c->state == CONN_CLOSING || !c->ssl || !SSL_has_pending(c->ssl))
 			return;
 		if (n >= budget) {
-			event_active(c->readable, EV_READ, 0); /* TLS holds bytes that the socket will not announce */
+			event_active(c->readable, EV_READ,
+				     0); /* TLS holds bytes that the socket will not announce */
 			return;
 		}
 		budget -= n;

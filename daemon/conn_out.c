@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is written to a connection. Short frames are gathered and leave in one TLS record; long ones go from the caller's memory straight
- * into TLS when nothing waits before them. */
+/* What is written to a connection. Short frames are gathered and leave in one TLS record; long ones go from
+ * the caller's memory straight into TLS when nothing waits before them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -150,7 +150,8 @@ void net_hurry(struct net *net)
 	}
 }
 
-int net_connect(struct net *net, const char *address, enum frame_role peer, int keep, const struct net_handler *h, void *ctx, struct err *e)
+int net_connect(struct net *net, const char *address, enum frame_role peer, int keep,
+		const struct net_handler *h, void *ctx, struct err *e)
 {
 	struct connector *k = calloc(1, sizeof(*k));
 
@@ -188,8 +189,10 @@ int net_connect_unix(struct net *net, const char *path, const struct net_handler
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un))) {
-		err_set(e, ERR_REACH, "cannot reach the data-owner daemon on %s: %s; start `obscurad data-owner`, or classify with --standalone", path,
-			strerror(errno));
+		err_set(e, ERR_REACH,
+			"cannot reach the data-owner daemon on %s: %s; start `obscurad data-owner`, or "
+			"classify with --standalone",
+			path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return -1;

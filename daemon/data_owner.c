@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data owner's role: kept connections to the model owner and the provider, and an entry for each session (entry.c). */
+/* The data owner's role: kept connections to the model owner and the provider, and an entry for each session
+ * (entry.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,26 +35,33 @@ void owner_wire_begin(const struct data_owner *d, struct group *g)
 	g->before[PROVIDER] = wire_of(d, PROVIDER);
 }
 
-/* Frames count as offline when they are whole, bytes when they arrive: the difference may be less than nothing for a moment. */
+/* Frames count as offline when they are whole, bytes when they arrive: the difference may be less than
+ * nothing for a moment. */
 static uint64_t charge(uint64_t payload, uint64_t moved, uint64_t offline, uint64_t steps)
 {
-	return steps && moved > offline + steps ? (uint64_t)((double)payload * (double)(moved - offline) / (double)steps) : payload;
+	return steps && moved > offline + steps
+		   ? (uint64_t)((double)payload * (double)(moved - offline) / (double)steps)
+		   : payload;
 }
 
 void owner_wire_end(const struct data_owner *d, struct group *g)
 {
-	struct conn_wire m = wire_of(d, MODEL_OWNER), c = wire_of(d, PROVIDER), *m0 = &g->before[MODEL_OWNER], *c0 = &g->before[PROVIDER];
+	struct conn_wire m = wire_of(d, MODEL_OWNER), c = wire_of(d, PROVIDER), *m0 = &g->before[MODEL_OWNER],
+			 *c0 = &g->before[PROVIDER];
 	const struct inference *i = &g->inference;
 	uint64_t images = 0; /* g's at least: it is still in its list */
 
 	for (const struct entry *n = d->entries; n; n = n->next)
 		for (const struct group *other = n->running; other; other = other->next)
 			images += other->images;
-	g->wire_online.sent = charge(i->online.sent, m.sent - m0->sent, m.offline_sent - m0->offline_sent, m.steps_sent - m0->steps_sent);
-	g->wire_online.received = charge(i->online.received, m.received - m0->received, m.offline_received - m0->offline_received,
-					 m.steps_received - m0->steps_received);
+	g->wire_online.sent = charge(i->online.sent, m.sent - m0->sent, m.offline_sent - m0->offline_sent,
+				     m.steps_sent - m0->steps_sent);
+	g->wire_online.received =
+	    charge(i->online.received, m.received - m0->received, m.offline_received - m0->offline_received,
+		   m.steps_received - m0->steps_received);
 	g->wire_offline.sent = (c.sent - c0->sent + m.offline_sent - m0->offline_sent) * g->images / images;
-	g->wire_offline.received = (c.received - c0->received + m.offline_received - m0->offline_received) * g->images / images;
+	g->wire_offline.received =
+	    (c.received - c0->received + m.offline_received - m0->offline_received) * g->images / images;
 }
 
 static void remove_entry(struct data_owner *d, struct entry *n, const struct err *why)
@@ -204,7 +212,8 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 	if (!q->describe && !q->n_images)
 		return err_set(e, ERR_USAGE, "no images");
 	if (d->pixels > PIXELS_MAX || sessions > SESSIONS_MAX)
-		return err_set(e, ERR_ENV, "the data owner has too much to do: %zu MB of images wait", d->pixels >> 20);
+		return err_set(e, ERR_ENV, "the data owner has too much to do: %zu MB of images wait",
+			       d->pixels >> 20);
 	return 0;
 }
 
@@ -214,7 +223,8 @@ void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_own
 	struct request refused = {.reply = reply, .ctx = ctx}, *r = NULL;
 	struct entry *n = NULL;
 
-	if (!check_request(d, q, &e) && (r = request_new(q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
+	if (!check_request(d, q, &e) &&
+	    (r = request_new(q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
 		n = entry_get(d, q->model, q->optimise, q->reveal, &e);
 	if (!n) {
 		request_free(r);
@@ -237,7 +247,7 @@ static Wire__Peer *status_of_peer(const struct data_owner *d, enum which which)
 		return NULL;
 	wire__peer__init(p);
 	p->role = (char *)(uintptr_t)(which == PROVIDER ? "provider" : "model-owner");
-	p->name = peer->conn ? conn_channel(peer->conn)->name : (char *)(uintptr_t)"";
+	p->name = peer->conn ? conn_channel(peer->conn)->name : (char *)(uintptr_t) "";
 	p->address = which == PROVIDER ? d->config->provider : d->config->model_owner;
 	p->state = (char *)(uintptr_t)(peer->conn ? "connected" : "not connected");
 	p->error = (char *)(uintptr_t)peer->why.text;
@@ -246,7 +256,8 @@ static Wire__Peer *status_of_peer(const struct data_owner *d, enum which which)
 
 static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry *n)
 {
-	static const char *const names[OWNER_STATES] = {"opening", "receiving weights", "pairing", "ready", "failed"};
+	static const char *const names[OWNER_STATES] = {"opening", "receiving weights", "pairing", "ready",
+							"failed"};
 	struct pool_status pool = {0};
 	Wire__Pool *p = malloc(sizeof(*p));
 
@@ -273,8 +284,8 @@ void data_owner_status(struct data_owner *d, Wire__Status *s)
 
 	for (struct entry *n = d->entries; n; n = n->next)
 		sessions++;
-	s->role = (char *)(uintptr_t)"data-owner";
-	s->software = (char *)(uintptr_t)"obscura";
+	s->role = (char *)(uintptr_t) "data-owner";
+	s->software = (char *)(uintptr_t) "obscura";
 	s->uptime = (double)(owner_now(d) - d->started_us) / 1e6;
 	s->peers = calloc(PEERS, sizeof(*s->peers));
 	s->pools = calloc(sessions + 1, sizeof(*s->pools));
@@ -323,7 +334,8 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 	d->peers[MODEL_OWNER] = (struct peer){.d = d, .which = MODEL_OWNER};
 	d->peers[PROVIDER] = (struct peer){.d = d, .which = PROVIDER};
 	d->tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, d);
-	if (!d->tick || event_add(d->tick, &every) || net_connect(net, config->model_owner, ROLE_M, 1, &handler, &d->peers[MODEL_OWNER], e) ||
+	if (!d->tick || event_add(d->tick, &every) ||
+	    net_connect(net, config->model_owner, ROLE_M, 1, &handler, &d->peers[MODEL_OWNER], e) ||
 	    net_connect(net, config->provider, ROLE_C, 1, &handler, &d->peers[PROVIDER], e)) {
 		data_owner_free(d);
 		return err_set(e, ERR_ENV, "cannot start a timer");
@@ -352,11 +364,13 @@ int data_owner_main(const struct config *config)
 	struct local *local = NULL;
 	struct net *net = NULL;
 	struct err e = {0};
-	int failed = net_new(&net, config, ROLE_D, &e) || data_owner_new(&d, net, config, &e) || local_new(&local, net, config->socket, d, &e);
+	int failed = net_new(&net, config, ROLE_D, &e) || data_owner_new(&d, net, config, &e) ||
+		     local_new(&local, net, config->socket, d, &e);
 
 	if (!failed) {
 		net_on_stop(net, is_busy, d);
-		log_line(LOG_INFO, "ready; model owner %s, provider %s", config->model_owner, config->provider);
+		log_line(LOG_INFO, "ready; model owner %s, provider %s", config->model_owner,
+			 config->provider);
 		failed = net_run(net, &e);
 	}
 	if (failed)

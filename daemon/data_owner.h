@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/data_owner.h — the data owner's role, in the daemon or (`--standalone`) in the command line's own process. */
+/* daemon/data_owner.h — the data owner's role, in the daemon or (`--standalone`) in the command line's own
+ * process. */
 #ifndef OBSCURA_DAEMON_DATA_OWNER_H
 #define OBSCURA_DAEMON_DATA_OWNER_H
 
@@ -8,13 +9,16 @@
 #include "wire.pb-c.h"
 
 struct data_owner;
-/* Starts connecting to config->model_owner and config->provider; sessions are opened per (model, optimise, reveal) when first asked for
- * and reopened after a loss. */
-int data_owner_new(struct data_owner **d, struct net *net, const struct config *config, struct err *e) MUST_USE;
-/* Answers one request (wire.proto Classify): reply is freshly packed by the callee's Wire__Classified; called exactly once, before
- * the request's deadline (default config->deadline_ms). Requests for one session are merged up to max_batch. */
+/* Starts connecting to config->model_owner and config->provider; sessions are opened per (model, optimise,
+ * reveal) when first asked for and reopened after a loss. */
+int data_owner_new(struct data_owner **d, struct net *net, const struct config *config,
+		   struct err *e) MUST_USE;
+/* Answers one request (wire.proto Classify): reply is freshly packed by the callee's Wire__Classified; called
+ * exactly once, before the request's deadline (default config->deadline_ms). Requests for one session are
+ * merged up to max_batch. */
 typedef void (*data_owner_reply)(void *ctx, const Wire__Classified *reply);
-void data_owner_classify(struct data_owner *d, const Wire__Classify *request, data_owner_reply reply, void *ctx);
+void data_owner_classify(struct data_owner *d, const Wire__Classify *request, data_owner_reply reply,
+			 void *ctx);
 /* Fills a Status message (free with wire__status__free_unpacked-style: data_owner_status_free). */
 void data_owner_status(struct data_owner *d, Wire__Status *status);
 void data_owner_status_free(Wire__Status *status);

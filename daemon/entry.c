@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests of one (model, mode, reveal): they wait for the session, are merged into batches, and are answered. */
+/* Requests of one (model, mode, reveal): they wait for the session, are merged into batches, and are
+ * answered. */
 #include "daemon/entry.h"
 
 #include <stdio.h>
@@ -68,7 +69,8 @@ static struct request *take_fitting(struct entry *n)
 	size_t images = first->images;
 
 	while (last->next && !last->next->describe && last->next->views == first->views &&
-	       images + last->next->images <= n->d->config->max_batch && last->next->image_bytes == first->image_bytes) {
+	       images + last->next->images <= n->d->config->max_batch &&
+	       last->next->image_bytes == first->image_bytes) {
 		last = last->next;
 		images += last->images;
 	}
@@ -115,7 +117,8 @@ static int waits_for_others(struct entry *n, uint64_t now)
 		images += r->images;
 	if (images >= c->max_batch)
 		return 0;
-	tv = (struct timeval){.tv_sec = (time_t)((until - now) / 1000000), .tv_usec = (suseconds_t)((until - now) % 1000000)};
+	tv = (struct timeval){.tv_sec = (time_t)((until - now) / 1000000),
+			      .tv_usec = (suseconds_t)((until - now) % 1000000)};
 	event_add(n->gather, &tv);
 	return 1;
 }
@@ -129,8 +132,8 @@ static int settle(struct entry *n, struct request *r)
 	if (!r->describe && r->image_bytes == shape_size(plan->input))
 		return 0;
 	unlink_request(&n->waiting, r);
-	err_set(&e, ERR_INPUT, "an image of %zu bytes, where %s takes %u×%u×%u", r->image_bytes, n->model, plan->input.c, plan->input.h,
-		plan->input.w);
+	err_set(&e, ERR_INPUT, "an image of %zu bytes, where %s takes %u×%u×%u", r->image_bytes, n->model,
+		plan->input.c, plan->input.h, plan->input.w);
 	if (r->describe)
 		request_describe(r, n->model, plan, owner_program(n->owner));
 	else
@@ -199,7 +202,8 @@ static void open_session(struct entry *n)
 	struct err e = {0};
 
 	n->id = free_id(n->d);
-	if (owner_new(&n->owner, net_host(n->d->net), &options, owner_channel(n->d, MODEL_OWNER), owner_channel(n->d, PROVIDER), n->id, &e)) {
+	if (owner_new(&n->owner, net_host(n->d->net), &options, owner_channel(n->d, MODEL_OWNER),
+		      owner_channel(n->d, PROVIDER), n->id, &e)) {
 		n->owner = NULL;
 		refuse_waiting(n, &e);
 	}
@@ -218,7 +222,8 @@ static void close_session(struct entry *n, const struct err *e)
 		r->ready_us = 0;
 }
 
-/* No name was given: the model owner's only model, or an error that lists all. Returns 0 when the name is not known yet. */
+/* No name was given: the model owner's only model, or an error that lists all. Returns 0 when the name is not
+ * known yet. */
 static int name_model(struct entry *n)
 {
 	const struct data_owner *d = n->d;
@@ -238,7 +243,8 @@ static int name_model(struct entry *n)
 	}
 	for (size_t i = 0; i < d->n_models && at < sizeof(names); i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "", d->models[i]);
-	err_set(&e, ERR_USAGE, "the model owner serves %s: name one of them", d->n_models ? names : "no models");
+	err_set(&e, ERR_USAGE, "the model owner serves %s: name one of them",
+		d->n_models ? names : "no models");
 	refuse_waiting(n, &e);
 	return 0;
 }
@@ -248,14 +254,17 @@ static int peer_missing(const struct data_owner *d, const struct request *r, uin
 {
 	for (int i = 0; i < PEERS; i++) {
 		const struct peer *p = &d->peers[i];
-		uint64_t connect = d->config->connect_ms * 1000, patience = p->ever && LOST_US < connect ? LOST_US : connect;
+		uint64_t connect = d->config->connect_ms * 1000,
+			 patience = p->ever && LOST_US < connect ? LOST_US : connect;
 		int refused = p->why.code == ERR_PEER && p->why_us >= r->asked_us;
 
 		if (p->conn || (!refused && now < r->asked_us + patience))
 			continue;
 		*e = p->why;
-		err_set(e, ERR_REACH, "no connection to the %s %s within %llu ms", i == PROVIDER ? "provider" : "model-owner",
-			i == PROVIDER ? d->config->provider : d->config->model_owner, (unsigned long long)(patience / 1000));
+		err_set(e, ERR_REACH, "no connection to the %s %s within %llu ms",
+			i == PROVIDER ? "provider" : "model-owner",
+			i == PROVIDER ? d->config->provider : d->config->model_owner,
+			(unsigned long long)(patience / 1000));
 		return 1;
 	}
 	return 0;
@@ -340,7 +349,8 @@ int entry_tick(struct entry *n)
 
 /* ---- life ---- */
 
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, struct err *e)
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+			struct err *e)
 {
 	struct entry *n;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/entry.h — private to the data owner: one session and the requests for it. data_owner.c has connections and the role. */
+/* daemon/entry.h — private to the data owner: one session and the requests for it. data_owner.c has
+ * connections and the role. */
 #ifndef OBSCURA_DAEMON_ENTRY_H
 #define OBSCURA_DAEMON_ENTRY_H
 
@@ -48,14 +49,16 @@ struct data_owner {
 uint64_t owner_now(const struct data_owner *d);
 struct channel *owner_channel(const struct data_owner *d, enum which which);
 
-/* What TLS put on the sockets for a group that has ended. Groups of all sessions use the same two connections. Online, a group is charged
- * its own payload times (bytes moved / payload moved) of the connection to the model owner while it ran: exact when it ran alone.
- * Offline, its part by images of what else moved while it ran; tickets ahead of time moved before and are nobody's. */
+/* What TLS put on the sockets for a group that has ended. Groups of all sessions use the same two
+ * connections. Online, a group is charged its own payload times (bytes moved / payload moved) of the
+ * connection to the model owner while it ran: exact when it ran alone. Offline, its part by images of what
+ * else moved while it ran; tickets ahead of time moved before and are nobody's. */
 void owner_wire_begin(const struct data_owner *d, struct group *g);
 void owner_wire_end(const struct data_owner *d, struct group *g);
 
 /* The entry for this model, mode and reveal; made if there is none. NULL with e. */
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, struct err *e);
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+			struct err *e);
 /* Takes r. */
 void entry_ask(struct entry *n, struct request *r);
 /* All that can be done now: opens, starts batches, answers descriptions, gives up. */

@@ -34,7 +34,8 @@ int address_unix(const char *path, struct sockaddr_un *un, struct err *e)
 {
 	*un = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(un->sun_path))
-		return err_set(e, ERR_USAGE, "the socket path %s is longer than %zu bytes", path, sizeof(un->sun_path) - 1);
+		return err_set(e, ERR_USAGE, "the socket path %s is longer than %zu bytes", path,
+			       sizeof(un->sun_path) - 1);
 	memcpy(un->sun_path, path, strlen(path) + 1);
 	return 0;
 }
@@ -62,7 +63,8 @@ static int is_friend(int fd)
 	struct ucred who;
 	socklen_t n = sizeof(who);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == geteuid() || who.uid == 0);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 &&
+	       (who.uid == geteuid() || who.uid == 0);
 }
 
 /* Takes fd. */
@@ -122,7 +124,8 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx)
 			return;
 		if (l->net->n_conns >= CONNS_MAX || (l->local && !is_friend(peer))) {
 			log_line(LOG_WARNING, "a connection was refused: %s",
-				 l->net->n_conns >= CONNS_MAX ? "there are too many" : "it is another user's");
+				 l->net->n_conns >= CONNS_MAX ? "there are too many"
+							      : "it is another user's");
 			close(peer);
 			continue;
 		}
@@ -131,12 +134,19 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx)
 }
 
 /* Takes fd. */
-static struct listener *add_listener(struct net *net, int fd, int local, unsigned roles, const struct net_handler *h, void *ctx, struct err *e)
+static struct listener *add_listener(struct net *net, int fd, int local, unsigned roles,
+				     const struct net_handler *h, void *ctx, struct err *e)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
 	if (l) {
-		*l = (struct listener){.next = net->listeners, .net = net, .fd = fd, .local = local, .roles = roles, .handler = h, .ctx = ctx};
+		*l = (struct listener){.next = net->listeners,
+				       .net = net,
+				       .fd = fd,
+				       .local = local,
+				       .roles = roles,
+				       .handler = h,
+				       .ctx = ctx};
 		l->event = event_new(net->base, fd, EV_READ | EV_PERSIST, on_accept, l);
 		l->again = event_new(net->base, -1, 0, on_again, l);
 	}
@@ -169,10 +179,12 @@ static int bind_first(const struct addrinfo *found, const char *address, struct 
 		saved = errno;
 		close(fd);
 	}
-	return err_set(e, ERR_ENV, "cannot listen on %s: %s; --listen=HOST:PORT names another address", address, strerror(saved));
+	return err_set(e, ERR_ENV, "cannot listen on %s: %s; --listen=HOST:PORT names another address",
+		       address, strerror(saved));
 }
 
-int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h, void *ctx, struct err *e)
+int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h,
+	       void *ctx, struct err *e)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
 	char host[256], port[16], name[96];
@@ -211,7 +223,8 @@ static void remove_stale(int fd, const struct sockaddr_un *un)
 {
 	struct stat st;
 
-	if (!stat(un->sun_path, &st) && S_ISSOCK(st.st_mode) && connect(fd, (const struct sockaddr *)un, sizeof(*un)) && errno == ECONNREFUSED)
+	if (!stat(un->sun_path, &st) && S_ISSOCK(st.st_mode) &&
+	    connect(fd, (const struct sockaddr *)un, sizeof(*un)) && errno == ECONNREFUSED)
 		unlink(un->sun_path);
 }
 
@@ -233,7 +246,9 @@ int net_listen_unix(struct net *net, const char *path, const struct net_handler 
 	failed = bind(fd, (struct sockaddr *)&un, sizeof(un)) || listen(fd, 128);
 	umask(mask);
 	if (failed) {
-		err_set(e, ERR_ENV, "cannot listen on %s: %s; another data owner may be running, or --socket=PATH names a place you can write to",
+		err_set(e, ERR_ENV,
+			"cannot listen on %s: %s; another data owner may be running, or --socket=PATH names "
+			"a place you can write to",
 			path, strerror(errno));
 		close(fd);
 		return -1;

@@ -76,7 +76,8 @@ static int local_frame(void *ctx, struct conn *c, const struct frame *f, struct 
 	if (f->type == FRAME_STATUS)
 		on_status(ctx, c);
 	else if (f->type != FRAME_CLOSE)
-		return err_set(e, ERR_PEER, "sent %s, which the local API does not know", frame_name(f->type));
+		return err_set(e, ERR_PEER, "sent %s, which the local API does not know",
+			       frame_name(f->type));
 	return 0;
 }
 

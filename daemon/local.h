@@ -6,7 +6,8 @@
 #include "daemon/data_owner.h"
 
 struct local;
-int local_new(struct local **l, struct net *net, const char *path, struct data_owner *d, struct err *e) MUST_USE;
+int local_new(struct local **l, struct net *net, const char *path, struct data_owner *d,
+	      struct err *e) MUST_USE;
 void local_free(struct local *l);
 
 #endif

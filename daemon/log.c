@@ -50,7 +50,8 @@ void log_line(int priority, const char *format, ...)
 	gettimeofday(&now, NULL);
 	gmtime_r(&now.tv_sec, &utc);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
-	fprintf(stderr, "%s.%03dZ %s %s: %s\n", when, (int)(now.tv_usec / 1000), name_of(priority), who, text);
+	fprintf(stderr, "%s.%03dZ %s %s: %s\n", when, (int)(now.tv_usec / 1000), name_of(priority), who,
+		text);
 }
 
 void log_err(int priority, const char *what, const struct err *e)

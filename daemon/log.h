@@ -6,7 +6,8 @@
 #include <syslog.h>
 #include "conf/err.h"
 
-/* level: "error", "warning", "info" or "debug" (config_check has checked it). role: for each line; borrows. */
+/* level: "error", "warning", "info" or "debug" (config_check has checked it). role: for each line; borrows.
+ */
 void log_open(const char *level, const char *role);
 /* priority: LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG. */
 void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));

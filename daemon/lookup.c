@@ -25,7 +25,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct addrinfo *lookup_number(const char *host, const char *port)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *found = NULL;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV},
+			*found = NULL;
 
 	return getaddrinfo(host, port, &hints, &found) ? NULL : found;
 }
@@ -88,7 +89,8 @@ void lookup_cancel(struct lookup *l)
 	let_go(l);
 }
 
-struct lookup *lookup_new(struct event_base *base, const char *host, const char *port, lookup_done done, void *ctx, struct err *e)
+struct lookup *lookup_new(struct event_base *base, const char *host, const char *port, lookup_done done,
+			  void *ctx, struct err *e)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 	pthread_attr_t detached;

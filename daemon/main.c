@@ -19,9 +19,9 @@ static const struct {
 	char letter;
 	int (*run)(const struct config *config);
 } roles[] = {
-	{"data-owner", 'D', data_owner_main},
-	{"model-owner", 'M', model_owner_main},
-	{"provider", 'C', provider_main},
+    {"data-owner", 'D', data_owner_main},
+    {"model-owner", 'M', model_owner_main},
+    {"provider", 'C', provider_main},
 };
 
 static int usage(FILE *out)
@@ -67,7 +67,8 @@ static int read_config(struct config *c, int argc, char **argv, struct ask *ask,
 		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
 			ask->file = argv[++i];
 		else if (strncmp(argv[i], "--", 2))
-			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i], argv[1]);
+			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i],
+				       argv[1]);
 	}
 	if (ask->file && config_file(c, ask->file, e))
 		return -1;

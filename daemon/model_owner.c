@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner's role: the sessions of many data owners on several models, and one connection to the provider. */
+/* The model owner's role: the sessions of many data owners on several models, and one connection to the
+ * provider. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,8 @@
 #include "daemon/models.h"
 
 #define TICK_US 20000
-#define PATIENCE_MS 1500     /* how long an OPEN waits for the provider or for its model, at most */
-#define QUIET_US 100000	     /* no message of an inference for so long: none is under way */
+#define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
+#define QUIET_US 100000	 /* no message of an inference for so long: none is under way */
 
 struct session {
 	struct session *next;
@@ -93,7 +94,8 @@ static uint16_t free_id(struct model_owner *o)
 	return o->last_id;
 }
 
-static int start_session(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served, struct err *e)
+static int start_session(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served,
+			 struct err *e)
 {
 	struct modeller_options options = {.pool_bytes = o->config->pool_memory << 20,
 					   .step_ms = (uint32_t)o->config->step_ms,
@@ -105,7 +107,8 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, con
 	if (!s)
 		return err_set(e, ERR_ENV, "out of memory");
 	*s = (struct session){.owner = c, .provider = o->provider, .id = id, .provider_id = free_id(o)};
-	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id, conn_channel(o->provider), s->provider_id, e)) {
+	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id,
+			 conn_channel(o->provider), s->provider_id, e)) {
 		free(s);
 		return -1;
 	}
@@ -153,7 +156,8 @@ static int try_open(struct model_owner *o, const struct opening *w)
 	const struct served *served;
 	struct err e = {0};
 
-	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &served, &e)) {
+	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &served,
+			  &e)) {
 		if (!served || !o->provider)
 			return 0;
 		if (!start_session(o, w->owner, w->id, served, &e))
@@ -201,18 +205,20 @@ static void drop_openings(struct model_owner *o, const struct conn *c, uint16_t 
 
 static void expire_openings(struct model_owner *o)
 {
-	uint64_t now = now_us(o), limit = o->config->connect_ms / 2 < PATIENCE_MS ? o->config->connect_ms / 2 : PATIENCE_MS;
+	uint64_t now = now_us(o),
+		 limit = o->config->connect_ms / 2 < PATIENCE_MS ? o->config->connect_ms / 2 : PATIENCE_MS;
 
 	for (struct opening **at = &o->openings; *at;) {
 		struct opening *w = *at;
 		struct err e = {0};
 
-		if (now < w->since_us + limit * 1000 || o->provider) { /* a variant that is being made may take its time */
+		if (now < w->since_us + limit * 1000 ||
+		    o->provider) { /* a variant that is being made may take its time */
 			at = &w->next;
 			continue;
 		}
-		err_set(&e, ERR_REACH, "the model owner has no connection to its provider: %s%s%s", o->provider_why.peer,
-			o->provider_why.peer[0] ? ": " : "", o->provider_why.text);
+		err_set(&e, ERR_REACH, "the model owner has no connection to its provider: %s%s%s",
+			o->provider_why.peer, o->provider_why.peer[0] ? ": " : "", o->provider_why.text);
 		refuse(w->owner, w->id, &e, "open");
 		*at = w->next;
 		o->n_sessions--;
@@ -239,9 +245,11 @@ static int speaks_smpc(const Wire__Open *open)
 static int check_open(const struct model_owner *o, const Wire__Open *open, struct err *e)
 {
 	if (!speaks_smpc(open))
-		return err_set(e, ERR_PEER, "none of the personalities that you accept is offered; there is smpc");
+		return err_set(e, ERR_PEER,
+			       "none of the personalities that you accept is offered; there is smpc");
 	if (o->n_sessions >= o->config->max_sessions)
-		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)", o->n_sessions);
+		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)",
+			       o->n_sessions);
 	return 0;
 }
 
@@ -257,7 +265,8 @@ static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, con
 		free(w);
 		return;
 	}
-	*w = (struct opening){.owner = c, .id = id, .since_us = now_us(o), .optimise = open->optimise, .reveal = open->reveal};
+	*w = (struct opening){
+	    .owner = c, .id = id, .since_us = now_us(o), .optimise = open->optimise, .reveal = open->reveal};
 	snprintf(w->model, sizeof(w->model), "%s", open->model);
 	o->n_sessions++;
 	if (try_open(o, w)) {
@@ -409,7 +418,8 @@ static int run(struct model_owner *o, struct err *e)
 int model_owner_main(const struct config *config)
 {
 	static const struct net_handler owners = {owner_up, owner_frame_in, on_drained, owner_down};
-	static const struct net_handler provider = {provider_up, provider_frame_in, on_drained, provider_down};
+	static const struct net_handler provider = {provider_up, provider_frame_in, on_drained,
+						    provider_down};
 	struct model_owner o = {.config = config};
 	struct err e = {0};
 	int failed = net_new(&o.net, config, ROLE_M, &e) || models_load(&o.models, config, &e) ||

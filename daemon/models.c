@@ -47,7 +47,8 @@ static void variant_done(struct job *job)
 	if (!v->served)
 		log_err(LOG_ERR, v->g->name, &v->err);
 	else
-		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name, v->options.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency",
+		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name,
+			 v->options.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency",
 			 v->options.reveal == REVEAL_LABEL ? "label" : "logits");
 	v->made(v->ctx);
 }
@@ -78,7 +79,8 @@ static int load_one(struct models *s, const char *path, const struct config *c, 
 	s->n++;
 	for (size_t i = 0; i + 1 < s->n; i++)
 		if (!strcmp(s->all[i].g->name, m->g->name))
-			return err_set(e, ERR_INPUT, "two models are named %s; rename one of the files", m->g->name);
+			return err_set(e, ERR_INPUT, "two models are named %s; rename one of the files",
+				       m->g->name);
 	prepare(m, c);
 	if (served_new(&first->served, m->g, &first->options, e)) {
 		first->served = NULL;
@@ -119,13 +121,15 @@ static struct model *find(struct models *s, const char *name, struct err *e)
 		if (!strcmp(s->all[i].g->name, name) || (!name[0] && s->n == 1))
 			return &s->all[i];
 	for (size_t i = 0; i < s->n && at < sizeof(names); i++)
-		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "", s->all[i].g->name);
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "",
+				       s->all[i].g->name);
 	err_set(e, ERR_PEER, "there is no model \"%.64s\"; this model owner serves %s", name, names);
 	return NULL;
 }
 
-int models_serve(struct models *s, const char *name, unsigned optimise, unsigned reveal, const struct host *host, models_made made, void *ctx,
-		 const struct served **served, struct err *e)
+int models_serve(struct models *s, const char *name, unsigned optimise, unsigned reveal,
+		 const struct host *host, models_made made, void *ctx, const struct served **served,
+		 struct err *e)
 {
 	struct model *m = find(s, name, e);
 	struct variant *v;

@@ -90,7 +90,8 @@ static void on_linger(evutil_socket_t fd, short what, void *ctx)
 		linger_end(l);
 }
 
-/* Takes fd. A socket that is closed while bytes of its peer are unread resets the connection, and the peer would lose our last words. */
+/* Takes fd. A socket that is closed while bytes of its peer are unread resets the connection, and the peer
+ * would lose our last words. */
 static void linger(struct net *net, int fd)
 {
 	struct timeval limit = {.tv_usec = LINGER_US % 1000000, .tv_sec = LINGER_US / 1000000};
@@ -245,7 +246,9 @@ int net_new(struct net **net, const struct config *config, enum frame_role self,
 	if (self != ROLE_L && tls_new(&n->tls, config, self, e))
 		goto fail;
 	n->base = event_base_new();
-	if (!n->base || workers_new(&n->workers, n->base, self == ROLE_L ? 1 : (unsigned)config->threads, e) || start_events(n, e))
+	if (!n->base ||
+	    workers_new(&n->workers, n->base, self == ROLE_L ? 1 : (unsigned)config->threads, e) ||
+	    start_events(n, e))
 		goto fail;
 	*net = n;
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/net.h — connections: TLS 1.3 with certificates on both ends (or a Unix socket), frames in and out. */
+/* daemon/net.h — connections: TLS 1.3 with certificates on both ends (or a Unix socket), frames in and out.
+ */
 #ifndef OBSCURA_DAEMON_NET_H
 #define OBSCURA_DAEMON_NET_H
 
@@ -15,7 +16,8 @@ struct conn;
 struct net_handler {
 	/* TLS and HELLO are done on both sides. */
 	void (*up)(void *ctx, struct conn *c);
-	/* Returns -1 with e when the connection must end: ERROR is sent to the peer, then down() is called. */
+	/* Returns -1 with e when the connection must end: ERROR is sent to the peer, then down() is called.
+	 */
 	int (*frame)(void *ctx, struct conn *c, const struct frame *f, struct err *e);
 	/* The output has been taken by the socket. */
 	void (*drained)(void *ctx, struct conn *c);
@@ -24,21 +26,27 @@ struct net_handler {
 };
 
 int net_new(struct net **net, const struct config *config, enum frame_role self, struct err *e) MUST_USE;
-/* Listens with TLS on "host:port", or without on a Unix socket path (mode 0600 or as configured); accepted peers must have one of the roles. */
-int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
-int net_listen_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
-/* Connects (and, if keep, reconnects with exponential back-off and jitter for ever; down() is called at each loss and for each failed try).
- * The peer's certificate must chain to the CA, carry the role, and be valid for the host name in the address. */
-int net_connect(struct net *net, const char *address, enum frame_role peer, int keep, const struct net_handler *h, void *ctx,
-		struct err *e) MUST_USE;
+/* Listens with TLS on "host:port", or without on a Unix socket path (mode 0600 or as configured); accepted
+ * peers must have one of the roles. */
+int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h,
+	       void *ctx, struct err *e) MUST_USE;
+int net_listen_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx,
+		    struct err *e) MUST_USE;
+/* Connects (and, if keep, reconnects with exponential back-off and jitter for ever; down() is called at each
+ * loss and for each failed try). The peer's certificate must chain to the CA, carry the role, and be valid
+ * for the host name in the address. */
+int net_connect(struct net *net, const char *address, enum frame_role peer, int keep,
+		const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
 /* Lost connections are tried again soon, not when their back-off is over: somebody waits for them. */
 void net_hurry(struct net *net);
-int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e) MUST_USE;
+int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx,
+		     struct err *e) MUST_USE;
 struct channel *conn_channel(struct conn *c);
 void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
 void *conn_ctx(const struct conn *c);
-/* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no inference: all but BEGIN, STEP and
- * ABORT; and the bodies of STEP. TLS's own bytes (22 a record) count as online. */
+/* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no
+ * inference: all but BEGIN, STEP and ABORT; and the bodies of STEP. TLS's own bytes (22 a record) count as
+ * online. */
 struct conn_wire {
 	uint64_t sent, received, offline_sent, offline_received, steps_sent, steps_received;
 };
@@ -47,17 +55,19 @@ struct conn_wire conn_wire(const struct conn *c);
 void conn_end(struct conn *c, const struct err *e);
 
 struct event_base *net_base(struct net *net);
-/* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the loop. */
+/* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the
+ * loop. */
 const struct host *net_host(struct net *net);
 /* Runs until net_stop (signal handlers call it). Can be called again. */
 int net_run(struct net *net, struct err *e) MUST_USE;
-/* Nothing is accepted any more; the loop ends when busy (net_on_stop) says 0, after 2 s at the latest, at once when called again or when
- * there is no busy. */
+/* Nothing is accepted any more; the loop ends when busy (net_on_stop) says 0, after 2 s at the latest, at
+ * once when called again or when there is no busy. */
 void net_stop(struct net *net);
 void net_on_stop(struct net *net, int (*busy)(void *ctx), void *ctx);
 /* Jobs under way. */
 size_t net_jobs(const struct net *net);
-/* Before the role's state is freed: waits for jobs (their done() is called) and takes no more events. NULL is allowed. */
+/* Before the role's state is freed: waits for jobs (their done() is called) and takes no more events. NULL is
+ * allowed. */
 void net_drain(struct net *net);
 void net_free(struct net *net);
 

@@ -33,10 +33,10 @@ struct connector {
 	const struct net_handler *handler;
 	void *ctx;
 	struct event *retry;
-	struct lookup *lookup;		/* owns; while the name is looked up */
-	struct addrinfo *found, *at;	/* owns; the address that is tried */
-	SSL_SESSION *session;		/* owns; to be resumed */
-	struct conn *conn;		/* borrows; while there is one */
+	struct lookup *lookup;	     /* owns; while the name is looked up */
+	struct addrinfo *found, *at; /* owns; the address that is tried */
+	SSL_SESSION *session;	     /* owns; to be resumed */
+	struct conn *conn;	     /* borrows; while there is one */
 	uint64_t backoff_us, tried_us;
 };
 
@@ -75,7 +75,8 @@ void net_adopt(struct net *net, struct conn *c);
 void net_dropped(struct net *net, struct conn *c);
 
 /* "host:port" or "[v6]:port". */
-int address_split(const char *address, char *host, size_t hosts, char *port, size_t ports, struct err *e) MUST_USE;
+int address_split(const char *address, char *host, size_t hosts, char *port, size_t ports,
+		  struct err *e) MUST_USE;
 int address_unix(const char *path, struct sockaddr_un *un, struct err *e) MUST_USE;
 void socket_no_delay(int fd);
 

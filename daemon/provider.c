@@ -64,7 +64,8 @@ static int run(struct net *net, struct provider *p, struct err *e)
 
 int provider_main(const struct config *config)
 {
-	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained, provider_down};
+	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained,
+						   provider_down};
 	struct provider_options options = {.connect_ms = (uint32_t)config->connect_ms,
 					   .sessions = (uint32_t)config->max_sessions,
 					   .queue_bytes = QUEUE_BYTES,

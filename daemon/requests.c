@@ -13,7 +13,8 @@ static int copy_images(struct request *r, const Wire__Classify *q, struct err *e
 {
 	for (size_t i = 0; i < q->n_images; i++)
 		if (!q->images[i].len || q->images[i].len != r->image_bytes)
-			return err_set(e, ERR_INPUT, "image %zu has %zu bytes, the first has %zu", i, q->images[i].len, r->image_bytes);
+			return err_set(e, ERR_INPUT, "image %zu has %zu bytes, the first has %zu", i,
+				       q->images[i].len, r->image_bytes);
 	r->pixels = malloc(r->images * r->image_bytes + 1);
 	if (!r->pixels)
 		return err_set(e, ERR_ENV, "out of memory for %zu images", r->images);
@@ -23,7 +24,8 @@ static int copy_images(struct request *r, const Wire__Classify *q, struct err *e
 	return 0;
 }
 
-struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t deadline_ms, size_t *total, struct err *e)
+struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t deadline_ms, size_t *total,
+			    struct err *e)
 {
 	struct request *r = calloc(1, sizeof(*r));
 
@@ -84,7 +86,8 @@ struct described {
 	Wire__Bytes predicted;
 };
 
-static void describe(Wire__Classified *m, struct described *d, const char *model, const struct plan *plan, const struct program *p)
+static void describe(Wire__Classified *m, struct described *d, const char *model, const struct plan *plan,
+		     const struct program *p)
 {
 	wire__shape__init(&d->shape);
 	wire__counted__init(&d->online);
@@ -100,7 +103,7 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	d->predicted.online = &d->online;
 	d->predicted.offline = &d->offline;
 	m->model = (char *)(uintptr_t)model;
-	m->personality = (char *)(uintptr_t)"smpc";
+	m->personality = (char *)(uintptr_t) "smpc";
 	m->mode = (char *)(uintptr_t)(plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
 	m->input = &d->shape;
 	m->resize = plan->resize;
@@ -111,7 +114,8 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	m->setup_bytes = p->setup;
 }
 
-void request_describe(struct request *r, const char *model, const struct plan *plan, const struct program *program)
+void request_describe(struct request *r, const char *model, const struct plan *plan,
+		      const struct program *program)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
@@ -186,11 +190,12 @@ struct answered {
 struct shared {
 	const struct group *batch;
 	const struct plan *plan;
-	size_t words, classes;		/* of one image */
+	size_t words, classes; /* of one image */
 	uint64_t now_us;
 };
 
-/* A batch's count as one image's share; the first images carry what does not divide, so that nothing is lost. */
+/* A batch's count as one image's share; the first images carry what does not divide, so that nothing is lost.
+ */
 static void count(Wire__Counted *c, const struct counted *all, size_t images, size_t image)
 {
 	wire__counted__init(c);
@@ -218,7 +223,8 @@ static void fill_bytes(struct answered *a, const struct shared *s, size_t image)
 }
 
 /* image: its place in the batch. */
-static void fill(struct answered *a, const struct shared *s, const struct request *r, float *scores, size_t image)
+static void fill(struct answered *a, const struct shared *s, const struct request *r, float *scores,
+		 size_t image)
 {
 	const struct inference *i = &s->batch->inference;
 
@@ -265,7 +271,8 @@ static void answer(struct request *r, const struct shared *s, Wire__Classified m
 	free(scores);
 }
 
-void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us)
+void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
+		  uint64_t now_us)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;

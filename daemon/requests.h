@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/requests.h — private to the data owner: requests from their images to their answers, and batches of them. */
+/* daemon/requests.h — private to the data owner: requests from their images to their answers, and batches of
+ * them. */
 #ifndef OBSCURA_DAEMON_REQUESTS_H
 #define OBSCURA_DAEMON_REQUESTS_H
 
@@ -15,7 +16,7 @@ struct request {
 	data_owner_reply reply;
 	void *ctx;
 	uint64_t asked_us, deadline_us, ready_us; /* ready: the session was there */
-	size_t *total;				  /* borrows: pixels of all requests, which this one's are part of */
+	size_t *total; /* borrows: pixels of all requests, which this one's are part of */
 };
 
 /* Requests that share the messages of one inference. */
@@ -31,18 +32,22 @@ struct group {
 };
 
 /* Copies the images; NULL with e when they are not of one size, or memory is short. */
-struct request *request_new(const Wire__Classify *classify, uint64_t now_us, uint64_t deadline_ms, size_t *total, struct err *e);
+struct request *request_new(const Wire__Classify *classify, uint64_t now_us, uint64_t deadline_ms,
+			    size_t *total, struct err *e);
 void request_free(struct request *r); /* wipes; NULL is allowed */
 
 /* Answers, once; later calls do nothing. */
 void request_refuse(struct request *r, const struct err *e);
-void request_describe(struct request *r, const char *model, const struct plan *plan, const struct program *program);
+void request_describe(struct request *r, const char *model, const struct plan *plan,
+		      const struct program *program);
 
-/* Takes the requests (a list; of one image size): their images in one piece. NULL with e; they remain the caller's then. */
+/* Takes the requests (a list; of one image size): their images in one piece. NULL with e; they remain the
+ * caller's then. */
 struct group *group_new(struct request *requests, struct err *e);
 void group_free(struct group *g); /* its requests too; wipes */
 /* The inference is done. */
-void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program, uint64_t now_us);
+void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
+		  uint64_t now_us);
 void group_refuse(struct group *g, const struct err *e);
 
 #endif

@@ -15,7 +15,8 @@
 
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define READ_BYTES (32u << 10) /* what one read of the socket takes at most */
-#define ALERT_REASON 1000      /* OpenSSL: reason code of a received alert = 1000 + its number (SSL_AD_REASON_OFFSET) */
+/* OpenSSL: the reason code of a received alert is its number and this (SSL_AD_REASON_OFFSET) */
+#define ALERT_REASON 1000
 
 /* ---- reading certificates ---- */
 
@@ -91,15 +92,18 @@ static void explain(struct tls_note *note, X509 *cert, X509 *leaf, int code)
 	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
 		if (leaf)
 			subject(leaf, NID_commonName, name, sizeof(name));
-		snprintf(out, n, "its certificate (%s) is of an unknown authority, not of %.120s", name, note->tls->authority);
+		snprintf(out, n, "its certificate (%s) is of an unknown authority, not of %.120s", name,
+			 note->tls->authority);
 		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
 		hosts(cert, text, sizeof(text));
-		snprintf(out, n, "its certificate is for the hosts %s, not for %.100s", text[0] ? text : "(none)", note->host);
+		snprintf(out, n, "its certificate is for the hosts %s, not for %.100s",
+			 text[0] ? text : "(none)", note->host);
 		break;
 	default:
-		snprintf(out, n, "its certificate (%s) is refused: %s", name, X509_verify_cert_error_string(code));
+		snprintf(out, n, "its certificate (%s) is refused: %s", name,
+			 X509_verify_cert_error_string(code));
 	}
 }
 
@@ -109,7 +113,8 @@ static int on_verify(int ok, X509_STORE_CTX *store)
 	struct tls_note *note = ssl ? SSL_get_app_data(ssl) : NULL;
 
 	if (!ok && note && !note->refusal[0])
-		explain(note, X509_STORE_CTX_get_current_cert(store), X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get_error(store));
+		explain(note, X509_STORE_CTX_get_current_cert(store), X509_STORE_CTX_get0_cert(store),
+			X509_STORE_CTX_get_error(store));
 	return ok;
 }
 
@@ -132,7 +137,9 @@ static int readable(const char *what, const char *path, struct err *e)
 {
 	if (access(path, R_OK) == 0)
 		return 0;
-	return err_set(e, ERR_INPUT, "cannot read the %s %s: %s; make one with `obscura pki init` and `obscura pki issue`, or name it with --%s",
+	return err_set(e, ERR_INPUT,
+		       "cannot read the %s %s: %s; make one with `obscura pki init` and `obscura pki issue`, "
+		       "or name it with --%s",
 		       what, path, strerror(errno), what);
 }
 
@@ -142,12 +149,17 @@ static int check_own(const struct config *c, X509 *cert, enum frame_role self, s
 
 	date(X509_get0_notAfter(cert), when, sizeof(when));
 	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
-		return err_set(e, ERR_INPUT, "own certificate %s has expired on %s; renew it with `obscura pki issue`", c->certificate, when);
+		return err_set(e, ERR_INPUT,
+			       "own certificate %s has expired on %s; renew it with `obscura pki issue`",
+			       c->certificate, when);
 	if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
-		return err_set(e, ERR_INPUT, "own certificate %s is not valid yet; check the clock", c->certificate);
+		return err_set(e, ERR_INPUT, "own certificate %s is not valid yet; check the clock",
+			       c->certificate);
 	subject(cert, NID_organizationalUnitName, role, sizeof(role));
 	if (frame_role(role) != self)
-		return err_set(e, ERR_INPUT, "own certificate %s is for the role \"%s\", not \"%s\"; make one with `obscura pki issue %s HOST`",
+		return err_set(e, ERR_INPUT,
+			       "own certificate %s is for the role \"%s\", not \"%s\"; make one with "
+			       "`obscura pki issue %s HOST`",
 			       c->certificate, role, frame_role_name(self), frame_role_name(self));
 	return 0;
 }
@@ -166,13 +178,19 @@ static int load_own(SSL_CTX *ctx, const struct config *c, struct err *e)
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1)
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with a certificate", c->certificate);
 	if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
-		if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
-			return err_set(e, ERR_INPUT, "the key %s does not belong to the certificate %s; issue both together", c->key,
-				       c->certificate);
-		return err_set(e, ERR_INPUT, "%s is not a PEM file with a private key without passphrase", c->key);
+		if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
+		    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
+			return err_set(
+			    e, ERR_INPUT,
+			    "the key %s does not belong to the certificate %s; issue both together", c->key,
+			    c->certificate);
+		return err_set(e, ERR_INPUT, "%s is not a PEM file with a private key without passphrase",
+			       c->key);
 	}
 	if (SSL_CTX_check_private_key(ctx) != 1)
-		return err_set(e, ERR_INPUT, "the key %s does not belong to the certificate %s; issue both together", c->key, c->certificate);
+		return err_set(e, ERR_INPUT,
+			       "the key %s does not belong to the certificate %s; issue both together",
+			       c->key, c->certificate);
 	if (!stat(c->key, &st) && (st.st_mode & 077))
 		log_line(LOG_WARNING, "the private key %s can be read by others; chmod 600 it", c->key);
 	return 0;
@@ -183,7 +201,8 @@ static void settle(SSL_CTX *ctx)
 	static const unsigned char id[] = "obscura";
 
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verify);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				  SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_default_read_buffer_len(ctx, READ_BYTES);
 	/* resumption: the server's state is in its tickets, the client's in its connector */
@@ -198,10 +217,12 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 	SSL_CTX *ctx;
 
 	*tls = (struct tls){.authority = c->ca};
-	if (readable("ca", c->ca, e) || readable("certificate", c->certificate, e) || readable("key", c->key, e))
+	if (readable("ca", c->ca, e) || readable("certificate", c->certificate, e) ||
+	    readable("key", c->key, e))
 		return -1;
 	tls->ctx = ctx = SSL_CTX_new(TLS_method());
-	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) || !SSL_CTX_set_ciphersuites(ctx, SUITES))
+	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_ciphersuites(ctx, SUITES))
 		return err_set(e, ERR_ENV, "OpenSSL offers no TLS 1.3");
 	if (!SSL_CTX_load_verify_locations(ctx, c->ca, NULL))
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with the authority's certificate", c->ca);
@@ -243,7 +264,8 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 	SSL *ssl = SSL_new(tls->ctx);
 
 	note->tls = tls;
-	if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_app_data(ssl, note) || (note->host && !expect_host(ssl, note->host))) {
+	if (!ssl || !SSL_set_fd(ssl, fd) || !SSL_set_app_data(ssl, note) ||
+	    (note->host && !expect_host(ssl, note->host))) {
 		SSL_free(ssl);
 		ERR_clear_error();
 		err_set(e, ERR_ENV, "OpenSSL cannot make a connection");
@@ -256,7 +278,8 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 	return ssl;
 }
 
-int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name, size_t bytes, struct err *e)
+int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
+	     size_t bytes, struct err *e)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	char unit[64], when[64];
@@ -272,7 +295,8 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
 		return err_set(e, ERR_PEER, "its certificate (%s) has expired on %s", name, when);
 	if (!*role || !(*role & allowed))
-		return err_set(e, ERR_PEER, "its certificate (%.48s) is for the wrong role: \"%.32s\"", name, unit);
+		return err_set(e, ERR_PEER, "its certificate (%.48s) is for the wrong role: \"%.32s\"", name,
+			       unit);
 	return 0;
 }
 
@@ -283,15 +307,16 @@ static const struct {
 	int alert;
 	const char *text;
 } alerts[] = {
-	{SSL_AD_UNKNOWN_CA, "our certificate is of an authority that it does not know"},
-	{SSL_AD_CERTIFICATE_EXPIRED, "our certificate has expired"},
-	{SSL_AD_BAD_CERTIFICATE, "our certificate is not good: not for the host name that it connects to, or not valid yet"},
-	{SSL_AD_CERTIFICATE_REVOKED, "our certificate has been revoked"},
-	{SSL_AD_UNSUPPORTED_CERTIFICATE, "our certificate is not for this end of TLS"},
-	{SSL_AD_CERTIFICATE_UNKNOWN, "our certificate is not acceptable"},
-	{SSL_AD_DECRYPT_ERROR, "our certificate or signature cannot be verified"},
-	{SSL_AD_CERTIFICATE_REQUIRED, "we showed no certificate"},
-	{SSL_AD_PROTOCOL_VERSION, "it does not speak TLS 1.3"},
+    {SSL_AD_UNKNOWN_CA, "our certificate is of an authority that it does not know"},
+    {SSL_AD_CERTIFICATE_EXPIRED, "our certificate has expired"},
+    {SSL_AD_BAD_CERTIFICATE,
+     "our certificate is not good: not for the host name that it connects to, or not valid yet"},
+    {SSL_AD_CERTIFICATE_REVOKED, "our certificate has been revoked"},
+    {SSL_AD_UNSUPPORTED_CERTIFICATE, "our certificate is not for this end of TLS"},
+    {SSL_AD_CERTIFICATE_UNKNOWN, "our certificate is not acceptable"},
+    {SSL_AD_DECRYPT_ERROR, "our certificate or signature cannot be verified"},
+    {SSL_AD_CERTIFICATE_REQUIRED, "we showed no certificate"},
+    {SSL_AD_PROTOCOL_VERSION, "it does not speak TLS 1.3"},
 };
 
 static void alert_reason(int alert, const char *step, struct err *e)
@@ -318,7 +343,9 @@ void tls_reason(SSL *ssl, const char *step, int saved, struct err *e)
 	else if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
 		err_set(e, ERR_PEER, "%s: it shows no certificate", step);
 	else if (code && reason != SSL_R_UNEXPECTED_EOF_WHILE_READING)
-		err_set(e, ERR_PEER, "%s: it does not speak TLS 1.3 as it should: %s", step, ERR_reason_error_string(code));
+		err_set(e, ERR_PEER, "%s: it does not speak TLS 1.3 as it should: %s", step,
+			ERR_reason_error_string(code));
 	else
-		err_set(e, ERR_REACH, "%s: it went away%s%s", step, !code && saved ? ": " : "", !code && saved ? strerror(saved) : "");
+		err_set(e, ERR_REACH, "%s: it went away%s%s", step, !code && saved ? ": " : "",
+			!code && saved ? strerror(saved) : "");
 }

@@ -12,24 +12,28 @@ struct tls {
 	const char *authority;	 /* borrows: the file, for messages */
 	uint8_t fingerprint[32]; /* SHA-256 of our certificate */
 };
-/* Reads authority, certificate and key; checks that they belong together, that the role is `self`, that it has not expired. Every error
- * names the file and the remedy. */
+/* Reads authority, certificate and key; checks that they belong together, that the role is `self`, that it
+ * has not expired. Every error names the file and the remedy. */
 int tls_new(struct tls *tls, const struct config *config, enum frame_role self, struct err *e) MUST_USE;
 void tls_free(struct tls *tls);
 
 /* What one connection's TLS writes down for its owner; it outlives the SSL. */
 struct tls_note {
 	const struct tls *tls;
-	const char *host;      /* borrows: the name that the certificate must carry; NULL for an accepted connection */
-	SSL_SESSION **session; /* borrows the place: the last session with this address, to be resumed; NULL: none is kept */
+	const char
+	    *host; /* borrows: the name that the certificate must carry; NULL for an accepted connection */
+	SSL_SESSION **session; /* borrows the place: the last session with this address, to be resumed; NULL:
+				  none is kept */
 	char refusal[320];     /* why we refuse the peer's certificate, "" if we do not */
 };
 /* A connection's TLS, for the note's host. */
 SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *e);
 /* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
-int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name, size_t bytes, struct err *e) MUST_USE;
-/* Why a handshake, read or write failed, in words: our verdict on the peer's certificate, its alert on ours, or the system's error
- * (ERR_REACH: the connection itself was lost). saved: errno after the call that failed. */
+int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
+	     size_t bytes, struct err *e) MUST_USE;
+/* Why a handshake, read or write failed, in words: our verdict on the peer's certificate, its alert on ours,
+ * or the system's error (ERR_REACH: the connection itself was lost). saved: errno after the call that failed.
+ */
 void tls_reason(SSL *ssl, const char *step, int saved, struct err *e);
 
 #endif

@@ -56,7 +56,8 @@ static void wake(struct workers *w)
 		return; /* the counter is full: it will wake anyway */
 }
 
-/* What the loop does comes first: this thread gets what is left, and is not given the processor early when it wakes. */
+/* What the loop does comes first: this thread gets what is left, and is not given the processor early when it
+ * wakes. */
 static void yield_to_loop(void)
 {
 	struct sched_param none = {0};
@@ -138,7 +139,8 @@ int workers_new(struct workers **workers, struct event_base *base, unsigned n, s
 	for (; w->n < n; w->n++)
 		if (pthread_create(&w->threads[w->n], NULL, work, w)) {
 			workers_free(w);
-			return err_set(e, ERR_ENV, "cannot start %u worker threads; --threads=N asks for fewer", n);
+			return err_set(e, ERR_ENV,
+				       "cannot start %u worker threads; --threads=N asks for fewer", n);
 		}
 	*workers = w;
 	return 0;

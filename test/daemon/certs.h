@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/daemon/certs.h — authorities and certificates of a test, in a folder of its own: NAME.pem and NAME.key. */
+/* test/daemon/certs.h — authorities and certificates of a test, in a folder of its own: NAME.pem and
+ * NAME.key. */
 #ifndef OBSCURA_TEST_DAEMON_CERTS_H
 #define OBSCURA_TEST_DAEMON_CERTS_H
 
@@ -46,7 +47,8 @@ static int certs_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 static int certs_save(const char *name, const struct certs_pair *p)
 {
 	FILE *c = fopen(certs_path(name, ".pem"), "w"), *k = fopen(certs_path(name, ".key"), "w");
-	int ok = c && k && PEM_write_X509(c, p->cert) && PEM_write_PrivateKey(k, p->key, NULL, NULL, 0, NULL, NULL);
+	int ok = c && k && PEM_write_X509(c, p->cert) &&
+		 PEM_write_PrivateKey(k, p->key, NULL, NULL, 0, NULL, NULL);
 
 	if (c)
 		fclose(c);
@@ -55,9 +57,10 @@ static int certs_save(const char *name, const struct certs_pair *p)
 	return ok && !chmod(certs_path(name, ".key"), 0600) ? 0 : -1;
 }
 
-/* issuer NULL: an authority. role is the OU, hosts a subjectAltName ("DNS:localhost,IP:127.0.0.1"); valid from and to are seconds from now. */
-static int certs_make(struct certs_pair *p, const struct certs_pair *issuer, const char *name, const char *role, const char *hosts, long from,
-		      long to)
+/* issuer NULL: an authority. role is the OU, hosts a subjectAltName ("DNS:localhost,IP:127.0.0.1"); valid
+ * from and to are seconds from now. */
+static int certs_make(struct certs_pair *p, const struct certs_pair *issuer, const char *name,
+		      const char *role, const char *hosts, long from, long to)
 {
 	static long serial;
 	X509_NAME *subject;
@@ -71,13 +74,17 @@ static int certs_make(struct certs_pair *p, const struct certs_pair *issuer, con
 		issuer = p;
 	subject = X509_get_subject_name(p->cert);
 	bad = !X509_set_version(p->cert, 2) || !ASN1_INTEGER_set(X509_get_serialNumber(p->cert), ++serial) ||
-	      !X509_gmtime_adj(X509_getm_notBefore(p->cert), from) || !X509_gmtime_adj(X509_getm_notAfter(p->cert), to) ||
+	      !X509_gmtime_adj(X509_getm_notBefore(p->cert), from) ||
+	      !X509_gmtime_adj(X509_getm_notAfter(p->cert), to) ||
 	      !X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0) ||
-	      (role && !X509_NAME_add_entry_by_txt(subject, "OU", MBSTRING_UTF8, (const uint8_t *)role, -1, -1, 0)) ||
-	      !X509_set_issuer_name(p->cert, X509_get_subject_name(issuer->cert)) || !X509_set_pubkey(p->cert, p->key);
+	      (role &&
+	       !X509_NAME_add_entry_by_txt(subject, "OU", MBSTRING_UTF8, (const uint8_t *)role, -1, -1, 0)) ||
+	      !X509_set_issuer_name(p->cert, X509_get_subject_name(issuer->cert)) ||
+	      !X509_set_pubkey(p->cert, p->key);
 	if (!bad && !role)
-		bad = certs_extension(p->cert, p->cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
-		      certs_extension(p->cert, p->cert, NID_key_usage, "critical,keyCertSign,cRLSign");
+		bad =
+		    certs_extension(p->cert, p->cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+		    certs_extension(p->cert, p->cert, NID_key_usage, "critical,keyCertSign,cRLSign");
 	if (!bad && role)
 		bad = certs_extension(p->cert, issuer->cert, NID_subject_alt_name, hosts) ||
 		      certs_extension(p->cert, issuer->cert, NID_ext_key_usage, "serverAuth,clientAuth");
@@ -101,14 +108,14 @@ static int certs_all(void)
 		int other;
 		long from, to;
 	} rows[] = {
-		{"data-owner", "data-owner", CERTS_HOSTS, 0, -60, CERTS_YEAR},
-		{"model-owner", "model-owner", CERTS_HOSTS, 0, -60, CERTS_YEAR},
-		{"provider", "provider", CERTS_HOSTS, 0, -60, CERTS_YEAR},
-		{"stranger", "data-owner", CERTS_HOSTS, 1, -60, CERTS_YEAR},
-		{"strange-server", "model-owner", CERTS_HOSTS, 1, -60, CERTS_YEAR},
-		{"expired", "data-owner", CERTS_HOSTS, 0, -CERTS_YEAR, -60},
-		{"expired-server", "model-owner", CERTS_HOSTS, 0, -CERTS_YEAR, -60},
-		{"elsewhere", "model-owner", "DNS:mo.example,IP:10.9.8.7", 0, -60, CERTS_YEAR},
+	    {"data-owner", "data-owner", CERTS_HOSTS, 0, -60, CERTS_YEAR},
+	    {"model-owner", "model-owner", CERTS_HOSTS, 0, -60, CERTS_YEAR},
+	    {"provider", "provider", CERTS_HOSTS, 0, -60, CERTS_YEAR},
+	    {"stranger", "data-owner", CERTS_HOSTS, 1, -60, CERTS_YEAR},
+	    {"strange-server", "model-owner", CERTS_HOSTS, 1, -60, CERTS_YEAR},
+	    {"expired", "data-owner", CERTS_HOSTS, 0, -CERTS_YEAR, -60},
+	    {"expired-server", "model-owner", CERTS_HOSTS, 0, -CERTS_YEAR, -60},
+	    {"elsewhere", "model-owner", "DNS:mo.example,IP:10.9.8.7", 0, -60, CERTS_YEAR},
 	};
 	struct certs_pair ca, other, p;
 	int bad;
@@ -119,7 +126,8 @@ static int certs_all(void)
 		return -1;
 	bad = 0;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		bad |= certs_make(&p, rows[i].other ? &other : &ca, rows[i].name, rows[i].role, rows[i].hosts, rows[i].from, rows[i].to);
+		bad |= certs_make(&p, rows[i].other ? &other : &ca, rows[i].name, rows[i].role, rows[i].hosts,
+				  rows[i].from, rows[i].to);
 		certs_free(&p);
 	}
 	certs_free(&ca);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections with real TLS over loopback: the right peer, every wrong one, hostile bytes, slow readers, silence, loss and return. */
+/* Connections with real TLS over loopback: the right peer, every wrong one, hostile bytes, slow readers,
+ * silence, loss and return. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,31 +14,6 @@
 
 #define M (&sides[0]) /* the model owner, who listens */
 #define D (&sides[1]) /* the data owner, who connects */
-
-static int begin(void **state)
-{
-	log_begin();
-	return 0;
-}
-
-static int end(void **state)
-{
-	for (int i = 0; i < SIDES; i++)
-		if (sides[i].net)
-			stop(&sides[i]);
-	log_end();
-	return 0;
-}
-
-static int make_all(void **state)
-{
-	return certs_all();
-}
-
-static int remove_all(void **state)
-{
-	return certs_remove();
-}
 
 static void both_up(void)
 {
@@ -72,7 +48,8 @@ static void test_right_peer(void **state)
 static void test_frames(void **state)
 {
 	static uint8_t buffer[FRAME_HEADER + FRAME_BODY_MAX];
-	static const uint32_t lengths[] = {0, 1, 15, 16, 17, 1000, 16384, 32751, 32752, 32768, 100000, FRAME_BODY_MAX - 1, FRAME_BODY_MAX};
+	static const uint32_t lengths[] = {
+	    0, 1, 15, 16, 17, 1000, 16384, 32751, 32752, 32768, 100000, FRAME_BODY_MAX - 1, FRAME_BODY_MAX};
 	uint8_t *body = buffer + FRAME_HEADER;
 	struct channel *c;
 	uint32_t sent = 0;
@@ -82,8 +59,12 @@ static void test_frames(void **state)
 	c = conn_channel(D->conn);
 	for (int round = 0; round < 4; round++)
 		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-			struct frame f = {.type = round & 1 ? FRAME_STEP : FRAME_DELTA, .session = 7, .lane = 9, .sequence = sent,
-					  .length = lengths[i], .body = body};
+			struct frame f = {.type = round & 1 ? FRAME_STEP : FRAME_DELTA,
+					  .session = 7,
+					  .lane = 9,
+					  .sequence = sent,
+					  .length = lengths[i],
+					  .body = body};
 
 			fill_pattern(body, sent++, lengths[i]);
 			bytes += lengths[i];
@@ -111,7 +92,8 @@ static void test_frames(void **state)
 static void test_one_flush(void **state)
 {
 	uint8_t buffer[FRAME_HEADER + 500];
-	struct frame f = {.type = FRAME_BEGIN, .session = 1, .length = 36, .body = buffer}, step = {.type = FRAME_STEP, .session = 1, .length = 500};
+	struct frame f = {.type = FRAME_BEGIN, .session = 1, .length = 36, .body = buffer},
+		     step = {.type = FRAME_STEP, .session = 1, .length = 500};
 	uint64_t before;
 	struct channel *c;
 
@@ -124,7 +106,8 @@ static void test_one_flush(void **state)
 	c->ops->send_inplace(c, &step, buffer + FRAME_HEADER);
 	assert_int_equal(c->wire_sent, before);
 	c->ops->flush(c);
-	assert_int_equal(c->wire_sent - before, 36 + 500 + 2 * FRAME_HEADER + 22); /* record: 5 header, 1 type, 16 tag */
+	assert_int_equal(c->wire_sent - before,
+			 36 + 500 + 2 * FRAME_HEADER + 22); /* record: 5 header, 1 type, 16 tag */
 	AWAIT(M->frames == 2);
 	assert_int_equal(M->wrong, 0);
 }
@@ -155,114 +138,6 @@ static void test_unix(void **state)
 	assert_int_equal(e.code, ERR_REACH);
 }
 
-/* ---- wrong peers: both sides say why ---- */
-
-static void refused(const char *ca_of_d, const char *cert_of_m, const char *host, enum frame_role wanted, unsigned allowed, const char *d_says,
-		    const char *m_says)
-{
-	char letter = strcmp(cert_of_m, "provider") ? 'M' : 'C';
-
-	configure(M, letter, cert_of_m, strcmp(cert_of_m, "strange-server") ? "ca" : "other");
-	configure(D, 'D', "data-owner", ca_of_d);
-	start_connecting(D, host, start_listening(M, 0, allowed), wanted);
-	AWAIT(D->downs && logged("a peer was refused"));
-	assert_int_equal(D->ups + M->ups, 0);
-	assert_int_equal(D->why.code, ERR_PEER);
-	if (!strstr(D->why.text, d_says))
-		fail_msg("the data owner says \"%s\", not \"%s\"", D->why.text, d_says);
-	assert_non_null(strstr(D->why.peer, host));
-	if (!logged(m_says))
-		fail_msg("the other side does not say \"%s\":\n%s", m_says, log_text());
-}
-
-static void test_wrong_role_of_server(void **state)
-{
-	refused("ca", "provider", "localhost", ROLE_M, ROLE_D, "its certificate (provider) is for the wrong role: \"provider\"",
-		"it says: your certificate (provider) is for the wrong role");
-}
-
-static void test_wrong_role_of_client(void **state)
-{
-	refused("ca", "model-owner", "localhost", ROLE_M, ROLE_C, "it says: your certificate (data-owner) is for the wrong role",
-		"its certificate (data-owner) is for the wrong role: \"data-owner\"");
-}
-
-static void test_wrong_host(void **state)
-{
-	refused("ca", "elsewhere", "127.0.0.1", ROLE_M, ROLE_D, "its certificate is for the hosts mo.example, 10.9.8.7, not for 127.0.0.1",
-		"it refuses us: our certificate is not good: not for the host name");
-}
-
-static void test_wrong_name(void **state)
-{
-	refused("ca", "elsewhere", "localhost", ROLE_M, ROLE_D, "its certificate is for the hosts mo.example, 10.9.8.7, not for localhost",
-		"it refuses us: our certificate is not good: not for the host name");
-}
-
-static void test_unknown_ca_of_server(void **state)
-{
-	refused("ca", "strange-server", "localhost", ROLE_M, ROLE_D, "its certificate (strange-server) is of an unknown authority, not of /",
-		"it refuses us: our certificate is of an authority that it does not know");
-}
-
-/* The data owner trusts the server's authority, but its own certificate is of another one. */
-static void test_unknown_ca_of_client(void **state)
-{
-	configure(M, 'M', "model-owner", "ca");
-	configure(D, 'D', "stranger", "ca");
-	start_connecting(D, "localhost", start_listening(M, 0, ROLE_D), ROLE_M);
-	AWAIT(D->downs && logged("a peer was refused"));
-	assert_int_equal(D->why.code, ERR_PEER);
-	assert_non_null(strstr(D->why.text, "it refuses us: our certificate is of an authority that it does not know"));
-	assert_true(logged("its certificate (stranger) is of an unknown authority"));
-	assert_int_equal(D->ups + M->ups, 0);
-}
-
-static void test_expired_client(void **state)
-{
-	struct raw r;
-	struct frame f;
-	int port;
-
-	configure(M, 'M', "model-owner", "ca");
-	port = start_listening(M, 0, ROLE_D);
-	raw_new(&r, raw_socket(port), "expired", 0);
-	raw_handshake(&r);
-	assert_int_equal(raw_next(&r, &f, NULL, 0), -1);
-	raw_free(&r);
-	AWAIT(logged("its certificate (expired) has expired on 20"));
-	raw_new(&r, raw_socket(port), NULL, 0);
-	raw_handshake(&r);
-	assert_int_equal(raw_next(&r, &f, NULL, 0), -1);
-	raw_free(&r);
-	AWAIT(logged("it shows no certificate"));
-	assert_int_equal(M->ups, 0);
-}
-
-static void test_expired_server(void **state)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(at);
-	int fd = socket(AF_INET, SOCK_STREAM, 0), peer = -1;
-	struct raw r;
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&at, n), 0);
-	assert_int_equal(listen(fd, 4), 0);
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	getsockname(fd, (struct sockaddr *)&at, &n);
-	configure(D, 'D', "data-owner", "ca");
-	start_connecting(D, "127.0.0.1", ntohs(at.sin_port), ROLE_M);
-	AWAIT(peer >= 0 || (peer = accept(fd, NULL, NULL)) >= 0);
-	fcntl(peer, F_SETFL, O_NONBLOCK);
-	raw_new(&r, peer, "expired-server", 1);
-	assert_int_equal(raw_handshake(&r), -1);
-	raw_free(&r);
-	close(fd);
-	AWAIT(D->downs);
-	assert_int_equal(D->why.code, ERR_PEER);
-	assert_non_null(strstr(D->why.text, "its certificate (expired-server) has expired on 20"));
-}
-
 static void test_nobody_there(void **state)
 {
 	int port;
@@ -276,37 +151,6 @@ static void test_nobody_there(void **state)
 	assert_int_equal(D->why.code, ERR_REACH);
 	assert_non_null(strstr(D->why.text, "cannot connect: Connection refused"));
 	assert_non_null(strstr(D->why.peer, "model-owner 127.0.0.1:"));
-}
-
-static void own(const char *name, const char *value, const char *says)
-{
-	struct err e = {0};
-
-	configure(D, 'D', "data-owner", "ca");
-	set(&D->config, name, value);
-	assert_int_equal(net_new(&D->net, &D->config, ROLE_D, &e), -1);
-	assert_int_equal(e.code, ERR_INPUT);
-	if (!strstr(e.text, says))
-		fail_msg("\"%s\" does not say \"%s\"", e.text, says);
-	config_free(&D->config);
-}
-
-static void test_own_files(void **state)
-{
-	own("certificate", certs_path("expired", ".pem"), "does not belong to the certificate");
-	own("key", certs_path("provider", ".key"), "does not belong to the certificate");
-	own("key", certs_path("nothing", ".key"), "obscura pki issue");
-	own("key", certs_path("data-owner", ".pem"), "is not a PEM file with a private key");
-	own("ca", certs_path("data-owner", ".key"), "is not a PEM file with the authority's certificate");
-	own("certificate", certs_path("data-owner", ".key"), "is not a PEM file with a certificate");
-	rename(certs_path("data-owner", ".key"), certs_path("kept", ".key"));
-	rename(certs_path("expired", ".key"), certs_path("data-owner", ".key"));
-	own("certificate", certs_path("expired", ".pem"), "has expired on 20");
-	rename(certs_path("data-owner", ".key"), certs_path("expired", ".key"));
-	rename(certs_path("provider", ".key"), certs_path("data-owner", ".key"));
-	own("certificate", certs_path("provider", ".pem"), "is for the role \"provider\", not \"data-owner\"");
-	rename(certs_path("data-owner", ".key"), certs_path("provider", ".key"));
-	rename(certs_path("kept", ".key"), certs_path("data-owner", ".key"));
 }
 
 /* ---- hostile bytes ---- */
@@ -371,14 +215,20 @@ static void test_hostile_frames(void **state)
 
 	both_up();
 	port = logged_port();
-	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .session = 1, .length = FRAME_BODY_MAX + 1}, "is longer than the 1048576 allowed");
-	hostile(port, 1, &(struct frame){.type = FRAME_OPEN, .session = 1, .length = 0xffffffff}, "is longer than the 4096 allowed");
+	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .session = 1, .length = FRAME_BODY_MAX + 1},
+		"is longer than the 1048576 allowed");
+	hostile(port, 1, &(struct frame){.type = FRAME_OPEN, .session = 1, .length = 0xffffffff},
+		"is longer than the 4096 allowed");
 	hostile(port, 1, &(struct frame){.type = 99, .session = 1}, "unknown type 99");
-	hostile(port, 1, &(struct frame){.type = FRAME_WEIGHTS, .session = 1}, "a data-owner may not send WEIGHTS to a model-owner");
-	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .flags = 0x80, .session = 1}, "unknown flags 0x80");
+	hostile(port, 1, &(struct frame){.type = FRAME_WEIGHTS, .session = 1},
+		"a data-owner may not send WEIGHTS to a model-owner");
+	hostile(port, 1, &(struct frame){.type = FRAME_DELTA, .flags = 0x80, .session = 1},
+		"unknown flags 0x80");
 	hostile(port, 1, &(struct frame){.type = FRAME_HELLO}, "said HELLO twice");
 	hostile(port, 0, &(struct frame){.type = FRAME_MODELS}, "began with MODELS");
-	hostile(port, 0, &(struct frame){.type = FRAME_HELLO, .length = 3, .body = (const uint8_t *)"\xff\xff\xff"}, "HELLO that cannot be read");
+	hostile(port, 0,
+		&(struct frame){.type = FRAME_HELLO, .length = 3, .body = (const uint8_t *)"\xff\xff\xff"},
+		"HELLO that cannot be read");
 	wrong_hello(port, "data-owner", PROTOCOL_VERSION + 1, 0, "protocol version 2 meets version 1");
 	wrong_hello(port, "provider", PROTOCOL_VERSION, 0, "\"provider\" where a data-owner was due");
 	wrong_hello(port, "data-owner", PROTOCOL_VERSION, 1, "frames or operators differ");
@@ -396,7 +246,8 @@ static void test_hostile_frames(void **state)
 
 /* ---- slow and silent peers ---- */
 
-/* A peer asks and asks and reads nothing: what waits for it stays bounded, nothing is lost, others are served. */
+/* A peer asks and asks and reads nothing: what waits for it stays bounded, nothing is lost, others are
+ * served. */
 static void test_slow_reader(void **state)
 {
 	enum { QUESTIONS = 60 };
@@ -526,11 +377,14 @@ static int busy_turns, stop_port, refused_while_stopping;
 
 static int busy(void *ctx)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)stop_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)stop_port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (busy_turns < 3) /* not when asked first: listeners close after that */
-		refused_while_stopping += connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno == ECONNREFUSED;
+		refused_while_stopping +=
+		    connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno == ECONNREFUSED;
 	close(fd);
 	return busy_turns-- > 0;
 }
@@ -560,30 +414,12 @@ static void test_stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-		TEST(test_right_peer),
-		TEST(test_frames),
-		TEST(test_one_flush),
-		TEST(test_unix),
-		TEST(test_wrong_role_of_server),
-		TEST(test_wrong_role_of_client),
-		TEST(test_wrong_host),
-		TEST(test_wrong_name),
-		TEST(test_unknown_ca_of_server),
-		TEST(test_unknown_ca_of_client),
-		TEST(test_expired_client),
-		TEST(test_expired_server),
-		TEST(test_nobody_there),
-		TEST(test_own_files),
-		TEST(test_garbage),
-		TEST(test_hostile_frames),
-		TEST(test_slow_reader),
-		TEST(test_never_reads),
-		TEST(test_silence),
-		TEST(test_reconnect),
-		TEST(test_resumption),
-		TEST(test_stop),
+#define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
+	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
+	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
+	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption),
+	    TEST(test_stop),
 	};
 
-	return cmocka_run_group_tests(tests, make_all, remove_all);
+	return cmocka_run_group_tests(tests, nets_make, nets_remove);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/daemon/nets.h — several nets in one thread, turned in turn; and a raw TLS peer that may do what no net does. */
+/* test/daemon/nets.h — several nets in one thread, turned in turn; and a raw TLS peer that may do what no net
+ * does. */
 #ifndef OBSCURA_TEST_DAEMON_NETS_H
 #define OBSCURA_TEST_DAEMON_NETS_H
 
@@ -85,8 +86,8 @@ struct side {
 	struct frame last;
 	uint32_t next; /* sequence due */
 	size_t bytes;
-	int wrong;	 /* frames with another content or order than sent */
-	size_t most;	 /* bytes queued for a peer, ever */
+	int wrong;	  /* frames with another content or order than sent */
+	size_t most;	  /* bytes queued for a peer, ever */
 	int end_on_frame; /* the handler fails */
 };
 static struct side sides[SIDES];
@@ -242,12 +243,12 @@ static void turn_for(uint64_t ms)
 }
 
 /* Turns all nets until the condition holds. */
-#define AWAIT(condition)                                                                                                                            \
-	do {                                                                                                                                        \
-		for (uint64_t end = now_ms() + PATIENCE_MS; !(condition) && now_ms() < end;)                                                        \
-			turn();                                                                                                                     \
-		if (!(condition))                                                                                                                   \
-			fail_msg("waited in vain for %s; log:\n%s", #condition, log_text());                                                        \
+#define AWAIT(condition)                                                                                     \
+	do {                                                                                                 \
+		for (uint64_t end = now_ms() + PATIENCE_MS; !(condition) && now_ms() < end;)                 \
+			turn();                                                                              \
+		if (!(condition))                                                                            \
+			fail_msg("waited in vain for %s; log:\n%s", #condition, log_text());                 \
 	} while (0)
 
 static void stop(struct side *s)
@@ -269,7 +270,9 @@ struct raw {
 
 static int raw_socket(int port)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
@@ -282,8 +285,12 @@ static void raw_new(struct raw *r, int fd, const char *certificate, int server)
 {
 	*r = (struct raw){.fd = fd, .ctx = SSL_CTX_new(TLS_method())};
 	if (certificate) {
-		assert_int_equal(SSL_CTX_use_certificate_file(r->ctx, certs_path(certificate, ".pem"), SSL_FILETYPE_PEM), 1);
-		assert_int_equal(SSL_CTX_use_PrivateKey_file(r->ctx, certs_path(certificate, ".key"), SSL_FILETYPE_PEM), 1);
+		assert_int_equal(
+		    SSL_CTX_use_certificate_file(r->ctx, certs_path(certificate, ".pem"), SSL_FILETYPE_PEM),
+		    1);
+		assert_int_equal(
+		    SSL_CTX_use_PrivateKey_file(r->ctx, certs_path(certificate, ".key"), SSL_FILETYPE_PEM),
+		    1);
 	}
 	SSL_CTX_set_mode(r->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	r->ssl = SSL_new(r->ctx);
@@ -320,7 +327,8 @@ static int raw_handshake(struct raw *r)
 {
 	int state;
 
-	for (uint64_t end = now_ms() + PATIENCE_MS; !(state = raw_state(r, SSL_do_handshake(r->ssl))) && now_ms() < end;)
+	for (uint64_t end = now_ms() + PATIENCE_MS;
+	     !(state = raw_state(r, SSL_do_handshake(r->ssl))) && now_ms() < end;)
 		turn();
 	return state;
 }
@@ -358,7 +366,8 @@ static int raw_next(struct raw *r, struct frame *f, uint8_t *body, size_t room)
 		int keep = done >= FRAME_HEADER && body && at < room;
 		uint8_t *to = done < FRAME_HEADER ? header + done : keep ? body + at : dropped;
 		size_t want = done < FRAME_HEADER ? FRAME_HEADER - done : keep ? room - at : sizeof(dropped);
-		int got = SSL_read(r->ssl, to, (int)(want < n - done ? want : n - done)), state = raw_state(r, got);
+		int got = SSL_read(r->ssl, to, (int)(want < n - done ? want : n - done)),
+		    state = raw_state(r, got);
 
 		if (state < 0)
 			return -1;
@@ -367,7 +376,9 @@ static int raw_next(struct raw *r, struct frame *f, uint8_t *body, size_t room)
 		else
 			turn();
 		if (done == FRAME_HEADER && n == FRAME_HEADER) {
-			*f = (struct frame){.length = header[0] | header[1] << 8 | header[2] << 16 | (uint32_t)header[3] << 24, .type = header[4]};
+			*f = (struct frame){.length = header[0] | header[1] << 8 | header[2] << 16 |
+						      (uint32_t)header[3] << 24,
+					    .type = header[4]};
 			n += f->length;
 		}
 	}
@@ -385,7 +396,9 @@ static void raw_hello(struct raw *r, const char *role, uint32_t version, int spo
 	hello.role = (char *)(uintptr_t)role;
 	hello.digest = (ProtobufCBinaryData){sizeof(digest), digest};
 	hello.software = (char[]){"raw"};
-	raw_frame(r, &(struct frame){.type = FRAME_HELLO, .length = (uint32_t)wire__hello__pack(&hello, body), .body = body});
+	raw_frame(r, &(struct frame){.type = FRAME_HELLO,
+				     .length = (uint32_t)wire__hello__pack(&hello, body),
+				     .body = body});
 }
 
 /* The text of the ERROR that ends the connection; "" when it ends without. */
@@ -405,6 +418,33 @@ static const char *raw_error(struct raw *r)
 			wire__error__free_unpacked(error, NULL);
 		}
 	return text;
+}
+
+/* ---- fixtures ---- */
+
+static int nets_begin(void **state)
+{
+	log_begin();
+	return 0;
+}
+
+static int nets_end(void **state)
+{
+	for (int i = 0; i < SIDES; i++)
+		if (sides[i].net)
+			stop(&sides[i]);
+	log_end();
+	return 0;
+}
+
+static int nets_make(void **state)
+{
+	return certs_all();
+}
+
+static int nets_remove(void **state)
+{
+	return certs_remove();
 }
 
 #endif

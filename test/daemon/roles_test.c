@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The three roles: the data owner in this process, model owner and provider as processes of their own (this program again). Any order of
- * starting, both modes, merged requests, bad requests, deaths and returns, the local API, stopping in order. */
+/* The three roles: the data owner in this process, model owner and provider as processes of their own (this
+ * program again). Any order of starting, both modes, merged requests, bad requests, deaths and returns, the
+ * local API, stopping in order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +52,11 @@ static void run(int which)
 {
 	static const char *const names[] = {"model-owner", "provider"};
 	const char *name = names[which];
-	char flags[6][200], *argv[] = {"roles_test", (char *)(uintptr_t)name, flags[0], flags[1], flags[2], flags[3], flags[4], flags[5], NULL};
+	char flags[6][200], *argv[] = {"roles_test", (char *)(uintptr_t)name,
+				       flags[0],     flags[1],
+				       flags[2],     flags[3],
+				       flags[4],     flags[5],
+				       NULL};
 	posix_spawn_file_actions_t actions;
 
 	snprintf(flags[0], 200, "--ca=%s", certs_path("ca", ".pem"));
@@ -63,7 +68,8 @@ static void run(int which)
 	if (which == CP)
 		argv[6] = NULL;
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 2, certs_path(name, ".log"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	posix_spawn_file_actions_addopen(&actions, 2, certs_path(name, ".log"), O_WRONLY | O_CREAT | O_TRUNC,
+					 0600);
 	assert_int_equal(posix_spawn(&pids[which], "/proc/self/exe", &actions, NULL, argv, environ), 0);
 	posix_spawn_file_actions_destroy(&actions);
 	for (uint64_t end = now_ms() + PATIENCE_MS; !port_in(name) && now_ms() < end;)
@@ -125,7 +131,9 @@ static const uint8_t *image(unsigned number)
 	static uint8_t pixels[PIXELS];
 
 	for (unsigned i = 0; i < PIXELS; i++)
-		pixels[i] = (i / 28 + number * (i % 28)) % (5 + number) < 2 && i % 28 > 4 && i % 28 < 24 ? (uint8_t)(200 + number) : 0;
+		pixels[i] = (i / 28 + number * (i % 28)) % (5 + number) < 2 && i % 28 > 4 && i % 28 < 24
+				? (uint8_t)(200 + number)
+				: 0;
 	return pixels;
 }
 
@@ -136,7 +144,8 @@ static void forget(struct asked *a)
 	*a = (struct asked){0};
 }
 
-static void ask(struct asked *a, const char *model, unsigned optimise, unsigned reveal, unsigned number, size_t bytes)
+static void ask(struct asked *a, const char *model, unsigned optimise, unsigned reveal, unsigned number,
+		size_t bytes)
 {
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 	ProtobufCBinaryData images[1] = {{bytes, (uint8_t *)(uintptr_t)image(number)}};
@@ -338,7 +347,8 @@ static void refused(const char *model, unsigned optimise, size_t bytes, enum err
 static void test_bad_requests(void **state)
 {
 	start_all();
-	refused("nosuch", PLAN_LATENCY, PIXELS, ERR_PEER, "there is no model \"nosuch\"; this model owner serves " MODEL);
+	refused("nosuch", PLAN_LATENCY, PIXELS, ERR_PEER,
+		"there is no model \"nosuch\"; this model owner serves " MODEL);
 	refused(MODEL, PLAN_LATENCY, PIXELS - 1, ERR_INPUT, "takes 1×28×28");
 	refused(MODEL, 7, PIXELS, ERR_USAGE, "unknown way to optimise");
 	classify(PLAN_LATENCY, REVEAL_LOGITS, 1);
@@ -500,8 +510,9 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-		TEST(test_any_order), TEST(test_modes),	   TEST(test_merged), TEST(test_gathered), TEST(test_bad_requests),
-		TEST(test_deaths),    TEST(test_stopping), TEST(test_local),  TEST(test_status),
+	    TEST(test_any_order), TEST(test_modes),	   TEST(test_merged),
+	    TEST(test_gathered),  TEST(test_bad_requests), TEST(test_deaths),
+	    TEST(test_stopping),  TEST(test_local),	   TEST(test_status),
 	};
 
 	if (sodium_init() < 0)
