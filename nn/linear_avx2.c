@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 #define UNROLL _Pragma("GCC unroll 8")
 #define NARROW(kind) ((kind) == CONV_32 || (kind) == DENSE_32)
 
@@ -84,7 +84,8 @@ INLINE void run(const struct tile *t, size_t rows, size_t vectors, enum tile_kin
 }
 
 #define KIND(kind, rows, vectors)                                                                            \
-	static void tile_##kind##_##rows##_##vectors(const struct tile *t)                                   \
+	__attribute__((no_sanitize("undefined"))) static void tile_##kind##_##rows##_##vectors(              \
+	    const struct tile *t)                                                                            \
 	{                                                                                                    \
 		run(t, rows, vectors, kind);                                                                 \
 	}

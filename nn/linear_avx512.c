@@ -6,7 +6,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 #define UNROLL _Pragma("GCC unroll 8")
 
 INLINE __m512i vector(const void *v, size_t at, enum tile_kind kind)
@@ -75,7 +75,8 @@ INLINE void run(const struct tile *t, size_t rows, size_t vectors, enum tile_kin
 }
 
 #define KIND(kind, rows, vectors)                                                                            \
-	static void tile_##kind##_##rows##_##vectors(const struct tile *t)                                   \
+	__attribute__((no_sanitize("undefined"))) static void tile_##kind##_##rows##_##vectors(              \
+	    const struct tile *t)                                                                            \
 	{                                                                                                    \
 		run(t, rows, vectors, kind);                                                                 \
 	}
