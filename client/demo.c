@@ -20,20 +20,6 @@ static const struct {
 	const char *model, *kind;
 } own[] = {{"digits_mlp", "digits"}, {"digits_conv", "digits"}, {"fashion_res", "fashion"}};
 
-/* The paper's models in ../shared/data, which come without the description of their input: it is written
- * beside a link to them. */
-static const struct {
-	const char *model, *images, *labels, *json;
-} papers[] = {
-    {"model_x", "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
-     "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
-    {"model_y", "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
-     "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
-    {"model_z", "malaria/original", "malaria/original.txt",
-     "{\"scale\":255,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],\"labels\":[\"parasitized\",\"uninfected\"]"
-     "}"},
-};
-
 struct demo {
 	struct roles roles;
 	struct show shows[SHOWS_MAX];
@@ -42,11 +28,6 @@ struct demo {
 	uint64_t count;
 	unsigned wrong;
 };
-
-static void on_signal(int signal)
-{
-	demo_stopped = 1;
-}
 
 /* ---- what there is to show
  * ------------------------------------------------------------------------------------------------ */
@@ -105,43 +86,20 @@ static void add_own(struct demo *d)
 	}
 }
 
-/* A link to the model and the description of its input, in the demo's own folder. */
-static int describe(const struct demo *d, struct show *s, const char *file, const char *json, struct err *e)
-{
-	char path[PATH_MAX], folder[sizeof(d->roles.folder)];
-	FILE *f;
-	int failed;
-
-	memcpy(folder, d->roles.folder, sizeof(folder));
-	join(s->file, folder, s->model, ".onnx");
-	join(path, folder, s->model, ".json");
-	f = fopen(path, "we");
-	failed = !f || fputs(json, f) < 0;
-	if (f && fclose(f))
-		failed = 1;
-	if (failed || symlink(file, s->file))
-		return err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
-	return 0;
-}
-
 static int add_papers(struct demo *d, const char *shared, struct err *e)
 {
-	char data[PATH_MAX], models[PATH_MAX], file[PATH_MAX], whole[PATH_MAX];
+	for (size_t i = 0; i < PAPERS; i++) {
+		struct show *s = add_show(d, papers[i].model);
+		int there = paper_model(s->file, &papers[i], shared, d->roles.folder, e);
 
-	join(data, shared, "data", "");
-	join(models, data, "models", "");
-	for (size_t i = 0; i < sizeof(papers) / sizeof(*papers); i++) {
-		struct show *s;
-
-		join(file, models, papers[i].model, ".onnx");
-		if (!realpath(file, whole))
-			continue;
-		s = add_show(d, papers[i].model);
-		join(s->images, data, papers[i].images, "");
-		join(s->labels, data, papers[i].labels, "");
-		if (describe(d, s, whole, papers[i].json, e))
+		if (there < 0)
 			return -1;
-		drop_unless_there(d, s);
+		snprintf(s->images, sizeof(s->images), "%s/data/%s", shared, papers[i].images);
+		snprintf(s->labels, sizeof(s->labels), "%s/data/%s", shared, papers[i].labels);
+		if (there)
+			drop_unless_there(d, s);
+		else
+			d->n--;
 	}
 	return 0;
 }
@@ -175,7 +133,7 @@ static int start_roles(struct demo *d, struct err *e)
 		fprintf(f, "%s%s", i ? "," : "", d->shows[i].file);
 	if (fclose(f))
 		return err_set(e, ERR_ENV, "out of memory");
-	failed = roles_start(&d->roles, models, e);
+	failed = roles_start(&d->roles, models, &(struct roles_flags){0}, e);
 	free(models);
 	return failed;
 }
@@ -223,10 +181,8 @@ static int make_out(struct demo *d, const struct args *a, struct err *e)
 
 static int collect(struct demo *d, const struct args *a, struct err *e)
 {
-	const char *shared = a->flag[FLAG_shared] ? a->flag[FLAG_shared] : getenv("OBSCURA_SHARED");
-
 	add_own(d);
-	if (add_papers(d, shared ? shared : "../shared", e))
+	if (add_papers(d, papers_folder(a->flag[FLAG_shared]), e))
 		return -1;
 	if (!d->n)
 		return err_set(e, ERR_INPUT,
@@ -259,7 +215,6 @@ static int run(struct demo *d, const struct args *a, struct err *e)
 
 int command_demo(struct args *a, struct err *e)
 {
-	struct sigaction catch = {.sa_handler = on_signal};
 	struct demo *d;
 	int r;
 
@@ -268,9 +223,7 @@ int command_demo(struct args *a, struct err *e)
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return err_set(e, ERR_ENV, "out of memory");
-	sigaction(SIGINT, &catch, NULL);
-	sigaction(SIGTERM, &catch, NULL);
-	sigaction(SIGHUP, &catch, NULL);
+	roles_catch();
 	r = args_number(a, FLAG_count, 4, 1, 1000, &d->count, e) ? -1 : run(d, a, e);
 	roles_stop(&d->roles);
 	if (r && *d->out)

@@ -222,8 +222,8 @@ int show_run(const struct show *s, const struct roles *r, struct sheet *sheet, u
 	struct clear c;
 	int failed;
 
-	if (demo_stopped)
-		return err_set(e, ERR_RESULT, "interrupted");
+	if (roles_go_on(e))
+		return -1;
 	if (clear_new(&c, s, e))
 		return err_context(e, "%s", s->model);
 	failed = classify(s, r, &c, sheet, wrong, e);
@@ -238,8 +238,8 @@ int show_views(const struct show *s, const struct roles *r, const char *folder, 
 	pid_t pid;
 	int n = 0;
 
-	if (demo_stopped)
-		return err_set(e, ERR_RESULT, "interrupted");
+	if (roles_go_on(e))
+		return -1;
 	classify_argv(&command, s, r, 1);
 	while (command.argv[n])
 		n++;

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/roles.h — the three roles as processes on loopback, with throw-away certificates, in a folder that
+ * goes with them: for `demo` and `bench`. */
+#ifndef OBSCURA_CLIENT_ROLES_H
+#define OBSCURA_CLIENT_ROLES_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include "conf/err.h"
+
+#define ROLES_OWNERS_MAX 256
+
+/* Pids are 0 where nothing runs. */
+struct roles {
+	char folder[64];
+	char obscura[PATH_MAX], obscurad[PATH_MAX];
+	char socket[96]; /* of the first data owner */
+	char provider_at[64], model_owner_at[64];
+	pid_t provider, model_owner, data_owners[ROLES_OWNERS_MAX];
+	size_t n_owners, n_certificates; /* certificates: of data owners */
+};
+extern volatile sig_atomic_t roles_stopped; /* Ctrl-C, SIGTERM or SIGHUP, after roles_catch */
+void roles_catch(void);
+/* ERR_RESULT, "interrupted", when one of them came. */
+int roles_go_on(struct err *e) MUST_USE;
+
+/* Makes the folder; certificates for loopback. */
+int roles_prepare(struct roles *r, struct err *e) MUST_USE;
+
+/* What each role is started with beside its addresses and certificate: flags, NULL at the end of a list;
+ * NULL: none. */
+struct roles_flags {
+	const char *const *provider, *const *model_owner, *const *data_owner;
+};
+/* models: "a.onnx,b.onnx". Returns when all three are ready. */
+int roles_start(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
+/* Starts data owners until there are n, each with a certificate of its own. */
+int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, struct err *e) MUST_USE;
+/* The Unix socket of data owner i. Returns path. */
+const char *roles_socket(const struct roles *r, size_t i, char path[112]);
+/* Ends the processes; the folder stays, and roles_start may follow. */
+void roles_end(struct roles *r);
+/* Ends what runs and removes the folder. */
+void roles_stop(struct roles *r);
+
+#endif
