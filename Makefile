@@ -9,6 +9,11 @@ CC := $(if $(filter asan tsan fuzz cov,$(V)),clang,gcc)
 LIBS := libevent_core libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 zlib
 PKG := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm -pthread
+# Optional: without it everything builds, and what needs it says so.
+ifeq ($(shell pkg-config --exists libsystemd && echo yes),yes)
+PKG += -DHAVE_SYSTEMD $(shell pkg-config --cflags libsystemd)
+LDLIBS += $(shell pkg-config --libs libsystemd)
+endif
 
 CFLAGS_rel := -O2
 CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -76,12 +81,16 @@ test: build/packages.ok
 units: $(UNIT)
 fuzzers: $(FUZZ)
 
+# The sample files of the three roles, from conf/options.def; a test compares them.
+samples: programs
+	@for r in data-owner model-owner provider; do $(O)/obscurad $$r --sample >conf/$$r.conf || exit 7; done
+
 demo: build/packages.ok
 	@$(MAKE) --no-print-directory programs
 	@$(O)/obscura demo
 
 clean:
 	rm -rf build
-.PHONY: all programs test units fuzzers demo clean
+.PHONY: all programs test units fuzzers samples demo clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -31,18 +31,14 @@ static const struct limit {
 #undef LIMIT
 };
 
-/* Roles by letter: the name in messages and in the default paths of certificates. */
-static const struct role_row {
-	char letter;
-	const char *name, *listen, *identity;
-} roles[] = {
+static const struct role_row roles[] = {
     {'D', "data-owner", "", "data-owner"},
     {'M', "model-owner", "127.0.0.1:7402", "model-owner"},
     {'C', "provider", "127.0.0.1:7403", "provider"},
     {'L', "command line", "", "data-owner"},
 };
 
-static const struct role_row *role_row(char letter)
+const struct role_row *role_row(char letter)
 {
 	for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++)
 		if (roles[i].letter == letter)
@@ -55,7 +51,7 @@ static void *field(struct config *c, const struct option_row *row)
 	return (char *)c + row->field;
 }
 
-static char **origin_of(struct config *c, const struct option_row *row)
+char **option_origin_of(struct config *c, const struct option_row *row)
 {
 	return (char **)((char *)c + row->origin);
 }
@@ -198,8 +194,8 @@ int option_origin(struct config *c, const struct option_row *row, const char *or
 
 	if (!copy)
 		return err_set(e, ERR_ENV, "out of memory");
-	free(*origin_of(c, row));
-	*origin_of(c, row) = copy;
+	free(*option_origin_of(c, row));
+	*option_origin_of(c, row) = copy;
 	return 0;
 }
 
@@ -346,7 +342,7 @@ int config_check(const struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_row *row = &option_rows[i];
-		const char *origin = *origin_of((struct config *)c, row);
+		const char *origin = *option_origin_of((struct config *)c, row);
 		const void *f = (const char *)c + row->field;
 
 		if (!strchr(row->roles, c->role))
@@ -364,100 +360,59 @@ int config_check(const struct config *c, struct err *e)
 	return 0;
 }
 
-/* ---- what people read
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- a role that runs takes a new configuration
+ * ---------------------------------------------------------------------------- */
 
-static void print_string(FILE *out, const char *text)
+static size_t field_bytes(const struct option_row *row)
 {
-	fputc('"', out);
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			fputc('\\', out);
-		if ((unsigned char)*text < 32)
-			fprintf(out, "\\x%02x", (unsigned char)*text);
-		else
-			fputc(*text, out);
-	}
-	fputc('"', out);
+	static const size_t bytes[] = {sizeof(config_STRING), sizeof(config_LIST), sizeof(config_NUMBER),
+				       sizeof(config_FLAG)};
+
+	return bytes[row->type];
 }
 
-static void print_value(FILE *out, const struct option_row *row, const void *f)
+static int same_value(const struct option_row *row, const void *a, const void *b)
 {
-	const struct config_list *list = f;
+	const struct config_list *x = a, *y = b;
 
-	switch (row->type) {
-	case OPTION_STRING:
-		print_string(out, *(char *const *)f);
-		break;
-	case OPTION_LIST:
-		fputc('[', out);
-		for (size_t i = 0; i < list->n; i++) {
-			fputs(i ? ", " : "", out);
-			print_string(out, list->items[i]);
+	if (row->type == OPTION_STRING)
+		return !strcmp(*(char *const *)a, *(char *const *)b);
+	if (row->type != OPTION_LIST)
+		return !memcmp(a, b, field_bytes(row));
+	for (size_t i = 0; i < x->n && i < y->n; i++)
+		if (strcmp(x->items[i], y->items[i]))
+			return 0;
+	return x->n == y->n;
+}
+
+static void swap(void *a, void *b, size_t bytes)
+{
+	uint8_t t[sizeof(config_LIST)];
+
+	memcpy(t, a, bytes);
+	memcpy(a, b, bytes);
+	memcpy(b, t, bytes);
+}
+
+size_t config_adopt(struct config *c, struct config *next, char *kept, size_t bytes)
+{
+	size_t n = 0;
+
+	if (bytes)
+		*kept = 0;
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+		void *old = field(c, row), *new = field(next, row);
+		size_t at = bytes ? strlen(kept) : 0;
+
+		if (strchr(row->roles, '*')) {
+			swap(old, new, field_bytes(row));
+			swap(option_origin_of(c, row), option_origin_of(next, row), sizeof(char *));
+		} else if (strchr(row->roles, c->role) && !same_value(row, old, new)) {
+			snprintf(kept + at, bytes - at, "%s%s", n++ ? ", " : "", row->name);
 		}
-		fputc(']', out);
-		break;
-	case OPTION_NUMBER:
-		fprintf(out, *(const uint64_t *)f > INT32_MAX ? "%lluL" : "%llu",
-			*(const unsigned long long *)f);
-		break;
-	case OPTION_FLAG:
-		fputs(*(const int *)f ? "true" : "false", out);
-		break;
 	}
-}
-
-void config_dump(const struct config *c, FILE *out)
-{
-	for (size_t i = 0; i < option_count; i++) {
-		const struct option_row *row = &option_rows[i];
-
-		if (!strchr(row->roles, c->role))
-			continue;
-		fprintf(out, "%s = ", row->name);
-		print_value(out, row, (const char *)c + row->field);
-		fprintf(out, "; # %s\n", *origin_of((struct config *)c, row));
-	}
-}
-
-void config_sample(char role, FILE *out)
-{
-	struct config c;
-
-	if (config_defaults(&c, role, NULL))
-		return;
-	fprintf(
-	    out,
-	    "# Configuration of the %s. Every option is shown with its default; remove the # to change it.\n",
-	    role_row(role)->name);
-	for (size_t i = 0; i < option_count; i++) {
-		const struct option_row *row = &option_rows[i];
-
-		if (!strchr(row->roles, role))
-			continue;
-		fprintf(out, "\n# %s (%s)\n#%s = ", row->help, row->metavar, row->name);
-		print_value(out, row, (const char *)&c + row->field);
-		fputs(";\n", out);
-	}
-	config_free(&c);
-}
-
-void config_help(char role, FILE *out)
-{
-	for (size_t i = 0; i < option_count; i++) {
-		const struct option_row *row = &option_rows[i];
-		char flag[96];
-		int n;
-
-		if (!strchr(row->roles, role))
-			continue;
-		n = snprintf(flag, sizeof(flag), "--%s=%s", row->name, row->metavar);
-		for (char *p = flag + 2; *p && *p != '='; p++)
-			if (*p == '_')
-				*p = '-';
-		fprintf(out, n < 30 ? "  %-30s%s" : "  %s\n%32s%s", flag, n < 30 ? row->help : "", row->help);
-		fprintf(out, *row->value ? " [%s]\n" : "\n", row->value);
-	}
+	return n;
 }
 
 void config_free(struct config *c)
@@ -469,7 +424,7 @@ void config_free(struct config *c)
 			free(*(char **)field(c, row));
 		if (row->type == OPTION_LIST)
 			option_list_clear(field(c, row));
-		free(*origin_of(c, row));
+		free(*option_origin_of(c, row));
 	}
 	memset(c, 0, sizeof(*c));
 }

@@ -41,6 +41,11 @@ int config_flag(struct config *c, const char *flag, struct err *e) MUST_USE;
 int config_check(const struct config *c, struct err *e) MUST_USE;
 /* -T: what is in force, with its origin. */
 void config_dump(const struct config *c, FILE *out);
+/* A role that runs takes over from next what may change meanwhile (rows marked *); next gets the old values.
+ * The names of those that differ and take effect at the next start only go to kept; returns how many. */
+size_t config_adopt(struct config *c, struct config *next, char *kept, size_t bytes);
+/* "FILE:LINE: option" of the option whose value (a file, an address) a message names first. Returns place. */
+const char *config_place(const struct config *c, const char *text, char *place, size_t bytes);
 /* A commented sample file for a role, and the lines of --help. */
 void config_sample(char role, FILE *out);
 void config_help(char role, FILE *out);

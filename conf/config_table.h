@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conf/config_table.h — options.def as rows; between conf/config.c and conf/config_file.c only. */
+/* conf/config_table.h — options.def as rows; between conf/config*.c and the writers of manuals. */
 #ifndef OBSCURA_CONF_CONFIG_TABLE_H
 #define OBSCURA_CONF_CONFIG_TABLE_H
 
@@ -15,6 +15,15 @@ struct option_row {
 
 extern const struct option_row option_rows[];
 extern const size_t option_count;
+
+/* Roles by letter: the name in messages and in the default paths of certificates. */
+struct role_row {
+	char letter;
+	const char *name, *listen, *identity;
+};
+const struct role_row *role_row(char letter); /* NULL: there is none */
+/* Where the row's origin is kept. */
+char **option_origin_of(struct config *c, const struct option_row *row);
 
 /* The row of name ('-' and '_' are alike) for this role, or NULL with e set: a remedy for a misspelt or a
  * foreign option. */

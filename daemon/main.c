@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--name=value …] */
+/* obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--sample] [--name=value …] */
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -9,6 +9,7 @@
 #include <sodium.h>
 
 #include "crypto/cpu.h"
+#include "daemon/check.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 
@@ -17,19 +18,21 @@
 static const struct {
 	const char *name;
 	char letter;
+	enum frame_role self;
 	int (*run)(const struct config *config);
 } roles[] = {
-    {"data-owner", 'D', data_owner_main},
-    {"model-owner", 'M', model_owner_main},
-    {"provider", 'C', provider_main},
+    {"data-owner", 'D', ROLE_D, data_owner_main},
+    {"model-owner", 'M', ROLE_M, model_owner_main},
+    {"provider", 'C', ROLE_C, provider_main},
 };
 
 static int usage(FILE *out)
 {
 	fputs("usage: obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--name=value …]\n"
 	      "  -c FILE   read options from FILE; flags go before them\n"
-	      "  -t        check the configuration and end\n"
+	      "  -t        check the configuration, and the certificates, keys and models that it names, and end\n"
 	      "  -T        print the configuration in force and where each value comes from, and end\n"
+	      "  --sample  print a commented configuration file with all defaults, and end\n"
 	      "  obscurad ROLE --help lists the options of a role\n",
 	      out);
 	return out == stdout ? 0 : ERR_USAGE;
@@ -78,6 +81,23 @@ static int read_config(struct config *c, int argc, char **argv, struct ask *ask,
 	return config_check(c, e);
 }
 
+/* -T, -t: no role is started. */
+static int show(size_t role, const struct config *c, const struct ask *ask)
+{
+	const char *what = ask->file ? ask->file : roles[role].name;
+	int code = 0;
+
+	if (ask->print)
+		config_dump(c, stdout);
+	if (ask->test) {
+		log_open("warning", roles[role].name);
+		code = check_role(c, roles[role].self, stderr);
+	}
+	if (ask->test && !code)
+		fprintf(ask->print ? stderr : stdout, "%s: the configuration is fine\n", what);
+	return code;
+}
+
 static int run(size_t role, int argc, char **argv)
 {
 	struct ask ask = {0};
@@ -91,15 +111,30 @@ static int run(size_t role, int argc, char **argv)
 		config_free(&c);
 		return fail(&e);
 	}
-	if (ask.print)
-		config_dump(&c, stdout);
-	else if (ask.test)
-		printf("%s: the configuration is fine\n", ask.file ? ask.file : roles[role].name);
-	harden();
-	log_open(c.log_level, roles[role].name);
-	code = ask.print || ask.test ? 0 : roles[role].run(&c);
+	if (ask.print || ask.test) {
+		code = show(role, &c, &ask);
+	} else {
+		harden();
+		log_open(c.log_level, roles[role].name);
+		code = roles[role].run(&c);
+	}
 	config_free(&c);
 	return code;
+}
+
+/* --help, --sample. */
+static int explain(char letter, int argc, char **argv)
+{
+	for (int j = 2; j < argc; j++) {
+		if (!strcmp(argv[j], "--help"))
+			config_help(letter, stdout);
+		else if (!strcmp(argv[j], "--sample"))
+			config_sample(letter, stdout);
+		else
+			continue;
+		return 1;
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -119,12 +154,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
 		if (strcmp(argv[1], roles[i].name))
 			continue;
-		for (int j = 2; j < argc; j++)
-			if (!strcmp(argv[j], "--help")) {
-				config_help(roles[i].letter, stdout);
-				return 0;
-			}
-		return run(i, argc, argv);
+		return explain(roles[i].letter, argc, argv) ? 0 : run(i, argc, argv);
 	}
 	return usage(stderr);
 }

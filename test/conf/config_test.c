@@ -227,13 +227,39 @@ static void test_files(void **state)
 	config_free(&c);
 }
 
+/* What may change while a role runs changes; the rest keeps its value and is named. */
+static void test_adopt(void **state)
+{
+	struct config c, next;
+	char kept[64];
+
+	assert_int_equal(config_defaults(&c, 'M', NULL), 0);
+	assert_int_equal(config_defaults(&next, 'M', NULL), 0);
+	assert_int_equal(config_text(&next, "n", "lanes = 7;\nmodels = [\"a\"];\nlisten = \"h:1\"; threads = 9;",
+				     NULL),
+			 0);
+	assert_int_equal(config_adopt(&c, &next, kept, sizeof(kept)), 2);
+	assert_string_equal(kept, "listen, threads");
+	assert_int_equal(c.lanes, 7);
+	assert_string_equal(c.origin.lanes, "n:1");
+	assert_string_equal(c.models.items[0], "a");
+	assert_string_equal(c.listen, "127.0.0.1:7402");
+	assert_int_equal(c.threads, 2);
+	assert_int_equal(next.lanes, 4);
+	assert_int_equal(config_adopt(&c, &next, kept, 8), 2); /* cut, not overrun */
+	assert_int_equal(strlen(kept), 7);
+	assert_int_equal(c.lanes, 4);
+	config_free(&c);
+	config_free(&next);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_role_defaults),
 	    cmocka_unit_test(test_values),     cmocka_unit_test(test_bad_files),
 	    cmocka_unit_test(test_check),      cmocka_unit_test(test_bad_flags),
-	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_files),      cmocka_unit_test(test_adopt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
