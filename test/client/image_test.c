@@ -15,7 +15,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "client/confine.h"
+#include "client/image.h"
+#include "daemon/confine.h"
 
 struct bytes {
 	uint8_t b[65536];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A child for one picture: no files, no network, 1 GiB, 20 s of processor, and only the system calls of
  * allowed[]. */
-#include "client/confine.h"
+#include "daemon/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,6 @@
 #define MEMORY_MAX ((rlim_t)1 << 30) /* bytes beyond what the parent had mapped */
 #define CPU_SECONDS 20
 #define DEADLINE_MS 30000
-#define PIPE_FD 3
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -85,7 +84,7 @@ static void limit(int what, rlim_t most)
 	setrlimit(what, &l);
 }
 
-static int drop_everything(int out)
+int confine_enter(int only)
 {
 	limit(RLIMIT_CPU, CPU_SECONDS);
 	limit(RLIMIT_CORE, 0);
@@ -95,11 +94,11 @@ static int drop_everything(int out)
 	for (int s = 1; s < 32; s++)
 		signal(s, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
-	if (out != PIPE_FD && dup2(out, PIPE_FD) < 0)
+	if (only != CONFINE_FD && dup2(only, CONFINE_FD) < 0)
 		return -1;
-	for (int fd = 0; !SANITIZED && fd < PIPE_FD; fd++)
+	for (int fd = 0; !SANITIZED && fd < CONFINE_FD; fd++)
 		close(fd);
-	if (close_range(PIPE_FD + 1, ~0U, 0))
+	if (close_range(CONFINE_FD + 1, ~0U, 0))
 		return -1;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_DUMPABLE, 0);
@@ -113,7 +112,7 @@ static int put(const void *p, size_t n)
 	const uint8_t *at = p;
 
 	while (n) {
-		ssize_t k = write(PIPE_FD, at, n);
+		ssize_t k = write(CONFINE_FD, at, n);
 
 		if (k <= 0)
 			return -1;
@@ -128,7 +127,7 @@ static void __attribute__((noreturn)) child(int out, confine_decoder decode, con
 	struct reply r = {.failed = 1};
 	struct image im = {0};
 
-	if (drop_everything(out))
+	if (confine_enter(out))
 		err_set(&r.err, ERR_ENV,
 			"cannot confine the decoder of pictures: this system refuses seccomp or rlimits");
 	else

@@ -5,7 +5,7 @@
  * its centre is c = (i + 1/2)·s and the weight of input j is the triangle max(0, 1 - |(j + 1/2 - c)/t|), for
  * j from ⌊c - t + 1/2⌋ to ⌊c + t + 1/2⌋ - 1 inside the picture, divided by the weights' sum and rounded to 22
  * fractional bits. Columns first, then rows; each pass rounds to 8 bits. */
-#include "client/image.h"
+#include "daemon/image.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PGM and PPM, text (P2, P3) and binary (P5, P6), up to 16 bits a sample. */
-#include "client/image.h"
+#include "daemon/image.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
-#include "client/image.h"
+#include "daemon/image.h"
 
 #include <setjmp.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pictures: sizes, kinds, the way from any picture to what a model takes. */
-#include "client/image.h"
+#include "daemon/image.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/confine.h"
+#include "daemon/confine.h"
 
 int image_new(struct image *im, uint64_t w, uint64_t h, uint32_t c, struct err *e)
 {
@@ -82,7 +82,8 @@ int image_fits(const struct image *im, const struct fit *fit, struct err *e)
 			       fit->want.c);
 	if (im->c != fit->want.c && !fit->convert)
 		return err_set(e, ERR_INPUT,
-			       "the picture is %s and the model takes %s; allow it with --convert",
+			       "the picture is %s and the model takes %s; allow it with --convert (API: "
+			       "\"convert\": true)",
 			       colour(im->c), colour(fit->want.c));
 	if (fit->resize == NN_RESIZE_NONE && (im->w != fit->want.w || im->h != fit->want.h))
 		return err_set(e, ERR_INPUT,

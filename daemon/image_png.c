@@ -2,7 +2,7 @@
 /* PNG through libpng: every colour type and depth becomes 8-bit grey or RGB. Runs inside confine_decode. */
 #include <png.h>
 
-#include "client/image.h"
+#include "daemon/image.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/confine.h — runs a decoder of hostile bytes in a process that can do nothing but compute. */
-#ifndef OBSCURA_CLIENT_CONFINE_H
-#define OBSCURA_CLIENT_CONFINE_H
+/* daemon/confine.h — runs a decoder of hostile bytes in a process that can do nothing but compute. */
+#ifndef OBSCURA_DAEMON_CONFINE_H
+#define OBSCURA_DAEMON_CONFINE_H
 
-#include "client/image.h"
+#include "daemon/image.h"
 
 typedef int (*confine_decoder)(struct image *im, const uint8_t *bytes, size_t n, struct err *e);
 
@@ -12,5 +12,10 @@ typedef int (*confine_decoder)(struct image *im, const uint8_t *bytes, size_t n,
  * anything else ends as ERR_INPUT here. */
 int confine_decode(struct image *im, confine_decoder decode, const uint8_t *bytes, size_t n,
 		   struct err *e) MUST_USE;
+
+/* What the child does first: nothing is left to this process but to compute, and to read and write one file,
+ * which becomes CONFINE_FD. For good. */
+#define CONFINE_FD 3
+int confine_enter(int only) MUST_USE;
 
 #endif
