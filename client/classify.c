@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "client/ask.h"
-#include "client/batch.h"
 #include "client/command.h"
 #include "client/json.h"
 #include "client/picture.h"
+#include "client/pictures.h"
 #include "client/sheet.h"
 #include "crypto/cpu.h"
 
@@ -20,7 +20,7 @@ struct run {
 	const struct args *args;
 	enum plan_reveal reveal;
 	uint64_t top, offset, limit;
-	struct batch batch;
+	struct pictures pictures;
 	struct ask *ask;
 	struct shape input;
 	enum nn_resize resize;
@@ -203,7 +203,7 @@ static void view_name(const char *name, char *out, size_t bytes)
 
 static int write_views(const struct run *r, const struct picture *p, const Wire__Result *x, struct err *e)
 {
-	const uint8_t *masked = x->masked.len == r->batch.pixels ? x->masked.data : NULL;
+	const uint8_t *masked = x->masked.len == r->pictures.pixels ? x->masked.data : NULL;
 	char name[128];
 
 	view_name(p->name, name, sizeof(name));
@@ -217,7 +217,7 @@ static int print_reply(struct run *r, size_t first, size_t n, const Wire__Classi
 		return err_set(e, ERR_PEER, "the data owner gave %zu results for %zu pictures", c->n_results,
 			       n);
 	for (size_t i = 0; i < n; i++) {
-		const struct picture *p = &r->batch.pictures[first + i];
+		const struct picture *p = &r->pictures.all[first + i];
 		const Wire__Result *x = c->results[i];
 
 		if (x->error) {
@@ -240,7 +240,7 @@ static int print_reply(struct run *r, size_t first, size_t n, const Wire__Classi
 static int views_of(struct run *r, size_t first, const Wire__Classified *c, struct err *e)
 {
 	for (size_t i = 0; r->args->flag[FLAG_views] && i < c->n_results; i++)
-		if (!c->results[i]->error && write_views(r, &r->batch.pictures[first + i], c->results[i], e))
+		if (!c->results[i]->error && write_views(r, &r->pictures.all[first + i], c->results[i], e))
 			return -1;
 	return 0;
 }
@@ -256,7 +256,7 @@ static int classify_part(struct run *r, size_t first, size_t n, struct err *e)
 	if (!q.images)
 		return err_set(e, ERR_ENV, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		q.images[i] = (ProtobufCBinaryData){r->batch.pixels, r->batch.pictures[first + i].chw};
+		q.images[i] = (ProtobufCBinaryData){r->pictures.pixels, r->pictures.all[first + i].chw};
 	q.n_images = n;
 	failed = ask_classify(r->ask, &q, &reply, e);
 	free(q.images);
@@ -269,14 +269,14 @@ static int classify_part(struct run *r, size_t first, size_t n, struct err *e)
 
 static int classify_all(struct run *r, struct err *e)
 {
-	size_t part = REQUEST_BYTES / r->batch.pixels;
+	size_t part = REQUEST_BYTES / r->pictures.pixels;
 
 	if (part > r->args->config.max_batch)
 		part = r->args->config.max_batch;
 	if (!part)
 		part = 1;
-	for (size_t first = 0; first < r->batch.n; first += part)
-		if (classify_part(r, first, r->batch.n - first < part ? r->batch.n - first : part, e))
+	for (size_t first = 0; first < r->pictures.n; first += part)
+		if (classify_part(r, first, r->pictures.n - first < part ? r->pictures.n - first : part, e))
 			return -1;
 	return 0;
 }
@@ -292,7 +292,7 @@ static int contact(struct run *r, struct err *e)
 		return -1;
 	fit.want = r->input;
 	fit.resize = r->resize;
-	if (batch_fit(&r->batch, &fit, e))
+	if (pictures_fit(&r->pictures, &fit, e))
 		return -1;
 	if (!r->args->flag[FLAG_json] &&
 	    sheet_new(
@@ -323,13 +323,13 @@ int command_classify(struct args *a, struct err *e)
 	struct run r = {.args = a};
 	int failed;
 
-	if (parse(&r, a, e) || batch_load(&r.batch, a->words, a->n, r.offset, r.limit, e))
+	if (parse(&r, a, e) || pictures_load(&r.pictures, a->words, a->n, r.offset, r.limit, e))
 		return -1;
 	failed = contact(&r, e);
 	ask_close(r.ask);
 	if (!failed && r.failed)
 		failed =
-		    err_set(e, ERR_RESULT, "%zu of %zu pictures were not classified", r.failed, r.batch.n);
-	batch_free(&r.batch);
+		    err_set(e, ERR_RESULT, "%zu of %zu pictures were not classified", r.failed, r.pictures.n);
+	pictures_free(&r.pictures);
 	return failed;
 }

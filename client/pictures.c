@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/batch.h"
+#include "client/pictures.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define HELD_MAX ((size_t)2 << 30) /* bytes of decoded pictures */
 
-static int add(struct batch *b, struct image *im, const char *name, struct err *e)
+static int add(struct pictures *b, struct image *im, const char *name, struct err *e)
 {
 	size_t bytes = (size_t)im->w * im->h * im->c;
-	struct picture *p = reallocarray(b->pictures, b->n + 1, sizeof(*p));
+	struct picture *p = reallocarray(b->all, b->n + 1, sizeof(*p));
 	char *copy = strdup(name);
 
 	if (p)
-		b->pictures = p;
+		b->all = p;
 	if (!p || !copy) {
 		free(copy);
 		return err_set(e, ERR_ENV, "out of memory");
@@ -30,7 +30,7 @@ static int add(struct batch *b, struct image *im, const char *name, struct err *
 	return 0;
 }
 
-static int load_source(struct batch *b, const char *path, uint64_t *offset, uint64_t limit, struct err *e)
+static int load_source(struct pictures *b, const char *path, uint64_t *offset, uint64_t limit, struct err *e)
 {
 	struct source *s;
 	const char *name;
@@ -58,7 +58,8 @@ static int load_source(struct batch *b, const char *path, uint64_t *offset, uint
 	return r;
 }
 
-int batch_load(struct batch *b, char *const *sources, int n, uint64_t offset, uint64_t limit, struct err *e)
+int pictures_load(struct pictures *b, char *const *sources, int n, uint64_t offset, uint64_t limit,
+		  struct err *e)
 {
 	int r = 0;
 
@@ -68,15 +69,15 @@ int batch_load(struct batch *b, char *const *sources, int n, uint64_t offset, ui
 	if (!r && !b->n)
 		r = err_set(e, ERR_INPUT, "there is no picture left after --offset");
 	if (r)
-		batch_free(b);
+		pictures_free(b);
 	return r;
 }
 
-int batch_fit(struct batch *b, const struct fit *fit, struct err *e)
+int pictures_fit(struct pictures *b, const struct fit *fit, struct err *e)
 {
 	b->pixels = shape_size(fit->want);
 	for (size_t i = 0; i < b->n; i++) {
-		struct picture *p = &b->pictures[i];
+		struct picture *p = &b->all[i];
 
 		p->chw = malloc(b->pixels);
 		if (!p->chw)
@@ -88,13 +89,13 @@ int batch_fit(struct batch *b, const struct fit *fit, struct err *e)
 	return 0;
 }
 
-void batch_free(struct batch *b)
+void pictures_free(struct pictures *b)
 {
 	for (size_t i = 0; i < b->n; i++) {
-		free(b->pictures[i].name);
-		free(b->pictures[i].chw);
-		image_free(&b->pictures[i].image);
+		free(b->all[i].name);
+		free(b->all[i].chw);
+		image_free(&b->all[i].image);
 	}
-	free(b->pictures);
+	free(b->all);
 	memset(b, 0, sizeof(*b));
 }
