@@ -46,6 +46,8 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 
 	if (key >= KEY_OPTION && key < KEY_OPTION + (int)option_count)
 		p->given[key - KEY_OPTION] = value ? value : "yes";
+	else if (key == KEY_FLAG + FLAG_chain && p->args->flag[FLAG_chain] && p->args->n < p->room)
+		p->args->words[p->args->n++] = value; /* the one flag that may be given again */
 	else if (key >= KEY_FLAG && key < KEY_FLAG + FLAGS)
 		p->args->flag[key - KEY_FLAG] = value ? value : "";
 	else if (key == 'c')

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura attest verify: evidence from files, a verdict on stdout; exit 0 accepted, 6 rejected. */
+#include "client/attest.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "client/command.h"
+
+#define CHAIN_FILES 8
+
+/* All that the verifiers need, from files. */
+struct inputs {
+	struct span evidence, chain[CHAIN_FILES], crl;
+	size_t n;
+	struct attest_policy policy;
+	int64_t now;
+};
+
+static void inputs_free(struct inputs *in)
+{
+	attest_file_free(&in->evidence);
+	attest_file_free(&in->crl);
+	while (in->n)
+		attest_file_free(&in->chain[--in->n]);
+}
+
+static int chain_one(struct inputs *in, const char *path, struct err *e)
+{
+	if (in->n == CHAIN_FILES)
+		return err_set(e, ERR_USAGE, "more than %d files of certificates", CHAIN_FILES);
+	return attest_file_read(path, &in->chain[in->n++], e);
+}
+
+/* --chain A, and every word but "verify": argp moves a second --chain before the words. */
+static int read_chain(const struct args *a, int verify, struct inputs *in, struct err *e)
+{
+	const char *first = a->flag[FLAG_chain];
+
+	if (first && chain_one(in, first, e))
+		return -1;
+	for (int i = 0; i < a->n; i++) {
+		if (i == verify)
+			continue;
+		if (!first)
+			return err_set(e, ERR_USAGE, "what is %.80s? --chain or --evidence names a file",
+				       a->words[i]);
+		if (chain_one(in, a->words[i], e))
+			return -1;
+	}
+	return 0;
+}
+
+static int read_inputs(const struct args *a, int verify, struct inputs *in, struct err *e)
+{
+	if (!a->flag[FLAG_evidence])
+		return err_set(e, ERR_USAGE, "say which evidence: --evidence FILE");
+	in->now = (int64_t)time(NULL);
+	if (a->flag[FLAG_time] && attest_time(a->flag[FLAG_time], &in->now, e))
+		return -1;
+	if (a->flag[FLAG_allow] && attest_allow_list(a->flag[FLAG_allow], &in->policy.allow, e))
+		return -1;
+	return attest_file_read(a->flag[FLAG_evidence], &in->evidence, e) || read_chain(a, verify, in, e) ? -1
+													  : 0;
+}
+
+static int judge(const char *kind, const struct inputs *in, struct attest_result *r, struct err *e)
+{
+	if (!strcmp(kind, "snp"))
+		attest_verify_snp(r, in->evidence, in->chain, in->n, in->crl, &in->policy, in->now);
+	else
+		return err_set(e, ERR_USAGE, "--kind: \"%.40s\" is not snp, dcap, ratls or sim", kind);
+	return 0;
+}
+
+int command_attest(struct args *a, struct err *e)
+{
+	struct attest_result r;
+	struct inputs in = {.n = 0};
+	int bad, verify = 0;
+
+	while (verify < a->n && strcmp(a->words[verify], "verify"))
+		verify++;
+	if (verify == a->n || !a->flag[FLAG_kind])
+		return err_set(e, ERR_USAGE,
+			       "say what: obscura attest verify --kind snp|dcap|ratls|sim --evidence FILE "
+			       "--chain FILE…");
+	bad = read_inputs(a, verify, &in, e) || judge(a->flag[FLAG_kind], &in, &r, e) ||
+	      attest_show(&r, a->flag[FLAG_json] != NULL, e);
+	inputs_free(&in);
+	if (bad)
+		return -1;
+	return attest_accepted(r.verdict)
+		   ? 0
+		   : err_set(e, ERR_ATTEST, "attestation rejected: %s: %s", attest_verdict_name(r.verdict),
+			     attest_verdict_sentence(r.verdict));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/attest.h — files of evidence and policy for crypto/attest. */
+#ifndef OBSCURA_CLIENT_ATTEST_H
+#define OBSCURA_CLIENT_ATTEST_H
+
+#include "conf/err.h"
+#include "crypto/attest/attest.h"
+
+#define ATTEST_FILE_MAX (1u << 20)
+
+/* Reads a file of at most ATTEST_FILE_MAX bytes; s->p is new, freed by attest_file_free. */
+int attest_file_read(const char *path, struct span *s, struct err *e) MUST_USE;
+void attest_file_free(struct span *s);
+/* 2026-03-01 or 2026-03-01T12:00:00Z as Unix seconds. */
+int attest_time(const char *text, int64_t *seconds, struct err *e) MUST_USE;
+/* Words of allow.def, separated by commas, into bits. */
+int attest_allow_list(const char *text, uint32_t *allow, struct err *e) MUST_USE;
+
+/* What `obscura attest verify` prints: a table for people, or one JSON object. */
+int attest_show(const struct attest_result *r, int json, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files, times and lists of words as a person gives them. */
+#include "client/attest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int attest_file_read(const char *path, struct span *s, struct err *e)
+{
+	FILE *f = fopen(path, "rbe");
+	uint8_t *bytes = malloc(ATTEST_FILE_MAX + 1);
+	int bad;
+
+	s->p = NULL;
+	s->n = 0;
+	if (!f || !bytes) {
+		err_set(e, f ? ERR_ENV : ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno));
+		free(bytes);
+		if (f)
+			fclose(f);
+		return -1;
+	}
+	s->n = fread(bytes, 1, ATTEST_FILE_MAX + 1, f);
+	bad = ferror(f) ? err_set(e, ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno)) : 0;
+	fclose(f);
+	if (!bad && s->n > ATTEST_FILE_MAX)
+		bad = err_set(e, ERR_INPUT, "%.300s is larger than %u bytes; this is no evidence", path,
+			      ATTEST_FILE_MAX);
+	s->p = bytes;
+	if (bad)
+		attest_file_free(s);
+	return bad;
+}
+
+void attest_file_free(struct span *s)
+{
+	free((void *)s->p);
+	s->p = NULL;
+	s->n = 0;
+}
+
+int attest_time(const char *text, int64_t *seconds, struct err *e)
+{
+	struct tm t = {0};
+	const char *end = strptime(text, "%Y-%m-%d", &t);
+
+	if (end && *end)
+		end = strptime(end, "T%H:%M:%SZ", &t);
+	if (!end || *end)
+		return err_set(e, ERR_INPUT,
+			       "\"%.60s\" is no time in UTC: write 2026-03-01 or 2026-03-01T12:00:00Z", text);
+	*seconds = (int64_t)timegm(&t);
+	return 0;
+}
+
+int attest_allow_list(const char *text, uint32_t *allow, struct err *e)
+{
+	while (*text) {
+		size_t n = strcspn(text, ",");
+		unsigned a = 0;
+
+		while (a < ATTEST_ALLOWS && (strlen(attest_allow_word((enum attest_allow)a)) != n ||
+					     strncmp(attest_allow_word((enum attest_allow)a), text, n)))
+			a++;
+		if (a == ATTEST_ALLOWS)
+			return err_set(
+			    e, ERR_INPUT,
+			    "\"%.*s\" cannot be allowed; what can: debug, migration, no-collateral, "
+			    "masked-chip, old-report, simulated",
+			    (int)(n < 60 ? n : 60), text);
+		*allow |= 1u << a;
+		text += n + (text[n] == ',');
+	}
+	return 0;
+}

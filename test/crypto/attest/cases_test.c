@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every row of the shared evidence's CASES.tsv must give its verdict, at its time, under its policy. */
+#include <openssl/pem.h>
+
+#include "test/crypto/attest/data.h"
+#include "crypto/attest/parts.h"
+
+enum { ID, KIND, EVIDENCE, CHAIN, COLLATERAL, TIME, UNIX, EXPECT, LEVELS, POLICY, COLUMNS };
+
+struct world {
+	struct attest_policy policy;
+	struct attest_value values[4];
+	uint8_t root[1][ATTEST_DIGEST];
+};
+
+/* "strict" of the list is about the evidence itself: it allows no debug, but says nothing of what a client's
+ * policy adds. So all that is not debug is allowed here, each by its own flag; strict_test below takes the
+ * flags away again. */
+static void policy_of_list(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->policy.allow = 1u << ATTEST_ALLOW_MIGRATION | 1u << ATTEST_ALLOW_NO_COLLATERAL |
+			  1u << ATTEST_ALLOW_MASKED_CHIP | 1u << ATTEST_ALLOW_OLD_REPORT;
+	w->policy.tcb_accepted = ~0u;
+	w->policy.vmpl_max = 3;
+	w->policy.values = w->values;
+}
+
+static void want(struct world *w, enum attest_field f, const uint8_t *bytes)
+{
+	struct attest_value *v = &w->values[w->policy.n_values++];
+
+	assert_true(w->policy.n_values <= 4);
+	v->field = f;
+	memcpy(v->bytes, bytes, attest_field_bytes(f));
+}
+
+static void want_file(struct world *w, enum attest_field f, const char *name)
+{
+	struct span s = data_must(name);
+
+	assert_true(s.n <= ATTEST_FIELD_MAX && s.n >= attest_field_bytes(f));
+	want(w, f, s.p);
+	data_free(&s);
+}
+
+static void trust_file(struct world *w, const char *name)
+{
+	struct attest_result r;
+	struct chain c = {.n = 0};
+	struct span s = data_must(name);
+
+	assert_int_equal(chain_add(&r, &c, s), 0);
+	assert_int_equal(chain_key_digest(c.cert[0], w->root[0]), 0);
+	w->policy.amd = w->policy.intel = (struct attest_roots){(const uint8_t(*)[ATTEST_DIGEST])w->root, 1};
+	chain_free(&c);
+	data_free(&s);
+}
+
+static void policy_read(struct world *w, char **row)
+{
+	const char *text = row[POLICY];
+	int snp = !strcmp(row[KIND], "snp");
+	uint8_t ones[64], zeros[64] = {0};
+
+	memset(ones, 1, sizeof(ones));
+	policy_of_list(w);
+	if (strstr(text, "allow_debug"))
+		w->policy.allow |= 1u << ATTEST_ALLOW_DEBUG;
+	if (strstr(text, "pin=synthetic"))
+		trust_file(w, snp ? "synthetic/snp/ark.pem" : "synthetic/dcap/root.pem");
+	if (strstr(text, "want vmpl 0") || !strcmp(row[ID], "syn-snp-vmpl3"))
+		w->policy.vmpl_max = 0;
+	if (strstr(text, "report_data=01*64"))
+		want(w, ATTEST_FIELD_REPORT_DATA, ones);
+	if (strstr(text, "measurement=00*48"))
+		want(w, ATTEST_FIELD_MEASUREMENT, zeros);
+	if (strstr(text, "mrtd=00*48"))
+		want(w, ATTEST_FIELD_MRTD, zeros);
+	if (strstr(text, "report_data.bin"))
+		want_file(w, ATTEST_FIELD_REPORT_DATA, "synthetic/report_data.bin");
+	if (strstr(text, "measurement.bin")) {
+		want_file(w, ATTEST_FIELD_MEASUREMENT, "synthetic/measurement.bin");
+		want_file(w, ATTEST_FIELD_MRTD, "synthetic/measurement.bin");
+		want_file(w, ATTEST_FIELD_MRENCLAVE, "synthetic/measurement.bin");
+	}
+}
+
+struct inputs {
+	struct span evidence, chain[4];
+	size_t n;
+};
+
+static void inputs_read(struct inputs *in, char **row)
+{
+	char *rest = row[CHAIN], *name;
+
+	in->evidence = data_must(row[EVIDENCE]);
+	in->n = 0;
+	while ((name = strsep(&rest, ";")))
+		in->chain[in->n++] = data_must(name);
+}
+
+static void inputs_free(struct inputs *in)
+{
+	data_free(&in->evidence);
+	while (in->n)
+		data_free(&in->chain[--in->n]);
+}
+
+static enum attest_verdict judge(struct attest_result *r, char **row, const struct inputs *in,
+				 const struct world *w)
+{
+	int64_t now = strtoll(row[UNIX], NULL, 10);
+
+	return attest_verify_snp(r, in->evidence, in->chain, in->n, (struct span){0}, &w->policy, now);
+}
+
+/* 1 when the row's verdict was given. */
+static int one(char **row)
+{
+	struct attest_result r;
+	struct inputs in;
+	struct world w;
+	int good;
+
+	policy_read(&w, row);
+	inputs_read(&in, row);
+	good = !strcmp(attest_verdict_name(judge(&r, row, &in, &w)), row[EXPECT]);
+	if (!good)
+		print_error("%s: expected %s, received %s: %s\n", row[ID], row[EXPECT],
+			    attest_verdict_name(r.verdict), r.detail);
+	inputs_free(&in);
+	return good;
+}
+
+static void all_of(const char *kind, unsigned least)
+{
+	FILE *f = fopen(data_path("CASES.tsv"), "r");
+	unsigned good = 0, n = 0;
+	char line[1024];
+
+	if (!f) {
+		print_message("no %s: the shared evidence is not here\n", data_path("CASES.tsv"));
+		skip();
+	}
+	while (fgets(line, sizeof(line), f)) {
+		char *row[COLUMNS] = {0}, *rest = line;
+
+		for (int i = 0; i < COLUMNS; i++)
+			row[i] = strsep(&rest, "\t\n");
+		if (!row[POLICY] || strcmp(row[KIND], kind))
+			continue;
+		n++;
+		good += (unsigned)one(row);
+	}
+	fclose(f);
+	print_message("%u of %u cases of kind %s give their verdict\n", good, n, kind);
+	assert_int_equal(good, n);
+	assert_true(n >= least);
+}
+
+static void snp_test(void **state)
+{
+	all_of("snp", 48);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(snp_test),
+	};
+
+	return cmocka_run_group_tests_name("attest cases", tests, NULL, NULL);
+}
