@@ -53,7 +53,7 @@ build/gen/wire.pb-c.c: protocol/wire.proto
 
 $(OBJ): | $(GEN)
 %_avx2.o $(O)/%_avx2.o: CFLAGS += -mavx2 -mbmi2 -mfma
-%_avx512.o $(O)/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512ifma -mavx512vbmi -mavx512vbmi2 -mavx512vnni -mbmi2
+%_avx512.o $(O)/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512ifma -mavx512vbmi -mavx512vbmi2 -mavx512vnni -mgfni -mbmi2
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC  $@"

@@ -24,11 +24,16 @@ static inline size_t ring_packed(size_t n, unsigned k)
 	return (n * (size_t)k + 7) / 8;
 }
 
-/* Packs n words, each reduced mod 2^k first, into ring_packed(n, k) bytes: word i occupies bits [i*k, (i+1)*k) of the
- * little-endian bit string; unused bits of the last byte are 0. 1 <= k <= 64. Writes not one byte more. */
+/* Packs n words, each reduced mod 2^k first, into ring_packed(n, k) bytes: word i occupies bits [i*k,
+ * (i+1)*k) of the little-endian bit string; unused bits of the last byte are 0. 1 <= k <= 64. Writes not one
+ * byte more. */
 void ring_pack(uint8_t *out, const uint64_t *in, size_t n, unsigned k);
 /* The inverse; reads not one byte more than ring_packed(n, k). Returned words are < 2^k. */
 void ring_unpack(uint64_t *out, const uint8_t *in, size_t n, unsigned k);
+
+/* The same for short words, 1 <= k <= 16. */
+void ring_pack16(uint8_t *out, const uint16_t *in, size_t n, unsigned k);
+void ring_unpack16(uint16_t *out, const uint8_t *in, size_t n, unsigned k);
 
 /* out[i] = a[i] + b[i], a[i] - b[i] mod 2^k; out may be a or b. */
 void ring_add(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n, unsigned k);

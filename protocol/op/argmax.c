@@ -200,16 +200,16 @@ static void level_shares(const struct tournament *t, struct run *r, size_t image
 			 const uint64_t *delta, uint64_t *value, uint64_t *index)
 {
 	const struct level *level = &t->tree->level[l];
-	struct table_row *rows = r->scratch;
 
 	for (size_t first = 0; first < level->pairs; first += COMPARE_GROUP) {
 		size_t n = level->pairs - first < COMPARE_GROUP ? level->pairs - first : COMPARE_GROUP;
 
-		compare_rows(&level->c, r, image, s, first, n, rows, rows + COMPARE_GROUP);
+		struct table_rows rows = compare_rows(&level->c, r, image, s, first, n, r->scratch);
+
 		for (size_t i = 0; i < n; i++)
-			index[first + i] = (rows[i].b * delta[first + i] - (l ? rows[i].bx : 0)) & ring_mask(t->c);
+			index[first + i] = (rows.b[i] * delta[first + i] - (l ? rows.bx[i] : 0)) & ring_mask(t->c);
 		if (!is_last(t->tree, l))
-			table_relu(&level->c.t, n, rows, s->zhat + first, value + first);
+			table_relu(&level->c.t, n, &rows, s->zhat + first, value + first);
 	}
 }
 

@@ -31,33 +31,33 @@ uint64_t compare_move_bytes(const struct compare *c, unsigned move)
 	if (move == 0)
 		return ring_packed(c->n, c->t.w) + ring_packed(c->n, c->t.index);
 	if (move == 1)
-		return ring_packed(c->n, c->t.index) + (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
+		return ring_packed(c->n, c->t.index) +
+		       (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
 	return ring_packed(c->n, 1);
 }
 
 size_t compare_temp(const struct compare *c)
 {
-	return aligned(c->n * 8) + 2 * aligned(c->n * 2) + aligned(c->n);
+	return aligned(c->n * 8) + 3 * aligned(c->n * 2);
 }
 
 struct compare_state compare_state(const struct compare *c, uint8_t *temp)
 {
 	return (struct compare_state){
-		.zhat = (uint64_t *)temp,
-		.j = (uint16_t *)(temp + aligned(c->n * 8)),
-		.row = (uint16_t *)(temp + aligned(c->n * 8) + aligned(c->n * 2)),
-		.bit = temp + aligned(c->n * 8) + 2 * aligned(c->n * 2),
+	    .zhat = (uint64_t *)temp,
+	    .j = (uint16_t *)(temp + aligned(c->n * 8)),
+	    .row = (uint16_t *)(temp + aligned(c->n * 8) + aligned(c->n * 2)),
+	    .bit = (uint16_t *)(temp + aligned(c->n * 8) + 2 * aligned(c->n * 2)),
 	};
 }
 
 void compare_declare(struct compare *c, struct cost *cost)
 {
 	size_t group = group_size(c, 0);
-	/* the largest user: a group's P0 stream and the dealer's own; a group's rows and blocks; words to pack and a group's stream */
-	uint64_t deal = COMPARE_GROUP * 8 + aligned(table_p0_bytes(&c->t, group)) + aligned(table_own_bytes(&c->t, group));
-	uint64_t finish = COMPARE_FINISH;
-	uint64_t words = aligned(c->n * 8) + aligned(table_p0_bytes(&c->t, group));
-	uint64_t most = deal > finish ? deal : finish;
+	/* the larger user: a group's P0 stream and the dealer's own; a group's rows and blocks */
+	uint64_t deal = COMPARE_GROUP * 8 + aligned(table_p0_bytes(&c->t, group)) +
+			aligned(table_own_bytes(&c->t, group));
+	uint64_t finish = COMPARE_FINISH, most = deal > finish ? deal : finish;
 
 	c->p0 = cost->p0;
 	c->own = cost->own;
@@ -66,19 +66,19 @@ void compare_declare(struct compare *c, struct cost *cost)
 	cost->own += all_groups(c, table_own_bytes);
 	cost->corrections += all_groups(c, table_correction_bytes);
 	cost->comparisons += c->n;
-	if (most < words)
-		most = words;
 	if (cost->scratch < most)
 		cost->scratch = most;
 }
 
-void compare_deal(const struct compare *c, struct deal *d, size_t ticket, const uint64_t *rho, unsigned f, const uint64_t *x)
+void compare_deal(const struct compare *c, struct deal *d, size_t ticket, const uint64_t *rho, unsigned f,
+		  const uint64_t *x)
 {
 	const struct placed *at = placed_row(d->program, d->row);
 	uint64_t number = d->first + ticket, p0 = at->p0 + c->p0, own = at->own + c->own;
 	uint8_t *out = d->corrections[ticket] + at->corrections + c->corrections;
 	uint64_t *r = d->scratch;
-	uint8_t *half = (uint8_t *)(r + COMPARE_GROUP), *mine = half + aligned(table_p0_bytes(&c->t, group_size(c, 0)));
+	uint8_t *half = (uint8_t *)(r + COMPARE_GROUP),
+		*mine = half + aligned(table_p0_bytes(&c->t, group_size(c, 0)));
 
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first);
@@ -97,66 +97,45 @@ void compare_deal(const struct compare *c, struct deal *d, size_t ticket, const 
 /* Where a group's pieces lie: whole groups before it. */
 static uint64_t group_p0(const struct compare *c, const struct run *r, size_t first)
 {
-	return placed_row(r->program, r->row)->p0 + c->p0 + first / COMPARE_GROUP * table_p0_bytes(&c->t, COMPARE_GROUP);
+	return placed_row(r->program, r->row)->p0 + c->p0 +
+	       first / COMPARE_GROUP * table_p0_bytes(&c->t, COMPARE_GROUP);
 }
 
-static const uint8_t *group_corrections(const struct compare *c, const struct run *r, size_t image, size_t first)
+static const uint8_t *group_corrections(const struct compare *c, const struct run *r, size_t image,
+					size_t first)
 {
 	return r->tickets[image].corrections + placed_row(r->program, r->row)->corrections + c->corrections +
 	       first / COMPARE_GROUP * table_correction_bytes(&c->t, COMPARE_GROUP);
 }
 
-static void write_index(const struct compare *c, struct run *r, const uint16_t *j, uint8_t **out)
+/* n words of `bits` bits, own share of an index or of a bit. */
+static void write_share(const struct compare *c, const uint16_t *share, unsigned bits, uint8_t **out)
 {
-	uint64_t *words = r->scratch;
-
-	for (size_t i = 0; i < c->n; i++)
-		words[i] = j[i];
-	ring_pack(*out, words, c->n, c->t.index);
-	*out += ring_packed(c->n, c->t.index);
+	ring_pack16(*out, share, c->n, bits);
+	*out += ring_packed(c->n, bits);
 }
 
-static void write_bit(const struct compare *c, struct run *r, const uint8_t *bit, uint8_t **out)
+/* row = own share xor the peer's: the index, or the second one, of two rows. */
+static void open_row(const struct compare *c, const struct compare_state *s, const uint16_t *share,
+		     unsigned bits, const uint8_t **in)
 {
-	uint64_t *words = r->scratch;
-
+	ring_unpack16(s->row, *in, c->n, bits);
+	*in += ring_packed(c->n, bits);
 	for (size_t i = 0; i < c->n; i++)
-		words[i] = bit[i];
-	ring_pack(*out, words, c->n, 1);
-	*out += ring_packed(c->n, 1);
+		s->row[i] ^= share[i];
 }
 
-/* row = own share of the index xor the peer's. */
-static void open_index(const struct compare *c, struct run *r, const struct compare_state *s, const uint8_t **in)
+/* P0 learns ẑ and P1's index bits: it looks up its own, which opens the index, and its share of the chosen
+ * bit. */
+static void p0_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		      const uint8_t **in)
 {
-	uint64_t *words = r->scratch;
-
-	ring_unpack(words, *in, c->n, c->t.index);
-	*in += ring_packed(c->n, c->t.index);
-	for (size_t i = 0; i < c->n; i++)
-		s->row[i] = s->j[i] ^ (uint16_t)words[i];
-}
-
-/* The second index, of two rows: row = own share of the chosen bit xor the peer's. */
-static void open_bit(const struct compare *c, struct run *r, const struct compare_state *s, const uint8_t **in)
-{
-	uint64_t *words = r->scratch;
-
-	ring_unpack(words, *in, c->n, 1);
-	*in += ring_packed(c->n, 1);
-	for (size_t i = 0; i < c->n; i++)
-		s->row[i] = s->bit[i] ^ (uint16_t)words[i];
-}
-
-/* P0 learns ẑ and P1's index bits: it looks up its own, which opens the index, and its share of the chosen bit. */
-static void p0_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, const uint8_t **in)
-{
-	uint8_t *half = (uint8_t *)r->scratch + aligned(c->n * 8);
-	uint64_t number = r->tickets[image].number, *peer = r->scratch;
+	uint8_t *half = r->scratch;
+	uint64_t number = r->tickets[image].number;
 
 	ring_unpack(s->zhat, *in, c->n, c->t.w);
 	*in += ring_packed(c->n, c->t.w);
-	ring_unpack(peer, *in, c->n, c->t.index);
+	ring_unpack16(s->row, *in, c->n, c->t.index); /* P1's share */
 	*in += ring_packed(c->n, c->t.index);
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first);
@@ -164,7 +143,7 @@ static void p0_lookup(const struct compare *c, struct run *r, size_t image, cons
 		prg_read(r->prg, number, group_p0(c, r, first), half, table_p0_select(&c->t, n));
 		table_lookup_p0(&c->t, n, half, s->zhat + first, s->j + first);
 		for (size_t i = first; i < first + n; i++)
-			s->row[i] = s->j[i] ^ (uint16_t)peer[i];
+			s->row[i] ^= s->j[i];
 		if (c->t.mode == TABLE_BANDWIDTH)
 			table_choose_p0(&c->t, n, half, s->row + first, s->bit + first);
 	}
@@ -173,51 +152,54 @@ static void p0_lookup(const struct compare *c, struct run *r, size_t image, cons
 static void p1_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s)
 {
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP)
-		table_lookup_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first), s->zhat + first, s->j + first);
+		table_lookup_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first),
+				s->zhat + first, s->j + first);
 }
 
 static void p1_choose(const struct compare *c, struct run *r, size_t image, const struct compare_state *s)
 {
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP)
-		table_choose_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first), s->row + first, s->bit + first);
+		table_choose_p1(&c->t, group_size(c, first), group_corrections(c, r, image, first),
+				s->row + first, s->bit + first);
 }
 
-void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move, const uint8_t **in,
-		uint8_t **out)
+void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		unsigned move, const uint8_t **in, uint8_t **out)
 {
 	if (move == 0) {
 		p0_lookup(c, r, image, s, in);
 	} else if (move == 1) {
-		write_index(c, r, s->j, out);
+		write_share(c, s->j, c->t.index, out);
 		if (c->t.mode == TABLE_BANDWIDTH)
-			write_bit(c, r, s->bit, out);
+			write_share(c, s->bit, 1, out);
 	} else {
-		open_bit(c, r, s, in);
+		open_row(c, s, s->bit, 1, in);
 	}
 }
 
-void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move, const uint8_t **in,
-		uint8_t **out)
+void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		unsigned move, const uint8_t **in, uint8_t **out)
 {
 	if (move == 0) {
 		p1_lookup(c, r, image, s);
 		ring_pack(*out, s->zhat, c->n, c->t.w);
 		*out += ring_packed(c->n, c->t.w);
-		write_index(c, r, s->j, out);
+		write_share(c, s->j, c->t.index, out);
 	} else if (move == 1) {
-		open_index(c, r, s, in);
+		open_row(c, s, s->j, c->t.index, in);
 		if (c->t.mode == TABLE_BANDWIDTH) {
 			p1_choose(c, r, image, s);
-			open_bit(c, r, s, in);
+			open_row(c, s, s->bit, 1, in);
 		}
 	} else {
-		write_bit(c, r, s->bit, out);
+		write_share(c, s->bit, 1, out);
 	}
 }
 
-/* P0's half of a row is read from its stream where the opened row is, and nowhere else; of two rows both are read. */
-static void p0_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,
-		    struct table_row *rows, uint64_t *blocks)
+/* P0's half of a row is read from its stream where the opened row is, and nowhere else; of two rows both are
+ * read. */
+static void p0_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		    size_t first, size_t n, const struct table_rows *rows, uint64_t *blocks)
 {
 	uint64_t at = group_p0(c, r, first) + table_p0_select(&c->t, n), number = r->tickets[image].number;
 	uint8_t *half = (uint8_t *)(blocks + 2 * n);
@@ -227,30 +209,34 @@ static void p0_rows(const struct compare *c, struct run *r, size_t image, const 
 	} else {
 		for (size_t i = 0; i < n; i++)
 			for (unsigned b = 0; b < c->t.blocks; b++)
-				blocks[i * c->t.blocks + b] = at / PRG_BLOCK + (i * c->t.rows + s->row[first + i]) * c->t.blocks + b;
+				blocks[i * c->t.blocks + b] =
+				    at / PRG_BLOCK + (i * c->t.rows + s->row[first + i]) * c->t.blocks + b;
 		prg_gather(r->prg, number, blocks, n * c->t.blocks, half);
 	}
 	table_row_p0(&c->t, n, half, s->row + first, rows);
 }
 
-void compare_rows(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, size_t first, size_t n,
-		  struct table_row *rows, void *scratch)
+struct table_rows compare_rows(const struct compare *c, struct run *r, size_t image,
+			       const struct compare_state *s, size_t first, size_t n, void *scratch)
 {
+	uint64_t *words = scratch;
+	struct table_rows rows = {words, words + COMPARE_GROUP, words + 2 * COMPARE_GROUP,
+				  words + 3 * COMPARE_GROUP};
+
 	if (r->party == P0)
-		p0_rows(c, r, image, s, first, n, rows, scratch);
+		p0_rows(c, r, image, s, first, n, &rows, words + 4 * COMPARE_GROUP);
 	else
-		table_row_p1(&c->t, n, group_corrections(c, r, image, first), s->row + first, rows);
+		table_row_p1(&c->t, n, group_corrections(c, r, image, first), s->row + first, &rows);
+	return rows;
 }
 
-void compare_relu(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, uint64_t *out)
+void compare_relu(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		  uint64_t *out)
 {
-	struct table_row *rows = r->scratch;
-	void *rest = (uint8_t *)r->scratch + aligned(COMPARE_GROUP * sizeof(*rows));
-
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first);
+		struct table_rows rows = compare_rows(c, r, image, s, first, n, r->scratch);
 
-		compare_rows(c, r, image, s, first, n, rows, rest);
-		table_relu(&c->t, n, rows, s->zhat + first, out + first);
+		table_relu(&c->t, n, &rows, s->zhat + first, out + first);
 	}
 }

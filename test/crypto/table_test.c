@@ -80,7 +80,7 @@ static void deal(struct world *w, uint64_t *state)
 }
 
 /* P0's blocks as a party would read them from its stream. */
-static void half_rows(const struct world *w, const uint16_t *row, struct table_row *out)
+static void half_rows(const struct world *w, const uint16_t *row, const struct table_rows *out)
 {
 	size_t block = (size_t)w->t.blocks * PRG_BLOCK, base = table_p0_select(&w->t, N);
 	uint8_t *blocks = malloc(2 * N * block);
@@ -96,8 +96,9 @@ static void half_rows(const struct world *w, const uint16_t *row, struct table_r
 static void compare(const struct world *w)
 {
 	uint16_t j0[N], j1[N], row[N];
-	uint8_t b0[N], b1[N];
-	struct table_row r0[N], r1[N];
+	uint16_t b0[N], b1[N];
+	uint64_t share[8][N];
+	struct table_rows r0 = {share[0], share[1], share[2], share[3]}, r1 = {share[4], share[5], share[6], share[7]};
 	uint64_t y0[N], y1[N], mask = ring_mask(w->t.kout);
 
 	table_lookup_p0(&w->t, N, w->p0, w->zhat, j0);
@@ -110,19 +111,19 @@ static void compare(const struct world *w)
 		for (size_t i = 0; i < N; i++)
 			row[i] = b0[i] ^ b1[i];
 	}
-	half_rows(w, row, r0);
-	table_row_p1(&w->t, N, w->corrections, row, r1);
-	table_relu(&w->t, N, r0, w->zhat, y0);
-	table_relu(&w->t, N, r1, w->zhat, y1);
+	half_rows(w, row, &r0);
+	table_row_p1(&w->t, N, w->corrections, row, &r1);
+	table_relu(&w->t, N, &r0, w->zhat, y0);
+	table_relu(&w->t, N, &r1, w->zhat, y1);
 	for (size_t i = 0; i < N; i++) {
 		int64_t z = ring_signed(w->z[i], w->t.w);
 		uint64_t b = z >= 0;
 
 		assert_true(row[i] < w->t.rows);
-		assert_int_equal((r0[i].b + r1[i].b) & mask, b & mask);
-		assert_int_equal((r0[i].br + r1[i].br) & mask, b * w->r[i] & mask);
+		assert_int_equal((r0.b[i] + r1.b[i]) & mask, b & mask);
+		assert_int_equal((r0.br[i] + r1.br[i]) & mask, b * w->r[i] & mask);
 		if (w->t.extra)
-			assert_int_equal((r0[i].bx + r1[i].bx) & ring_mask(w->t.extra), b * w->x[i]);
+			assert_int_equal((r0.bx[i] + r1.bx[i]) & ring_mask(w->t.extra), b * w->x[i]);
 		assert_int_equal((y0[i] + y1[i]) & mask, (uint64_t)(z > 0 ? z : 0) & mask);
 	}
 }
