@@ -89,8 +89,13 @@ demo: build/packages.ok
 	@$(MAKE) --no-print-directory programs
 	@$(O)/obscura demo
 
+# Speed of everything on this host, about ten minutes: build/bench/ has the figures (docs/BENCHMARKS.md).
+bench: build/packages.ok
+	@$(MAKE) --no-print-directory programs
+	@$(O)/obscura bench $(BENCH)
+
 clean:
 	rm -rf build
-.PHONY: all programs test units fuzzers samples demo clean
+.PHONY: all programs test units fuzzers samples demo bench clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

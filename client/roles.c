@@ -237,7 +237,7 @@ int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, str
 	return 0;
 }
 
-int roles_start(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e)
+int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e)
 {
 	static const char anywhere[] = "--listen=127.0.0.1:0";
 	char provider[96], *list;
@@ -257,5 +257,10 @@ int roles_start(struct roles *r, const char *models, const struct roles_flags *f
 	m.own[2] = list;
 	failed = start(r, &r->model_owner, &m, r->model_owner_at, sizeof(r->model_owner_at), e);
 	free(list);
-	return failed ? -1 : roles_owners(r, 1, flags, e);
+	return failed;
+}
+
+int roles_start(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e)
+{
+	return roles_servers(r, models, flags, e) ? -1 : roles_owners(r, 1, flags, e);
 }

@@ -34,10 +34,12 @@ int roles_prepare(struct roles *r, struct err *e) MUST_USE;
 struct roles_flags {
 	const char *const *provider, *const *model_owner, *const *data_owner;
 };
-/* models: "a.onnx,b.onnx". Returns when all three are ready. */
-int roles_start(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
+/* models: "a.onnx,b.onnx". Returns when provider and model owner listen. */
+int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
 /* Starts data owners until there are n, each with a certificate of its own. */
 int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, struct err *e) MUST_USE;
+/* Both: one data owner. */
+int roles_start(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
 /* The Unix socket of data owner i. Returns path. */
 const char *roles_socket(const struct roles *r, size_t i, char path[112]);
 /* Ends the processes; the folder stays, and roles_start may follow. */

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura bench: models × modes × batches through three real processes over TLS on this host; what each image
+ * took, in seconds, bytes, round trips, processor time and memory, beside what was predicted and what the
+ * wire alone costs. */
+#include "client/bench.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/json.h"
+#include "client/papers.h"
+
+#define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
+#define POOL_MOST 256
+
+void bench_progress(struct bench *b, const char *format, ...)
+{
+	va_list ap;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	fputs("\r\033[K", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fflush(stderr);
+	b->shown = 1;
+}
+
+uint64_t bench_pool(const struct program *p)
+{
+	uint64_t fit = POOL_BYTES / (p->corrections + p->delta + 1);
+
+	return fit < 4 ? 4 : fit > POOL_MOST ? POOL_MOST : fit;
+}
+
+uint64_t bench_pool_low(uint64_t high)
+{
+	return high /
+	       2; /* so that the request that follows a burst always finds it too low: bench_measure.c */
+}
+
+/* ---- rows ---- */
+
+static int add_row(struct bench *b, const struct measured *m, struct err *e)
+{
+	if (b->n_rows == b->room) {
+		size_t room = b->room ? 2 * b->room : 64;
+		struct measured *rows = reallocarray(b->rows, room, sizeof(*rows));
+
+		if (!rows)
+			return err_set(e, ERR_ENV, "out of memory");
+		b->rows = rows;
+		b->room = room;
+	}
+	b->rows[b->n_rows++] = *m;
+	return report_row(b, m, e);
+}
+
+/* A row that was asked for; what is known of it stands in `row`. */
+static int run_row(struct bench *b, struct load *l, const struct program *p, struct measured row,
+		   struct err *e)
+{
+	int failed;
+
+	bench_progress(b, "%s, %s mode, batch %zu, %zu in flight, %zu data owners", row.model->name,
+		       row.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency", row.batch, row.in_flight,
+		       row.owners);
+	failed = roles_go_on(e) || measure_row(b, l, p, &row, e);
+	load_result_free(&row.steady);
+	return failed ? -1 : add_row(b, &row, e);
+}
+
+/* ---- one model in one mode: processes of its own, so that memory is its own ---- */
+
+struct setting {
+	const struct bench_model *model;
+	enum plan_optimise optimise;
+	struct plan *plan; /* own */
+	struct program *program;
+	size_t owners;
+};
+
+static int start_roles(struct bench *b, const struct setting *s, struct err *e)
+{
+	char high[48], low[48];
+	uint64_t pool = bench_pool(s->program);
+	const char *const owner[] = {high, low, NULL};
+	struct roles_flags flags = {.data_owner = owner};
+
+	snprintf(high, sizeof(high), "--pool-high=%llu", (unsigned long long)pool);
+	snprintf(low, sizeof(low), "--pool-low=%llu", (unsigned long long)bench_pool_low(pool));
+	bench_progress(b, "%s: starting", s->model->name);
+	return roles_servers(&b->roles, s->model->file, &flags, e) ||
+		       wire_learn(&b->roles, &b->link_port, e) ||
+		       roles_owners(&b->roles, s->owners, &flags, e)
+		   ? -1
+		   : 0;
+}
+
+typedef int (*rows_of)(struct bench *b, struct load *l, const struct setting *s, struct err *e);
+
+/* Starts the roles, lets `rows` measure, ends them. */
+static int with_roles(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
+		      size_t owners, rows_of rows, struct err *e)
+{
+	struct setting s = {.model = m, .optimise = optimise, .owners = owners};
+	struct load *l = NULL;
+	int failed;
+
+	if (bench_plan(m, optimise, &s.plan, &s.program, e))
+		return err_context(e, "%s", m->name);
+	failed = start_roles(b, &s, e) || load_open(&l, &b->roles, owners, e) || rows(b, l, &s, e);
+	load_close(l);
+	roles_end(&b->roles);
+	program_free(s.program);
+	plan_free(s.plan);
+	return failed ? err_context(e, "%s", m->name) : 0;
+}
+
+static struct measured row_of(const struct setting *s, const char *kind, size_t batch, size_t in_flight)
+{
+	return (struct measured){.kind = kind,
+				 .model = s->model,
+				 .optimise = s->optimise,
+				 .batch = batch,
+				 .in_flight = in_flight,
+				 .owners = s->owners};
+}
+
+/* Batches in rising order, so that peaks of memory are theirs; then several requests at once. */
+static int matrix_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+{
+	for (size_t i = 0; i < b->n_batches; i++)
+		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
+			return -1;
+	if (b->quick)
+		return 0;
+	return run_row(b, l, s->program, row_of(s, "lanes", 1, 8), e) ||
+		       run_row(b, l, s->program, row_of(s, "lanes", b->batches[b->n_batches - 1], 2), e)
+		   ? -1
+		   : 0;
+}
+
+static int images_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+{
+	static const size_t images[] = {1, 8, 64, 512};
+
+	for (int i = 0; i < 4; i++)
+		if (run_row(b, l, s->program, row_of(s, "images", images[i], 1), e))
+			return -1;
+	return 0;
+}
+
+static int owners_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+{
+	return run_row(b, l, s->program, row_of(s, "owners", 1, 1), e);
+}
+
+/* That cost grows linearly: images of one request; data owners, each a process with a certificate of its own.
+ */
+static int growth(struct bench *b, const struct bench_model *m, struct err *e)
+{
+	static const size_t owners[] = {1, 8, 64};
+
+	if (with_roles(b, m, PLAN_LATENCY, 1, images_rows, e))
+		return -1;
+	for (int i = 0; i < 3; i++)
+		if (with_roles(b, m, PLAN_LATENCY, owners[i], owners_rows, e))
+			return -1;
+	return 0;
+}
+
+static int matrix(struct bench *b, struct err *e)
+{
+	const char *only = b->args->flag[FLAG_optimise];
+
+	for (size_t i = 0; i < b->n_models; i++)
+		for (int mode = PLAN_LATENCY; mode <= PLAN_BANDWIDTH; mode++) {
+			if (only && strcmp(only, mode == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
+				continue;
+			if (with_roles(b, &b->models[i], mode, 1, matrix_rows, e))
+				return -1;
+		}
+	return b->quick ? 0 : growth(b, &b->models[0], e);
+}
+
+/* ---- what was asked ---- */
+
+/* "1,8,128" */
+static int parse_batches(struct bench *b, struct err *e)
+{
+	const char *p = b->args->flag[FLAG_batch];
+
+	p = p ? p : b->quick ? "1,8" : "1,8,128";
+	for (char *end;; p = end + 1) {
+		unsigned long n = strtoul(p, &end, 10);
+
+		if (end == p || (*end && *end != ',') || !n || n > 4096 || b->n_batches == BENCH_BATCHES_MAX)
+			return err_set(e, ERR_USAGE,
+				       "--batch: at most %d numbers from 1 to 4096, as in 1,8,128",
+				       BENCH_BATCHES_MAX);
+		b->batches[b->n_batches++] = n;
+		if (!*end)
+			return 0;
+	}
+}
+
+/* Models that were named must be there; of the others, those that are. */
+static int load_models(struct bench *b, struct err *e)
+{
+	const char *asked = b->args->flag[FLAG_models], *shared = papers_folder(b->args->flag[FLAG_shared]);
+	char *list = strdup(asked ? asked : "X,Y,Z,A,B,C,D"), *save = NULL;
+	int there = 0;
+
+	if (!list)
+		return err_set(e, ERR_ENV, "out of memory");
+	for (char *which = strtok_r(list, ",", &save); which && there >= 0;
+	     which = strtok_r(NULL, ",", &save)) {
+		bench_progress(b, "reading %s", which);
+		if (b->n_models == BENCH_MODELS_MAX) {
+			there = err_set(e, ERR_USAGE, "at most %d models", BENCH_MODELS_MAX);
+			break;
+		}
+		there = bench_model_new(&b->models[b->n_models], which, shared, b->roles.folder, e);
+		if (there > 0)
+			b->n_models++;
+		else if (!there && asked)
+			there = err_set(e, ERR_INPUT,
+					"there is no model %s below %s; --shared names another folder", which,
+					shared);
+		else if (!there)
+			fprintf(stderr, "obscura: without model %s, which is not below %s\n", which, shared);
+	}
+	free(list);
+	if (there >= 0 && !b->n_models)
+		return err_set(e, ERR_USAGE, "--models: no model");
+	return there < 0 ? -1 : 0;
+}
+
+static int open_results(struct bench *b, struct err *e)
+{
+	const char *out = b->args->flag[FLAG_out];
+	char path[PATH_MAX + 16];
+
+	snprintf(b->folder, sizeof(b->folder), "%s", out ? out : "build/bench");
+	if (!out)
+		mkdir("build", 0755);
+	if (mkdir(b->folder, 0755) && errno != EEXIST)
+		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", b->folder, strerror(errno));
+	snprintf(path, sizeof(path), "%s/bench.jsonl", b->folder);
+	b->jsonl = fopen(path, "we");
+	if (!b->jsonl)
+		return err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	b->conditions = host_conditions();
+	json_text(b->conditions, "kind", "conditions");
+	json_object_object_add(b->conditions, "quick", json_object_new_boolean(b->quick));
+	return report_line(b, json_object_get(b->conditions), e);
+}
+
+static int write_markdown(struct bench *b, struct err *e)
+{
+	char path[PATH_MAX + 16];
+	FILE *f;
+	int failed;
+
+	snprintf(path, sizeof(path), "%s/bench.md", b->folder);
+	f = fopen(path, "we");
+	if (!f)
+		return err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	failed = report_markdown(b, f, e);
+	if (fclose(f) && !failed)
+		failed = err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	return failed;
+}
+
+static int verdict(const struct bench *b, struct err *e)
+{
+	size_t unlike = 0;
+
+	for (size_t i = 0; i < b->n_rows; i++)
+		unlike += b->rows[i].unlike;
+	return unlike ? err_set(e, ERR_RESULT, "%zu images had other bytes or round trips than predicted",
+				unlike)
+		      : 0;
+}
+
+static int run(struct bench *b, struct err *e)
+{
+	int failed;
+
+	if (parse_batches(b, e) || roles_prepare(&b->roles, e) || open_results(b, e) || load_models(b, e))
+		return -1;
+	failed = matrix(b, e);
+	if (b->shown)
+		fputs("\r\033[K", stderr);
+	if (b->n_rows && (report_tables(b, failed ? NULL : e) || write_markdown(b, failed ? NULL : e)))
+		return -1; /* what was measured is shown also when the rest failed */
+	if (failed)
+		return -1;
+	printf("\nAll of it, and more: %s/bench.jsonl; as Markdown: %s/bench.md\n", b->folder, b->folder);
+	return verdict(b, e);
+}
+
+int command_bench(struct args *a, struct err *e)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return err_set(e, ERR_ENV, "out of memory");
+	b->args = a;
+	b->quick = a->flag[FLAG_quick] != NULL;
+	b->latency_seconds = b->quick ? 0.4 : 2;
+	b->steady_seconds = b->quick ? 0.4 : 2;
+	roles_catch();
+	r = a->n ? err_set(e, ERR_USAGE, "obscura bench takes no argument") : run(b, e);
+	roles_stop(&b->roles);
+	for (size_t i = 0; i < b->n_models; i++)
+		bench_model_free(&b->models[i]);
+	if (b->jsonl && fclose(b->jsonl) && !r)
+		r = err_set(e, ERR_ENV, "cannot write %s/bench.jsonl: %s", b->folder, strerror(errno));
+	json_object_put(b->conditions);
+	free(b->rows);
+	free(b);
+	return r;
+}

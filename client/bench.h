@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/bench.h — the parts of `obscura bench`: bench.c has the command and its matrix, bench_models.c what
+ * is measured, bench_load.c drives data owners, bench_measure.c makes rows of it, bench_report.c writes them.
+ */
+#ifndef OBSCURA_CLIENT_BENCH_H
+#define OBSCURA_CLIENT_BENCH_H
+
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "client/bench_host.h"
+#include "client/bench_stat.h"
+#include "client/command.h"
+#include "client/roles.h"
+#include "nn/graph.h"
+#include "protocol/program.h"
+#include "protocol/session.h"
+
+#define BENCH_MODELS_MAX 16
+#define BENCH_BATCHES_MAX 8
+
+/* ---- bench_models.c ---- */
+struct bench_model {
+	char name[64], file[PATH_MAX];
+	struct graph *graph;  /* owns */
+	size_t pixels, n;     /* bytes of an image; images */
+	uint8_t *images;      /* owns */
+	uint32_t *labels;     /* owns: what the float reference says of each */
+	double float_seconds; /* of one image, median */
+};
+/* which: X, Y, Z (of the paper, below `shared`), A, B, C, D (of the literature, random weights, written to
+ * `folder`) or FILE.onnx. 0 when it is not there, 1 when it is. */
+int bench_model_new(struct bench_model *m, const char *which, const char *shared, const char *folder,
+		    struct err *e) MUST_USE;
+void bench_model_free(struct bench_model *m);
+/* The plan of one mode; program_free and plan_free. */
+int bench_plan(const struct bench_model *m, enum plan_optimise optimise, struct plan **plan,
+	       struct program **program, struct err *e) MUST_USE;
+
+/* ---- bench_load.c ---- */
+struct load;
+/* Connects to n data owners' sockets and asks each for nothing but what the model wants, once. */
+int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
+void load_close(struct load *l);
+
+struct load_spec {
+	const struct bench_model *model;
+	enum plan_optimise optimise;
+	size_t batch, in_flight; /* of each data owner */
+	size_t requests;	 /* at most, of all */
+	double seconds;		 /* none is sent after so long */
+	int describe;		 /* no images: only what the daemon answers at once */
+};
+/* Of the answers that came. */
+struct load_result {
+	size_t requests, images;
+	double wall, connect;		   /* connect: the longest of any answer */
+	double *client, *online, *offline; /* own: seconds of each request; client: as seen at the socket */
+	size_t room;
+	size_t warm;   /* requests that waited for no ticket */
+	size_t unlike; /* images whose bytes or round trips are not as predicted */
+	size_t agree;  /* images with the float reference's label */
+	uint32_t round_trips, predicted_round_trips;
+	struct counted on, off, wire_on;	    /* sums over images */
+	struct counted predicted_on, predicted_off; /* of one image */
+	uint64_t setup_bytes;
+};
+int load_run(struct load *l, const struct load_spec *spec, struct load_result *result,
+	     struct err *e) MUST_USE;
+void load_result_free(struct load_result *r); /* the samples; the sums stay */
+/* The pool of the first data owner's only session. */
+int load_pool(struct load *l, struct pool_status *pool, struct err *e) MUST_USE;
+
+/* ---- bench_floor.c ---- */
+/* The same messages between two processes over TLS with nothing computed: seconds of one inference. */
+struct floor {
+	struct bench_stat seconds;
+	size_t rounds;
+};
+int bench_floor(struct floor *f, const struct roles *r, const struct program *p, size_t batch, double seconds,
+		struct err *e) MUST_USE;
+
+/* ---- bench_measure.c ---- */
+/* One row: a model, a mode, and how it was asked. */
+struct measured {
+	const char *kind; /* "macro", "lanes", "images", "owners" */
+	const struct bench_model *model;
+	enum plan_optimise optimise;
+	size_t batch, in_flight, owners;
+	/* one request at a time, tickets ready where there is memory for so many */
+	struct bench_stat online, client, offline;
+	size_t latency_requests, warm, unlike; /* unlike: images not as predicted, of both parts */
+	double connect;			       /* of the first request */
+	/* as many requests as there is time for, offline work included */
+	struct load_result steady;
+	uint64_t made, burnt; /* tickets, meanwhile */
+	double images_per_second;
+	struct usage used;	/* seconds of processor meanwhile; peaks since the start of the processes */
+	struct wire_pairs wire; /* meanwhile */
+	struct floor floor;
+	struct bench_stat local; /* asked and answered through the socket, nothing computed */
+};
+struct bench;
+/* Fills a row from `kind` to `owners` on. */
+int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,
+		struct err *e) MUST_USE;
+
+/* ---- bench.c ---- */
+struct bench {
+	const struct args *args;
+	struct roles roles;
+	uint16_t link_port; /* the model owner's, to the provider: wire_read */
+	struct bench_model models[BENCH_MODELS_MAX];
+	size_t n_models, batches[BENCH_BATCHES_MAX], n_batches;
+	int quick, shown;			/* shown: a progress line stands on the terminal */
+	double latency_seconds, steady_seconds; /* of one row */
+	struct measured *rows;
+	size_t n_rows, room;
+	struct json_object *conditions; /* owns */
+	char folder[PATH_MAX];		/* results */
+	FILE *jsonl;
+};
+/* Where we are: a line on standard error, on a terminal. */
+void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Tickets of the data owner's pool, and below how many it is refilled. */
+uint64_t bench_pool(const struct program *p);
+uint64_t bench_pool_low(uint64_t high);
+
+/* ---- bench_report.c ---- */
+int report_row(struct bench *b, const struct measured *m, struct err *e) MUST_USE;
+int report_line(struct bench *b, struct json_object *o, struct err *e) MUST_USE; /* takes o */
+int report_tables(const struct bench *b, struct err *e) MUST_USE;
+int report_markdown(const struct bench *b, FILE *f, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One row: latency with tickets ready, then throughput with all offline work in it. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/bench.h"
+
+#define SAMPLES 400 /* of latency: enough for a 99th percentile */
+#define LOCAL_SAMPLES 200
+#define FILL_SECONDS 5
+#define SETTLED_SECONDS 0.1 /* a pool above its mark that has not grown for so long is not being filled */
+#define STUCK_SECONDS 1.0   /* below it, its provider may be slow */
+#define QUIET_NS 3000000    /* after the pool is full: workers go to sleep */
+#define NO_LIMIT ((size_t)-1)
+
+/* What is collected over several runs. */
+struct samples_of {
+	double *x; /* owns */
+	size_t n;
+};
+
+static int append(struct samples_of *s, const double *x, size_t n, struct err *e)
+{
+	double *all = reallocarray(s->x, s->n + n + 1, sizeof(*all));
+
+	if (!all)
+		return err_set(e, ERR_ENV, "out of memory for samples");
+	s->x = all;
+	memcpy(all + s->n, x, n * sizeof(*x));
+	s->n += n;
+	return 0;
+}
+
+/* Waits until the pool is full, or at least so full that nobody refills it. */
+static int await_pool(struct load *l, struct pool_status *pool, struct err *e)
+{
+	double start = bench_now(), grown = start, now;
+	uint64_t depth = 0;
+
+	for (;;) {
+		if (roles_go_on(e) || load_pool(l, pool, e))
+			return -1;
+		now = bench_now();
+		if (pool->depth != depth)
+			grown = now;
+		depth = pool->depth;
+		if (depth >= pool->high || now > start + FILL_SECONDS ||
+		    now > grown + (depth >= bench_pool_low(pool->high) ? SETTLED_SECONDS : STUCK_SECONDS))
+			break;
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	}
+	nanosleep(&(struct timespec){0, QUIET_NS}, NULL);
+	return 0;
+}
+
+/* As many requests as find the pool above the mark below which it is refilled, and the one that goes below
+ * it. */
+static size_t burst(const struct pool_status *pool, size_t batch)
+{
+	uint64_t low = bench_pool_low(pool->high);
+
+	return pool->depth > low ? (size_t)(pool->depth - low) / batch + 1 : 1;
+}
+
+/* Requests that find their tickets ready, in bursts. */
+static int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
+{
+	struct samples_of online = {0}, client = {0}, offline = {0};
+	double end = bench_now() + b->latency_seconds;
+	int failed = 0;
+
+	while (!failed && online.n < SAMPLES && (!online.n || bench_now() < end)) {
+		struct load_spec spec = {
+		    .model = m->model, .optimise = m->optimise, .batch = m->batch, .in_flight = 1};
+		struct load_result r = {0};
+		struct pool_status pool;
+
+		failed = await_pool(l, &pool, e);
+		spec.seconds = end > bench_now() ? end - bench_now() : 0;
+		spec.requests = burst(&pool, m->batch);
+		failed = failed || load_run(l, &spec, &r, e) || append(&online, r.online, r.requests, e) ||
+			 append(&client, r.client, r.requests, e) ||
+			 append(&offline, r.offline, r.requests, e);
+		m->warm += r.warm;
+		m->unlike += r.unlike;
+		load_result_free(&r);
+	}
+	m->latency_requests = online.n;
+	m->online = bench_stat(online.x, online.n);
+	m->client = bench_stat(client.x, client.n);
+	m->offline = bench_stat(offline.x, offline.n);
+	free(online.x);
+	free(client.x);
+	free(offline.x);
+	return failed ? -1 : 0;
+}
+
+static int measure_local(struct load *l, struct measured *m, struct err *e)
+{
+	struct load_spec spec = {.model = m->model,
+				 .optimise = m->optimise,
+				 .in_flight = 1,
+				 .requests = LOCAL_SAMPLES,
+				 .seconds = 1,
+				 .describe = 1};
+	struct load_result r = {0};
+	int failed = load_run(l, &spec, &r, e);
+
+	if (!failed)
+		m->local = bench_stat(r.client, r.requests);
+	load_result_free(&r);
+	return failed;
+}
+
+/* Counters before and after. */
+struct snapshot {
+	struct usage used;
+	struct wire_pairs wire;
+	struct pool_status pool;
+};
+
+static int snapshot(struct bench *b, struct load *l, struct snapshot *s, struct err *e)
+{
+	return load_pool(l, &s->pool, e) || usage_read(&s->used, &b->roles, e) ||
+		       wire_read(&s->wire, &b->roles, b->link_port, e)
+		   ? -1
+		   : 0;
+}
+
+static void difference(struct measured *m, struct snapshot *before, struct snapshot *after)
+{
+	for (int u = 0; u < USERS; u++)
+		m->used.cpu[u] = after->used.cpu[u] - before->used.cpu[u];
+	memcpy(m->used.peak, after->used.peak, sizeof(m->used.peak));
+	wire_since(&after->wire, &before->wire);
+	m->wire = after->wire;
+	m->made = after->pool.made - before->pool.made;
+	m->burnt = after->pool.burnt - before->pool.burnt;
+}
+
+/* Images for which a ticket was made and burnt meanwhile: what the pool had before, or has more after, is not
+ * counted. Of several data owners only the first one's pool is known: its share stands for all. */
+static double rate(const struct measured *m)
+{
+	double images = (double)m->steady.images;
+
+	if (m->made < m->burnt)
+		images *= (double)m->made / (double)m->burnt;
+	return m->steady.wall > 0 ? images / m->steady.wall : 0;
+}
+
+static int measure_steady(struct bench *b, struct load *l, struct measured *m, struct err *e)
+{
+	struct load_spec spec = {.model = m->model,
+				 .optimise = m->optimise,
+				 .batch = m->batch,
+				 .in_flight = m->in_flight,
+				 .requests = NO_LIMIT,
+				 .seconds = b->steady_seconds / 4};
+	struct snapshot before, after;
+	struct load_result lead = {0};
+	int failed = load_run(l, &spec, &lead, e); /* until the pool is as it stays under this load */
+
+	load_result_free(&lead);
+	if (failed || snapshot(b, l, &before, e))
+		return -1;
+	spec.seconds = b->steady_seconds;
+	if (load_run(l, &spec, &m->steady, e) || snapshot(b, l, &after, e))
+		return -1;
+	difference(m, &before, &after);
+	m->unlike += m->steady.unlike;
+	m->images_per_second = rate(m);
+	return 0;
+}
+
+/* Opens sessions and takes the memory that such a batch needs. */
+static int warm_up(struct load *l, struct measured *m, struct err *e)
+{
+	struct load_spec spec = {.model = m->model,
+				 .optimise = m->optimise,
+				 .batch = m->batch,
+				 .in_flight = m->in_flight,
+				 .requests = m->in_flight * m->owners};
+	struct load_result r = {0};
+	int failed = load_run(l, &spec, &r, e);
+
+	m->connect = r.connect;
+	load_result_free(&r);
+	return failed;
+}
+
+int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m, struct err *e)
+{
+	int alone = m->in_flight == 1 && m->owners == 1;
+
+	if (warm_up(l, m, e))
+		return -1;
+	if (alone && m->batch <= bench_pool(p) && measure_latency(b, l, m, e))
+		return -1;
+	if (alone && (measure_local(l, m, e) ||
+		      bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e)))
+		return -1;
+	if (measure_steady(b, l, m, e))
+		return -1;
+	if (!m->latency_requests) {
+		const struct load_result *r = &m->steady;
+
+		m->latency_requests = r->requests;
+		m->warm = r->warm;
+		m->online = bench_stat(r->online, r->requests);
+		m->client = bench_stat(r->client, r->requests);
+		m->offline = bench_stat(r->offline, r->requests);
+	}
+	return 0;
+}
