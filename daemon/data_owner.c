@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/entry.h"
+#include "daemon/jobs.h"
 #include "daemon/local.h"
 #include "daemon/log.h"
 
@@ -358,17 +359,32 @@ void data_owner_free(struct data_owner *d)
 	free(d);
 }
 
+struct stopping {
+	struct data_owner *d;
+	struct jobs *jobs;
+};
+
+static int is_busy_stopping(void *ctx)
+{
+	struct stopping *s = ctx;
+
+	jobs_pause(s->jobs);
+	return is_busy(s->d);
+}
+
 int data_owner_main(const struct config *config)
 {
 	struct data_owner *d = NULL;
+	struct jobs *jobs = NULL;
 	struct local *local = NULL;
 	struct net *net = NULL;
 	struct err e = {0};
 	int failed = net_new(&net, config, ROLE_D, &e) || data_owner_new(&d, net, config, &e) ||
-		     local_new(&local, net, config->socket, d, &e);
+		     jobs_new(&jobs, net, config, d, &e) ||
+		     local_new(&local, net, config->socket, d, jobs, &e);
 
 	if (!failed) {
-		net_on_stop(net, is_busy, d);
+		net_on_stop(net, is_busy_stopping, &(struct stopping){d, jobs});
 		log_line(LOG_INFO, "ready; model owner %s, provider %s", config->model_owner,
 			 config->provider);
 		failed = net_run(net, &e);
@@ -377,6 +393,7 @@ int data_owner_main(const struct config *config)
 		log_err(LOG_ERR, "cannot run", &e);
 	data_owner_free(d);
 	net_drain(net);
+	jobs_free(jobs);
 	local_free(local);
 	net_free(net);
 	return failed ? (int)e.code : 0;

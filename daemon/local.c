@@ -5,6 +5,7 @@
 
 struct local {
 	struct data_owner *owner;
+	struct jobs *jobs;
 	struct asked *asked;
 };
 
@@ -55,6 +56,12 @@ static int on_classify(struct local *l, struct conn *c, const struct frame *f, s
 	return 0;
 }
 
+static int on_job(struct local *l, struct conn *c, const struct frame *f, struct err *e)
+{
+	return l->jobs ? jobs_frame(l->jobs, c, f, e)
+		       : err_set(e, ERR_PEER, "sent a JOB where there is no ledger");
+}
+
 static void on_status(struct local *l, struct conn *c)
 {
 	Wire__Status status = WIRE__STATUS__INIT;
@@ -73,6 +80,8 @@ static int local_frame(void *ctx, struct conn *c, const struct frame *f, struct 
 {
 	if (f->type == FRAME_CLASSIFY)
 		return on_classify(ctx, c, f, e);
+	if (f->type == FRAME_JOB)
+		return on_job(ctx, c, f, e);
 	if (f->type == FRAME_STATUS)
 		on_status(ctx, c);
 	else if (f->type != FRAME_CLOSE)
@@ -88,9 +97,12 @@ static void local_down(void *ctx, struct conn *c, const struct err *why)
 	for (struct asked *a = l->asked; a; a = a->next)
 		if (a->client == c)
 			a->client = NULL;
+	if (l->jobs)
+		jobs_client_gone(l->jobs, c);
 }
 
-int local_new(struct local **local, struct net *net, const char *path, struct data_owner *d, struct err *e)
+int local_new(struct local **local, struct net *net, const char *path, struct data_owner *d,
+	      struct jobs *jobs, struct err *e)
 {
 	static const struct net_handler handler = {local_up, local_frame, NULL, local_down};
 	struct local *l = calloc(1, sizeof(*l));
@@ -99,6 +111,7 @@ int local_new(struct local **local, struct net *net, const char *path, struct da
 	if (!l)
 		return err_set(e, ERR_ENV, "out of memory");
 	l->owner = d;
+	l->jobs = jobs;
 	if (net_listen_unix(net, path, &handler, l, e)) {
 		free(l);
 		return -1;

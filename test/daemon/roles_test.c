@@ -437,7 +437,7 @@ static void test_local(void **state)
 	struct err e = {0};
 
 	start_all();
-	assert_int_equal(local_new(&local, D->net, certs_path("api", ""), owner, &e), 0);
+	assert_int_equal(local_new(&local, D->net, certs_path("api", ""), owner, NULL, &e), 0);
 	configure(L, 'L', "data-owner", "ca");
 	start(L);
 	assert_int_equal(net_connect_unix(L->net, certs_path("api", ""), &client, L, &e), 0);
@@ -473,7 +473,7 @@ static void test_status(void **state)
 
 	start_all();
 	classify(PLAN_LATENCY, REVEAL_LOGITS, 3);
-	assert_int_equal(local_new(&local, D->net, certs_path("api", ""), owner, &e), 0);
+	assert_int_equal(local_new(&local, D->net, certs_path("api", ""), owner, NULL, &e), 0);
 	configure(L, 'L', "data-owner", "ca");
 	start(L);
 	assert_int_equal(net_connect_unix(L->net, certs_path("api", ""), &client, L, &e), 0);
