@@ -58,7 +58,7 @@ static void prepare(struct model *m, const struct config *c)
 	for (unsigned i = 0; i < 4; i++) {
 		struct variant *v = &m->variants[i / 2][i % 2];
 
-		v->job = (struct job){variant_run, variant_done};
+		v->job = (struct job){variant_run, variant_done, 0};
 		v->g = m->g;
 		v->options = plan_defaults();
 		v->options.optimise = i / 2;

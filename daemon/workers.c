@@ -20,12 +20,20 @@ struct queue {
 	struct entry *first, **last;
 };
 
-struct workers {
-	pthread_mutex_t lock;
+/* Threads with a queue of their own. */
+struct crew {
+	struct workers *workers;
 	pthread_cond_t work;
-	struct queue waiting, finished;
+	struct queue waiting;
 	pthread_t *threads;
 	unsigned n;
+};
+enum { OFFLINE, URGENT, CREWS };
+
+struct workers {
+	pthread_mutex_t lock;
+	struct crew crews[CREWS];
+	struct queue finished;
 	int stopping, wake;  /* eventfd */
 	struct entry *spare; /* the loop's: entries to be used again */
 	size_t under_way;    /* the loop's */
@@ -56,8 +64,8 @@ static void wake(struct workers *w)
 		return; /* the counter is full: it will wake anyway */
 }
 
-/* What the loop does comes first: this thread gets what is left, and is not given the processor early when it
- * wakes. */
+/* What the loop and urgent jobs do comes first: this thread gets what is left, and is not given the processor
+ * early when it wakes. */
 static void yield_to_loop(void)
 {
 	struct sched_param none = {0};
@@ -68,15 +76,17 @@ static void yield_to_loop(void)
 
 static void *work(void *ctx)
 {
-	struct workers *w = ctx;
+	struct crew *crew = ctx;
+	struct workers *w = crew->workers;
 
-	yield_to_loop();
+	if (crew == &w->crews[OFFLINE])
+		yield_to_loop();
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
 		struct entry *e;
 
-		while (!(e = pop(&w->waiting)) && !w->stopping)
-			pthread_cond_wait(&w->work, &w->lock);
+		while (!(e = pop(&crew->waiting)) && !w->stopping)
+			pthread_cond_wait(&crew->work, &w->lock);
 		if (!e)
 			break;
 		pthread_mutex_unlock(&w->lock);
@@ -117,30 +127,41 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx)
 		finish(ctx);
 }
 
+static int crew_start(struct workers *w, struct crew *crew, unsigned n)
+{
+	crew->workers = w;
+	if (!(crew->threads = calloc(n, sizeof(*crew->threads))))
+		return -1;
+	while (crew->n < n && !pthread_create(&crew->threads[crew->n], NULL, work, crew))
+		crew->n++;
+	return crew->n == n ? 0 : -1;
+}
+
 int workers_new(struct workers **workers, struct event_base *base, unsigned n, struct err *e)
 {
 	struct workers *w = calloc(1, sizeof(*w));
 
 	*workers = NULL;
-	if (!w || !(w->threads = calloc(n, sizeof(*w->threads)))) {
-		free(w);
+	if (!w)
 		return err_set(e, ERR_ENV, "out of memory");
-	}
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->work, NULL);
-	w->waiting.last = &w->waiting.first;
 	w->finished.last = &w->finished.first;
+	for (int i = 0; i < CREWS; i++) {
+		pthread_cond_init(&w->crews[i].work, NULL);
+		w->crews[i].waiting.last = &w->crews[i].waiting.first;
+	}
 	w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->event = w->wake < 0 ? NULL : event_new(base, w->wake, EV_READ | EV_PERSIST, on_wake, w);
 	if (!w->event || event_add(w->event, NULL)) {
 		workers_free(w);
 		return err_set(e, ERR_ENV, "cannot make an event descriptor");
 	}
-	for (; w->n < n; w->n++)
-		if (pthread_create(&w->threads[w->n], NULL, work, w)) {
+	for (int i = 0; i < CREWS; i++)
+		if (crew_start(w, &w->crews[i], n)) {
 			workers_free(w);
 			return err_set(e, ERR_ENV,
-				       "cannot start %u worker threads; --threads=N asks for fewer", n);
+				       "cannot start %u worker threads; --threads=N asks for fewer",
+				       CREWS * n);
 		}
 	*workers = w;
 	return 0;
@@ -148,6 +169,7 @@ int workers_new(struct workers **workers, struct event_base *base, unsigned n, s
 
 void workers_submit(struct workers *w, struct job *job)
 {
+	struct crew *crew = &w->crews[job->urgent ? URGENT : OFFLINE];
 	struct entry *e = w->spare;
 
 	if (e)
@@ -163,8 +185,8 @@ void workers_submit(struct workers *w, struct job *job)
 	e->job = job;
 	w->under_way++;
 	pthread_mutex_lock(&w->lock);
-	push(&w->waiting, e);
-	pthread_cond_signal(&w->work);
+	push(&crew->waiting, e);
+	pthread_cond_signal(&crew->work);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -179,10 +201,12 @@ void workers_free(struct workers *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	w->stopping = 1;
-	pthread_cond_broadcast(&w->work);
+	for (int i = 0; i < CREWS; i++)
+		pthread_cond_broadcast(&w->crews[i].work);
 	pthread_mutex_unlock(&w->lock);
-	for (unsigned i = 0; i < w->n; i++)
-		pthread_join(w->threads[i], NULL);
+	for (int i = 0; i < CREWS; i++)
+		for (unsigned t = 0; t < w->crews[i].n; t++)
+			pthread_join(w->crews[i].threads[t], NULL);
 	finish(w);
 	if (w->event)
 		event_free(w->event);
@@ -194,8 +218,10 @@ void workers_free(struct workers *w)
 		w->spare = e->next;
 		free(e);
 	}
-	pthread_cond_destroy(&w->work);
+	for (int i = 0; i < CREWS; i++) {
+		pthread_cond_destroy(&w->crews[i].work);
+		free(w->crews[i].threads);
+	}
 	pthread_mutex_destroy(&w->lock);
-	free(w->threads);
 	free(w);
 }

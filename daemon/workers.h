@@ -7,7 +7,8 @@
 #include "protocol/session.h"
 
 struct workers;
-/* Starts n threads of lower priority: offline work yields to what the loop does. */
+/* Starts n threads for urgent jobs, and n of lower priority for the others: offline work yields to online
+ * work. */
 int workers_new(struct workers **w, struct event_base *base, unsigned n, struct err *e) MUST_USE;
 void workers_submit(struct workers *w, struct job *job);
 /* Jobs whose done() has not been called yet. */

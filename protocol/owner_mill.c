@@ -85,7 +85,7 @@ struct mill *mill_new(struct owner *o, struct err *e)
 		err_set(e, ERR_ENV, "out of memory for a session");
 		return NULL;
 	}
-	m->job = (struct job){mill_run, mill_done};
+	m->job = (struct job){mill_run, mill_done, 0};
 	m->owner = o;
 	m->core = o->core;
 	m->core->refs++;

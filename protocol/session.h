@@ -20,6 +20,7 @@
 struct job {
 	void (*run)(struct job *job);
 	void (*done)(struct job *job);
+	int urgent; /* an online step: somebody waits for it, so it does not queue behind offline work */
 };
 /* What a session may ask of its surroundings. */
 struct host {

@@ -46,7 +46,7 @@ struct slot *slot_new(void *session, void (*ran)(struct slot *), const struct ho
 		err_set(e, ERR_ENV, "out of memory for an inference");
 		return NULL;
 	}
-	s->job = (struct job){job_run, job_done};
+	s->job = (struct job){job_run, job_done, 1};
 	s->session = session;
 	s->ran = ran;
 	s->host = host;

@@ -113,7 +113,7 @@ static int mask_new(struct provider *p, struct mask **mask, struct end *end, str
 
 	if (!m)
 		return err_set(e, ERR_ENV, "the provider is out of memory");
-	m->job = (struct job){mask_run, mask_done};
+	m->job = (struct job){mask_run, mask_done, 0};
 	memcpy(m->fingerprint, end->channel->fingerprint, 32);
 	memcpy(m->epoch, end->epoch, 16);
 	memcpy(m->digest, end->digest, 32);

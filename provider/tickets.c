@@ -105,7 +105,7 @@ int tickets_prepare(struct pairing *x, const uint8_t *p0, const uint8_t *p1, str
 	if (ticket > p->options.mask_bytes + p->options.queue_bytes || program->corrections > UINT32_MAX - LEAD)
 		return err_set(e, ERR_PEER, "one ticket of this plan takes %llu bytes, more than the provider allows",
 			       (unsigned long long)ticket);
-	x->job = (struct job){tickets_run, tickets_done};
+	x->job = (struct job){tickets_run, tickets_done, 0};
 	x->block = least(p->options.block, BLOCK_BYTES / ticket);
 	x->block += !x->block;
 	if (take_buffers(x, e) < 0)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include "daemon/workers.h"
@@ -109,12 +110,49 @@ static void test_end(void **state)
 	event_base_free(base);
 }
 
+static sem_t gate;
+
+static void wait_at_gate(struct job *job)
+{
+	sem_wait(&gate);
+	run(job);
+}
+
+static void open_gate(struct job *job)
+{
+	run(job);
+	sem_post(&gate);
+}
+
+/* An urgent job runs while an offline one keeps the only thread for them; that one waits for it here. */
+static void test_urgent(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct err e = {0};
+	struct workers *w;
+
+	sem_init(&gate, 0, 0);
+	finished = 0;
+	assert_int_equal(workers_new(&w, base, 1, &e), 0);
+	tasks[0] = (struct task){.job = {wait_at_gate, done, 0}, .workers = w, .number = 1};
+	tasks[1] = (struct task){.job = {open_gate, done, 1}, .workers = w, .number = 2};
+	workers_submit(w, &tasks[0].job);
+	workers_submit(w, &tasks[1].job);
+	while (workers_busy(w))
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(tasks[0].dones, 1);
+	assert_int_equal(tasks[1].dones, 1);
+	workers_free(w);
+	event_base_free(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_again),
 	    cmocka_unit_test(test_end),
+	    cmocka_unit_test(test_urgent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
