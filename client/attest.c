@@ -2,6 +2,7 @@
 /* obscura attest verify: evidence from files, a verdict on stdout; exit 0 accepted, 6 rejected. */
 #include "client/attest.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,6 +14,8 @@
 struct inputs {
 	struct span evidence, chain[CHAIN_FILES], crl;
 	size_t n;
+	struct attest_files files;
+	int has_collateral;
 	struct attest_policy policy;
 	int64_t now;
 };
@@ -21,6 +24,7 @@ static void inputs_free(struct inputs *in)
 {
 	attest_file_free(&in->evidence);
 	attest_file_free(&in->crl);
+	attest_files_free(&in->files);
 	while (in->n)
 		attest_file_free(&in->chain[--in->n]);
 }
@@ -51,6 +55,22 @@ static int read_chain(const struct args *a, int verify, struct inputs *in, struc
 	return 0;
 }
 
+/* Intel's folder of collateral; of AMD, crl.der alone. */
+static int read_collateral(const struct args *a, struct inputs *in, struct err *e)
+{
+	const char *folder = a->flag[FLAG_collateral];
+	char path[1024];
+
+	if (!folder)
+		return 0;
+	if (!strcmp(a->flag[FLAG_kind], "snp")) {
+		snprintf(path, sizeof(path), "%s/crl.der", folder);
+		return attest_file_read(path, &in->crl, e);
+	}
+	in->has_collateral = 1;
+	return attest_files_read(&in->files, folder, e);
+}
+
 static int read_inputs(const struct args *a, int verify, struct inputs *in, struct err *e)
 {
 	if (!a->flag[FLAG_evidence])
@@ -60,14 +80,22 @@ static int read_inputs(const struct args *a, int verify, struct inputs *in, stru
 		return -1;
 	if (a->flag[FLAG_allow] && attest_allow_list(a->flag[FLAG_allow], &in->policy.allow, e))
 		return -1;
-	return attest_file_read(a->flag[FLAG_evidence], &in->evidence, e) || read_chain(a, verify, in, e) ? -1
-													  : 0;
+	return attest_file_read(a->flag[FLAG_evidence], &in->evidence, e) || read_chain(a, verify, in, e) ||
+		       read_collateral(a, in, e)
+		   ? -1
+		   : 0;
 }
 
 static int judge(const char *kind, const struct inputs *in, struct attest_result *r, struct err *e)
 {
+	const struct attest_collateral *collateral = in->has_collateral ? &in->files.collateral : NULL;
+
 	if (!strcmp(kind, "snp"))
 		attest_verify_snp(r, in->evidence, in->chain, in->n, in->crl, &in->policy, in->now);
+	else if (!strcmp(kind, "dcap"))
+		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
+	else if (!strcmp(kind, "ratls"))
+		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
 	else
 		return err_set(e, ERR_USAGE, "--kind: \"%.40s\" is not snp, dcap, ratls or sim", kind);
 	return 0;

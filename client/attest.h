@@ -16,6 +16,16 @@ int attest_time(const char *text, int64_t *seconds, struct err *e) MUST_USE;
 /* Words of allow.def, separated by commas, into bits. */
 int attest_allow_list(const char *text, uint32_t *allow, struct err *e) MUST_USE;
 
+/* Intel's collateral from a folder (attest_collateral.c); owns what `collateral` points into. */
+struct attest_files {
+	struct attest_collateral collateral;
+	const char *folder; /* borrows */
+	struct span tcb_info, qe_identity;
+	uint8_t signature[2][64];
+};
+int attest_files_read(struct attest_files *f, const char *folder, struct err *e) MUST_USE;
+void attest_files_free(struct attest_files *f);
+
 /* What `obscura attest verify` prints: a table for people, or one JSON object. */
 int attest_show(const struct attest_result *r, int json, struct err *e) MUST_USE;
 

@@ -177,6 +177,17 @@ static int failed(struct attest_result *r, X509_STORE_CTX *ctx)
 			     X509_verify_cert_error_string(reason));
 }
 
+/* An altered name breaks the chain before its signature is looked at; the wrong signature is the truer
+ * reason. */
+static int altered(struct attest_result *r, X509 *middle, X509 *root)
+{
+	if (r->verdict == ATTEST_CHAIN_NAME && middle &&
+	    !X509_NAME_cmp(X509_get_issuer_name(middle), X509_get_subject_name(root)) &&
+	    X509_verify(middle, X509_get0_pubkey(root)) != 1)
+		attest_reject(r, ATTEST_CHAIN_SIG, "the intermediate certificate was altered");
+	return -1;
+}
+
 int chain_verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, int64_t now)
 {
 	STACK_OF(X509) *between = sk_X509_new_null(), *trusted = sk_X509_new_null();
@@ -193,7 +204,7 @@ int chain_verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, 
 	param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_time(param, (time_t)now);
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CHECK_SS_SIGNATURE);
-	bad = X509_verify_cert(ctx) == 1 ? 0 : failed(r, ctx);
+	bad = X509_verify_cert(ctx) == 1 || !failed(r, ctx) ? 0 : altered(r, middle, root);
 	if (!bad) {
 		fresh_until(r, X509_get0_notAfter(leaf));
 		fresh_until(r, X509_get0_notAfter(root));

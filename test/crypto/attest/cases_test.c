@@ -89,7 +89,30 @@ static void policy_read(struct world *w, char **row)
 struct inputs {
 	struct span evidence, chain[4];
 	size_t n;
+	struct attest_collateral collateral;
+	int has_collateral;
 };
+
+static void collateral_read(struct inputs *in, const char *folder)
+{
+	static const char *const names[] = {"root_ca.crl.der",	   "pck.crl.der",	   "tcb_info.json",
+					    "tcb_info.sig.hex",	   "tcb_info.chain.pem",   "qe_identity.json",
+					    "qe_identity.sig.hex", "qe_identity.chain.pem"};
+	struct span *parts = &in->collateral.root_crl;
+	char path[256];
+
+	in->has_collateral = strcmp(folder, "-") != 0;
+	for (int i = 0; in->has_collateral && i < 8; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		parts[i] = data_must(path);
+		if (!strstr(names[i], ".hex"))
+			continue;
+		for (int j = 0; j < 64; j++)
+			assert_int_equal(
+			    sscanf((const char *)parts[i].p + 2 * j, "%2hhx", (uint8_t *)parts[i].p + j), 1);
+		parts[i].n = 64;
+	}
+}
 
 static void inputs_read(struct inputs *in, char **row)
 {
@@ -97,23 +120,47 @@ static void inputs_read(struct inputs *in, char **row)
 
 	in->evidence = data_must(row[EVIDENCE]);
 	in->n = 0;
+	memset(&in->collateral, 0, sizeof(in->collateral));
+	collateral_read(in, row[COLLATERAL]);
 	while ((name = strsep(&rest, ";")))
 		in->chain[in->n++] = data_must(name);
 }
 
 static void inputs_free(struct inputs *in)
 {
+	struct span *parts = &in->collateral.root_crl;
+
+	for (int i = 0; i < 8; i++)
+		data_free(&parts[i]);
 	data_free(&in->evidence);
 	while (in->n)
 		data_free(&in->chain[--in->n]);
 }
 
 static enum attest_verdict judge(struct attest_result *r, char **row, const struct inputs *in,
-				 const struct world *w)
+				 const struct attest_policy *policy)
 {
+	const struct attest_collateral *collateral = in->has_collateral ? &in->collateral : NULL;
 	int64_t now = strtoll(row[UNIX], NULL, 10);
 
-	return attest_verify_snp(r, in->evidence, in->chain, in->n, (struct span){0}, &w->policy, now);
+	if (!strcmp(row[KIND], "snp"))
+		return attest_verify_snp(r, in->evidence, in->chain, in->n, (struct span){0}, policy, now);
+	if (!strcmp(row[KIND], "dcap"))
+		return attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, policy, now);
+	return attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, policy, now);
+}
+
+/* Levels of the list: "TCB info/quoting enclave/module". */
+static int levels_agree(const struct attest_result *r, const char *want)
+{
+	char got[160];
+
+	snprintf(got, sizeof(got), "%s/%s/%s", tcb_status_word(r->tcb_level), tcb_status_word(r->qe_level),
+		 tcb_status_word(r->module_level));
+	if (!strcmp(want, "-") || !strcmp(want, got))
+		return 1;
+	print_error("levels: expected %s, received %s\n", want, got);
+	return 0;
 }
 
 /* 1 when the row's verdict was given. */
@@ -126,7 +173,8 @@ static int one(char **row)
 
 	policy_read(&w, row);
 	inputs_read(&in, row);
-	good = !strcmp(attest_verdict_name(judge(&r, row, &in, &w)), row[EXPECT]);
+	good = !strcmp(attest_verdict_name(judge(&r, row, &in, &w.policy)), row[EXPECT]) &&
+	       levels_agree(&r, row[LEVELS]);
 	if (!good)
 		print_error("%s: expected %s, received %s: %s\n", row[ID], row[EXPECT],
 			    attest_verdict_name(r.verdict), r.detail);
@@ -162,13 +210,25 @@ static void all_of(const char *kind, unsigned least)
 
 static void snp_test(void **state)
 {
-	all_of("snp", 48);
+	all_of("snp", 49);
+}
+
+static void dcap_test(void **state)
+{
+	all_of("dcap", 64);
+}
+
+static void ratls_test(void **state)
+{
+	all_of("ratls", 7);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(snp_test),
+	    cmocka_unit_test(dcap_test),
+	    cmocka_unit_test(ratls_test),
 	};
 
 	return cmocka_run_group_tests_name("attest cases", tests, NULL, NULL);
