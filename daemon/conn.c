@@ -188,6 +188,11 @@ int conn_frame(struct conn *c, const struct frame *f, struct err *e)
 		return 0;
 	case FRAME_PONG:
 		return 0;
+	case FRAME_CLOSE:
+		if (f->session || (f->flags & FRAME_LATER))
+			return c->handler->frame(c->ctx, c, f, e);
+		conn_fail(c, ERR_NONE, "closed the connection in order");
+		return 0;
 	default:
 		return c->handler->frame(c->ctx, c, f, e);
 	}
@@ -439,6 +444,17 @@ struct conn_wire conn_wire(const struct conn *c)
 	wire.sent = c->channel.wire_sent + conn_queued(c);
 	wire.received = c->channel.wire_received;
 	return wire;
+}
+
+void conn_close(struct conn *c)
+{
+	static const struct frame f = {.type = FRAME_CLOSE};
+
+	if (c->state == CONN_CLOSING)
+		return;
+	conn_ops.send(&c->channel, &f);
+	conn_flush(c);
+	conn_fail(c, ERR_NONE, "the connection was closed in order");
 }
 
 void conn_end(struct conn *c, const struct err *e)

@@ -209,6 +209,14 @@ int net_connect_unix(struct net *net, const char *path, const struct net_handler
 	return 0;
 }
 
+void connectors_forget(struct net *net)
+{
+	for (struct connector *k = net->connectors; k; k = k->next) {
+		SSL_SESSION_free(k->session);
+		k->session = NULL;
+	}
+}
+
 void connectors_free(struct net *net)
 {
 	while (net->connectors) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's role: kept connections to the model owner and the provider, and an entry for each session
  * (entry.c). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "daemon/jobs.h"
 #include "daemon/local.h"
 #include "daemon/log.h"
+#include "daemon/serve.h"
 
 #define TICK_US 10000
 #define PIXELS_MAX ((size_t)1 << 30) /* of all requests that wait or run */
@@ -23,6 +25,11 @@ uint64_t owner_now(const struct data_owner *d)
 struct channel *owner_channel(const struct data_owner *d, enum which which)
 {
 	return d->peers[which].conn ? conn_channel(d->peers[which].conn) : NULL;
+}
+
+int owner_peers_leaving(const struct data_owner *d)
+{
+	return d->peers[MODEL_OWNER].leaving || d->peers[PROVIDER].leaving;
 }
 
 static struct conn_wire wire_of(const struct data_owner *d, enum which which)
@@ -75,6 +82,17 @@ static void remove_entry(struct data_owner *d, struct entry *n, const struct err
 	entry_free(n, why);
 }
 
+/* Those that are to be connected anew, once no session needs them. */
+static void leave_peers(struct data_owner *d)
+{
+	for (const struct entry *n = d->entries; n; n = n->next)
+		if (n->owner)
+			return;
+	for (int i = 0; i < PEERS; i++)
+		if (d->peers[i].leaving && d->peers[i].conn)
+			conn_close(d->peers[i].conn);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *ctx)
 {
 	static const struct err over = {.code = ERR_PEER, .text = "the session is over"};
@@ -88,6 +106,8 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 		if (useless)
 			remove_entry(d, n, &over);
 	}
+	if (owner_peers_leaving(d))
+		leave_peers(d);
 }
 
 /* ---- what the model owner serves ---- */
@@ -139,6 +159,7 @@ static void peer_up(void *ctx, struct conn *c)
 
 	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
 	p->conn = c;
+	p->leaving = 0;
 	p->ever = 1;
 	p->why = (struct err){0};
 	if (p->which == MODEL_OWNER)
@@ -154,6 +175,11 @@ static int peer_frame(void *ctx, struct conn *c, const struct frame *f, struct e
 		if (take_models(p->d, f, e))
 			return -1;
 		advance_all(p->d);
+		return 0;
+	}
+	if (f->type == FRAME_CLOSE && !f->session) {
+		log_line(LOG_INFO, "%s: asks for a new connection", conn_channel(c)->name);
+		p->leaving = 1;
 		return 0;
 	}
 	/* frames of a session that has just ended may still be under way: they are dropped */
@@ -178,12 +204,13 @@ static void peer_down(void *ctx, struct conn *c, const struct err *why)
 	int was = c && c == p->conn;
 
 	if (was || strcmp(p->why.text, why->text))
-		log_err(LOG_WARNING, was ? "connection lost" : "no connection", why);
+		log_err(why->code ? LOG_WARNING : LOG_INFO, was ? "connection lost" : "no connection", why);
 	p->why = *why;
 	p->why_us = owner_now(p->d);
 	if (!was)
 		return;
 	p->conn = NULL;
+	p->leaving = 0;
 	if (p->which == MODEL_OWNER)
 		forget_models(p->d);
 	for (struct entry *n = p->d->entries; n; n = n->next)
@@ -206,6 +233,8 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 
 	for (const struct entry *n = d->entries; n; n = n->next)
 		sessions++;
+	if (net_stopping(d->net))
+		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
 	if (!accepts_smpc(q))
 		return err_set(e, ERR_USAGE, "only the personality smpc exists in this version");
 	if (q->optimise > PLAN_BANDWIDTH || q->reveal > REVEAL_LABEL)
@@ -372,6 +401,42 @@ static int is_busy_stopping(void *ctx)
 	return is_busy(s->d);
 }
 
+/* ---- as a daemon ---- */
+
+/* Sessions are of two connections: both ends must know us by the same certificate. */
+static void on_reload(void *ctx, void *loaded, int identity)
+{
+	struct data_owner *d = ctx;
+
+	for (int i = 0; i < PEERS && identity; i++)
+		d->peers[i].leaving = d->peers[i].conn != NULL;
+}
+
+static void on_status(void *ctx, char *line, size_t bytes)
+{
+	const struct data_owner *d = ctx;
+	unsigned sessions = 0, running = 0;
+
+	for (const struct entry *n = d->entries; n; n = n->next) {
+		sessions += n->owner != NULL;
+		running += n->n_running;
+	}
+	snprintf(line, bytes, "model owner %s, provider %s; %u sessions, %u inferences under way",
+		 d->peers[MODEL_OWNER].conn ? "connected" : "not connected",
+		 d->peers[PROVIDER].conn ? "connected" : "not connected", sessions, running);
+}
+
+static int run(struct net *net, struct data_owner *d, struct jobs *jobs, struct err *e)
+{
+	static const struct serve how = {.reload = {.take = on_reload}, .status = on_status};
+	char ready[200];
+
+	net_on_stop(net, is_busy_stopping, &(struct stopping){d, jobs});
+	snprintf(ready, sizeof(ready), "ready; model owner %.80s, provider %.80s", d->config->model_owner,
+		 d->config->provider);
+	return serve(net, &how, d, ready, e);
+}
+
 int data_owner_main(const struct config *config)
 {
 	struct data_owner *d = NULL;
@@ -383,12 +448,8 @@ int data_owner_main(const struct config *config)
 		     jobs_new(&jobs, net, config, d, &e) ||
 		     local_new(&local, net, config->socket, d, jobs, &e);
 
-	if (!failed) {
-		net_on_stop(net, is_busy_stopping, &(struct stopping){d, jobs});
-		log_line(LOG_INFO, "ready; model owner %s, provider %s", config->model_owner,
-			 config->provider);
-		failed = net_run(net, &e);
-	}
+	if (!failed)
+		failed = run(net, d, jobs, &e);
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
 	data_owner_free(d);

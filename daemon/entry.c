@@ -142,6 +142,12 @@ static int settle(struct entry *n, struct request *r)
 	return 1;
 }
 
+/* The session shall end as soon as its inferences have: what waits is for the next one. */
+static int is_leaving(const struct entry *n)
+{
+	return n->owner && (owner_leaving(n->owner) || owner_peers_leaving(n->d));
+}
+
 /* Batches start as long as there are lanes; what comes meanwhile waits and makes the next batch larger. */
 static void start_waiting(struct entry *n)
 {
@@ -151,7 +157,7 @@ static void start_waiting(struct entry *n)
 	for (struct request *r = n->waiting; r; r = r->next)
 		if (!r->ready_us)
 			r->ready_us = now;
-	while (n->owner && n->waiting && owner_plan(n->owner)) {
+	while (n->owner && n->waiting && owner_plan(n->owner) && !is_leaving(n)) {
 		ready = owner_state(n->owner) == OWNER_READY;
 		n->was_ready |= ready;
 		if (!ready && !n->waiting->describe)
@@ -288,11 +294,22 @@ void entry_advance(struct entry *n)
 	if (n->waiting && !n->owner) {
 		if (!n->d->peers[MODEL_OWNER].conn || !n->d->peers[PROVIDER].conn)
 			wait_for_peers(n);
+		else if (owner_peers_leaving(n->d))
+			return;
 		else if (name_model(n) && n->waiting)
 			open_session(n);
 	}
 	if (n->owner)
 		start_waiting(n);
+}
+
+/* Not while the session is on the stack. */
+static void leave_if_idle(struct entry *n)
+{
+	static const struct err in_order = {.code = ERR_NONE};
+
+	if (is_leaving(n) && !n->running)
+		close_session(n, &in_order);
 }
 
 void entry_frame(struct entry *n, struct channel *from, const struct frame *f)
@@ -303,6 +320,7 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f)
 		close_session(n, &why);
 		refuse_waiting(n, &why); /* they would fail alike */
 	}
+	leave_if_idle(n);
 	entry_advance(n);
 }
 
@@ -343,6 +361,7 @@ int entry_tick(struct entry *n)
 		refuse_waiting(n, &e);
 	}
 	expire(n, owner_now(n->d));
+	leave_if_idle(n);
 	entry_advance(n);
 	return !n->owner && !n->was_ready && !n->waiting && !n->running;
 }

@@ -15,7 +15,7 @@ struct peer {
 	struct conn *conn;
 	struct err why;
 	uint64_t why_us; /* when that was found */
-	int ever;
+	int ever, leaving; /* leaving: it is to be connected anew when no session is left */
 };
 
 /* A session for each (model, mode, what is revealed). */
@@ -47,6 +47,7 @@ struct data_owner {
 };
 
 uint64_t owner_now(const struct data_owner *d);
+int owner_peers_leaving(const struct data_owner *d);
 struct channel *owner_channel(const struct data_owner *d, enum which which);
 
 /* What TLS put on the sockets for a group that has ended. Groups of all sessions use the same two

@@ -10,6 +10,7 @@
 
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
+#include "daemon/notify.h"
 
 #define ACCEPTS 16 /* of one event, before others get their turn */
 
@@ -122,7 +123,7 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx)
 			pause_accepting(l);
 		if (peer < 0)
 			return;
-		if (l->net->n_conns >= CONNS_MAX || (l->local && !is_friend(peer))) {
+		if (l->net->n_conns >= CONNS_MAX || (l->local && !l->open && !is_friend(peer))) {
 			log_line(LOG_WARNING, "a connection was refused: %s",
 				 l->net->n_conns >= CONNS_MAX ? "there are too many"
 							      : "it is another user's");
@@ -190,14 +191,16 @@ int net_listen(struct net *net, const char *address, unsigned peer_roles, const 
 	char host[256], port[16], name[96];
 	struct sockaddr_storage bound;
 	socklen_t n = sizeof(bound);
-	int fd, failed;
+	int fd = notify_socket("listen", AF_INET), failed;
 
-	if (address_split(address, host, sizeof(host), port, sizeof(port), e))
-		return -1;
-	if ((failed = getaddrinfo(host, port, &hints, &found)))
-		return err_set(e, ERR_ENV, "cannot listen on %s: %s", address, gai_strerror(failed));
-	fd = bind_first(found, address, e);
-	freeaddrinfo(found);
+	if (fd < 0) {
+		if (address_split(address, host, sizeof(host), port, sizeof(port), e))
+			return -1;
+		if ((failed = getaddrinfo(host, port, &hints, &found)))
+			return err_set(e, ERR_ENV, "cannot listen on %s: %s", address, gai_strerror(failed));
+		fd = bind_first(found, address, e);
+		freeaddrinfo(found);
+	}
 	if (fd < 0 || !add_listener(net, fd, 0, peer_roles, h, ctx, e))
 		return -1;
 	getsockname(fd, (struct sockaddr *)&bound, &n);
@@ -228,10 +231,9 @@ static void remove_stale(int fd, const struct sockaddr_un *un)
 		unlink(un->sun_path);
 }
 
-int net_listen_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e)
+static int bind_unix(const char *path, struct err *e)
 {
 	struct sockaddr_un un;
-	struct listener *l;
 	mode_t mask;
 	int fd, failed;
 
@@ -245,19 +247,32 @@ int net_listen_unix(struct net *net, const char *path, const struct net_handler 
 	mask = umask(0177); /* nobody else may open it, not even for a moment */
 	failed = bind(fd, (struct sockaddr *)&un, sizeof(un)) || listen(fd, 128);
 	umask(mask);
-	if (failed) {
-		err_set(e, ERR_ENV,
-			"cannot listen on %s: %s; another data owner may be running, or --socket=PATH names "
-			"a place you can write to",
-			path, strerror(errno));
-		close(fd);
+	if (!failed)
+		return fd;
+	err_set(e, ERR_ENV,
+		"cannot listen on %s: %s; another data owner may be running, or --socket=PATH names "
+		"a place you can write to",
+		path, strerror(errno));
+	close(fd);
+	return -1;
+}
+
+/* A socket that systemd made is not ours to remove, and its mode says who may open it. */
+int net_listen_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx, struct err *e)
+{
+	struct listener *l;
+	int fd = notify_socket("socket", AF_UNIX), own = fd < 0;
+
+	if (own)
+		fd = bind_unix(path, e);
+	if (fd < 0)
 		return -1;
-	}
 	l = add_listener(net, fd, 1, ROLE_L, h, ctx, e);
 	if (!l)
 		return -1;
-	l->path = strdup(path);
-	log_line(LOG_INFO, "local API on %s", path);
+	l->open = !own;
+	l->path = own ? strdup(path) : NULL;
+	log_line(LOG_INFO, "local API on %s", own ? path : "systemd's socket");
 	return 0;
 }
 

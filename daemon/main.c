@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--sample] [--name=value …] */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +13,8 @@
 #include "daemon/check.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/reload.h"
 
 #define VERSION "0.1.0"
 
@@ -54,35 +57,8 @@ static void harden(void)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
-struct ask {
-	const char *file;
-	int test, print;
-};
-
-/* Flags win over the file, so the file is read first. */
-static int read_config(struct config *c, int argc, char **argv, struct ask *ask, struct err *e)
-{
-	for (int i = 2; i < argc; i++) {
-		if (!strcmp(argv[i], "-t"))
-			ask->test = 1;
-		else if (!strcmp(argv[i], "-T"))
-			ask->print = 1;
-		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
-			ask->file = argv[++i];
-		else if (strncmp(argv[i], "--", 2))
-			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i],
-				       argv[1]);
-	}
-	if (ask->file && config_file(c, ask->file, e))
-		return -1;
-	for (int i = 2; i < argc; i++)
-		if (!strncmp(argv[i], "--", 2) && config_flag(c, argv[i], e))
-			return -1;
-	return config_check(c, e);
-}
-
 /* -T, -t: no role is started. */
-static int show(size_t role, const struct config *c, const struct ask *ask)
+static int show(size_t role, const struct config *c, const struct asked *ask)
 {
 	const char *what = ask->file ? ask->file : roles[role].name;
 	int code = 0;
@@ -100,14 +76,14 @@ static int show(size_t role, const struct config *c, const struct ask *ask)
 
 static int run(size_t role, int argc, char **argv)
 {
-	struct ask ask = {0};
+	struct asked ask;
 	struct config c;
 	struct err e = {0};
 	int code;
 
-	if (config_defaults(&c, roles[role].letter, &e))
+	if (config_read(&c, roles[role].letter, argc, argv, &ask, &e))
 		return fail(&e);
-	if (read_config(&c, argc, argv, &ask, &e) || cpu_select(c.cpu, &e)) {
+	if (cpu_select(c.cpu, &e)) {
 		config_free(&c);
 		return fail(&e);
 	}
@@ -116,6 +92,9 @@ static int run(size_t role, int argc, char **argv)
 	} else {
 		harden();
 		log_open(c.log_level, roles[role].name);
+		notify_open();
+		reload_source(&c, argc, argv);
+		signal(SIGHUP, SIG_IGN); /* until there is something to reload */
 		code = roles[role].run(&c);
 	}
 	config_free(&c);

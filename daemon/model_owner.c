@@ -8,6 +8,7 @@
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 #include "daemon/models.h"
+#include "daemon/serve.h"
 
 #define TICK_US 20000
 #define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
@@ -16,8 +17,10 @@
 struct session {
 	struct session *next;
 	struct modeller *m;
+	struct model *model; /* holds it */
 	struct conn *owner, *provider;
 	uint16_t id, provider_id;
+	uint64_t leave_us; /* 0, or since when the data owner is asked to end it */
 };
 
 /* An OPEN that waits: for the provider's connection, or for a variant that is being made. */
@@ -36,6 +39,7 @@ struct model_owner {
 	struct models *models;
 	struct conn *provider;
 	struct err provider_why;
+	uint64_t renew_us; /* 0, or since when the provider's connection waits to be made anew */
 	struct session *sessions;
 	struct opening *openings;
 	unsigned n_sessions; /* openings too */
@@ -75,6 +79,7 @@ static void end_session(struct model_owner *o, struct session *s)
 	*at = s->next;
 	o->n_sessions--;
 	modeller_free(s->m);
+	model_release(s->model);
 	free(s);
 }
 
@@ -94,8 +99,9 @@ static uint16_t free_id(struct model_owner *o)
 	return o->last_id;
 }
 
-static int start_session(struct model_owner *o, struct conn *c, uint16_t id, const struct served *served,
-			 struct err *e)
+/* The caller keeps its hold of the model when this fails. */
+static int start_session(struct model_owner *o, struct conn *c, uint16_t id, struct model *model,
+			 const struct served *served, struct err *e)
 {
 	struct modeller_options options = {.pool_bytes = o->config->pool_memory << 20,
 					   .step_ms = (uint32_t)o->config->step_ms,
@@ -106,7 +112,7 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, con
 
 	if (!s)
 		return err_set(e, ERR_ENV, "out of memory");
-	*s = (struct session){.owner = c, .provider = o->provider, .id = id, .provider_id = free_id(o)};
+	*s = (struct session){.model = model, .owner = c, .provider = o->provider, .id = id, .provider_id = free_id(o)};
 	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id,
 			 conn_channel(o->provider), s->provider_id, e)) {
 		free(s);
@@ -133,6 +139,21 @@ static void on_session_frame(struct model_owner *o, struct conn *c, const struct
 	end_session(o, s);
 }
 
+/* Asks for the end of those on models that are no longer served, or (all) of each. */
+static void leave_sessions(struct model_owner *o, int all)
+{
+	for (struct session *s = o->sessions; s; s = s->next)
+		if (!s->leave_us && (all || model_retired(s->model))) {
+			s->leave_us = now_us(o);
+			modeller_leave(s->m);
+		}
+}
+
+static int overdue(const struct model_owner *o, uint64_t since_us)
+{
+	return since_us && now_us(o) > since_us + o->config->drain_ms * 1000;
+}
+
 static void end_all(struct model_owner *o, struct conn *c, const struct err *why)
 {
 	struct session *next;
@@ -154,14 +175,18 @@ static void on_made(void *ctx);
 static int try_open(struct model_owner *o, const struct opening *w)
 {
 	const struct served *served;
+	struct model *model;
 	struct err e = {0};
 
-	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &served,
-			  &e)) {
-		if (!served || !o->provider)
+	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &model,
+			  &served, &e)) {
+		if (!served)
 			return 0;
-		if (!start_session(o, w->owner, w->id, served, &e))
+		if (o->provider && !o->renew_us && !start_session(o, w->owner, w->id, model, served, &e))
 			return 1;
+		model_release(model);
+		if (!e.code)
+			return 0;
 	}
 	o->n_sessions--;
 	refuse(w->owner, w->id, &e, "open");
@@ -343,8 +368,23 @@ static void provider_up(void *ctx, struct conn *c)
 	try_all(o);
 }
 
+/* Sessions are of two connections, and the provider knows us by the certificate of this one: it is made anew when no
+ * session uses it. */
+static void renew_provider(struct model_owner *o)
+{
+	if (!o->provider || o->renew_us)
+		return;
+	o->renew_us = now_us(o);
+	leave_sessions(o, 1);
+}
+
 static int provider_frame_in(void *ctx, struct conn *c, const struct frame *f, struct err *e)
 {
+	if (f->type == FRAME_CLOSE && !f->session) {
+		log_line(LOG_INFO, "%s: asks for a new connection", conn_channel(c)->name);
+		renew_provider(ctx);
+		return 0;
+	}
 	on_session_frame(ctx, c, f);
 	return 0;
 }
@@ -355,11 +395,12 @@ static void provider_down(void *ctx, struct conn *c, const struct err *why)
 	int was = c && c == o->provider;
 
 	if (was || strcmp(o->provider_why.text, why->text))
-		log_err(LOG_WARNING, was ? "connection lost" : "no connection", why);
+		log_err(why->code ? LOG_WARNING : LOG_INFO, was ? "connection lost" : "no connection", why);
 	o->provider_why = *why;
 	if (!was)
 		return;
 	o->provider = NULL;
+	o->renew_us = 0;
 	end_all(o, c, why);
 }
 
@@ -374,12 +415,16 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 		struct err why = {0};
 
 		next = s->next;
-		if (modeller_tick(s->m, &why)) {
+		if (modeller_tick(s->m, &why) || overdue(o, s->leave_us)) {
 			if (why.code)
 				log_err(LOG_WARNING, "a session failed", &why);
 			end_session(o, s);
 		}
 	}
+	if (o->renew_us && o->provider && (!o->sessions || overdue(o, o->renew_us)))
+		conn_close(o->provider);
+	if (!net_jobs(o->net))
+		models_sweep(o->models);
 	if (o->openings && !o->provider)
 		net_hurry(o->net);
 	expire_openings(o);
@@ -397,18 +442,62 @@ static int is_busy(void *ctx)
 	return net_jobs(o->net) || now_us(o) < o->online_us + QUIET_US;
 }
 
+/* ---- a new configuration ---- */
+
+static void *load_models(void *ctx, const struct config *next, struct err *e)
+{
+	struct model_owner *o = ctx;
+	struct models *models;
+
+	return models_next(&models, o->models, next, e) ? NULL : models;
+}
+
+static void drop_models(void *loaded)
+{
+	models_free(loaded);
+}
+
+static void tell_models(void *ctx, struct conn *c)
+{
+	struct err e = {0};
+
+	if (send_models(ctx, c, &e))
+		conn_end(c, &e);
+}
+
+static void take_reload(void *ctx, void *loaded, int identity)
+{
+	struct model_owner *o = ctx;
+
+	models_replace(o->models, loaded);
+	leave_sessions(o, 0);
+	if (identity)
+		renew_provider(o);
+	net_each(o->net, ROLE_D, tell_models, o);
+	try_all(o);
+}
+
+static void on_status(void *ctx, char *line, size_t bytes)
+{
+	const struct model_owner *o = ctx;
+
+	snprintf(line, bytes, "provider %s; %u sessions", o->provider ? "connected" : "not connected", o->n_sessions);
+}
+
 static int run(struct model_owner *o, struct err *e)
 {
+	static const struct serve how = {{load_models, take_reload, drop_models}, on_status};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
+	char ready[128];
 	int failed;
 
 	if (!timer || event_add(timer, &every)) {
 		failed = err_set(e, ERR_ENV, "cannot start a timer");
 	} else {
 		net_on_stop(o->net, is_busy, o);
-		log_line(LOG_INFO, "ready; provider %s", o->config->provider);
-		failed = net_run(o->net, e);
+		snprintf(ready, sizeof(ready), "ready; provider %.80s", o->config->provider);
+		failed = serve(o->net, &how, o, ready, e);
 	}
 	if (timer)
 		event_free(timer);

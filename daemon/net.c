@@ -11,10 +11,10 @@
 
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
+#include "daemon/notify.h"
 
 #define TICK_US 25000
 #define LATE_US 500000	  /* a tick that comes so late says that the loop, not the peers, was away */
-#define STOP_US 2000000	  /* what is under way has so long to end */
 #define LINGER_US 1000000 /* for a peer to read why it was refused */
 #define LINGERS_MAX 64
 
@@ -163,15 +163,65 @@ void net_dropped(struct net *net, struct conn *c)
 		connector_dropped(k, was_up);
 }
 
+void net_each(struct net *net, unsigned roles, void (*each)(void *ctx, struct conn *c), void *ctx)
+{
+	for (struct conn *c = net->conns; c; c = c->next) /* one that is ended stays in the list for now */
+		if (c->state == CONN_UP && (c->channel.peer & roles))
+			each(ctx, c);
+}
+
+/* ---- certificates ---- */
+
+int net_read_tls(const struct net *net, const struct config *next, struct tls *tls, struct err *e)
+{
+	return tls_new(tls, next, net->self, e);
+}
+
+int net_take_tls(struct net *net, struct tls *tls)
+{
+	int other = memcmp(net->tls.fingerprint, tls->fingerprint, sizeof(tls->fingerprint)) != 0;
+
+	tls_free(&net->tls); /* connections hold their own reference */
+	net->tls = *tls;
+	*tls = (struct tls){0};
+	connectors_forget(net);
+	if (other)
+		net_leave(net);
+	return other;
+}
+
 /* ---- the loop ---- */
+
+static void ask_to_leave(void *ctx, struct conn *c)
+{
+	static const struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER};
+
+	if (c->outgoing)
+		return;
+	conn_ops.send(&c->channel, &f);
+	conn_flush(c);
+}
+
+void net_leave(struct net *net)
+{
+	net_each(net, ROLE_DM, ask_to_leave, NULL);
+}
+
+/* Peers that are still here, or the role's own work. */
+static int is_busy(const struct net *net)
+{
+	if (net->busy && net->busy(net->busy_ctx))
+		return 1;
+	for (const struct conn *c = net->conns; c; c = c->next)
+		if (c->state == CONN_UP && !c->outgoing && (c->channel.peer & ROLE_DM))
+			return 1;
+	return 0;
+}
 
 static void check_stop(struct net *net, uint64_t now)
 {
-	if (!net->stop_us)
-		return;
-	if (net->busy && net->busy(net->busy_ctx) && now < net->stop_us + STOP_US)
-		return;
-	event_base_loopbreak(net->base);
+	if (net->stop_us && (!is_busy(net) || now >= net->stop_us + net->config->drain_ms * 1000))
+		event_base_loopbreak(net->base);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *ctx)
@@ -199,13 +249,21 @@ void net_on_stop(struct net *net, int (*busy)(void *ctx), void *ctx)
 
 void net_stop(struct net *net)
 {
-	if (net->stop_us || !net->busy || !net->busy(net->busy_ctx)) {
+	notify("STOPPING=1\nSTATUS=Stopping");
+	if (net->stop_us || !is_busy(net)) {
 		event_base_loopbreak(net->base);
 		return;
 	}
-	log_line(LOG_INFO, "stopping: what is under way has %d s to end", STOP_US / 1000000);
+	log_line(LOG_INFO, "stopping: what is under way has %llu ms to end",
+		 (unsigned long long)net->config->drain_ms);
 	net->stop_us = net_now();
 	listeners_free(net);
+	net_leave(net);
+}
+
+int net_stopping(const struct net *net)
+{
+	return net->stop_us != 0;
 }
 
 int net_run(struct net *net, struct err *e)

@@ -53,6 +53,18 @@ struct conn_wire {
 struct conn_wire conn_wire(const struct conn *c);
 /* Sends ERROR with e, flushes, closes. */
 void conn_end(struct conn *c, const struct err *e);
+/* Ends it in order, with CLOSE; a kept one is made again. */
+void conn_close(struct conn *c);
+
+/* Calls each connection that is up, of peers with these roles. each may end it. */
+void net_each(struct net *net, unsigned roles, void (*each)(void *ctx, struct conn *c), void *ctx);
+/* Asks the peers that connected to us to leave when what is under way has ended: CLOSE with FRAME_LATER, session 0. */
+void net_leave(struct net *net);
+/* Reads certificates for a new configuration, and takes them for handshakes from now on (connections stay; those that
+ * came in are asked to leave when our own certificate is another one: then 1 is returned). */
+struct tls;
+int net_read_tls(const struct net *net, const struct config *next, struct tls *tls, struct err *e) MUST_USE;
+int net_take_tls(struct net *net, struct tls *tls);
 
 struct event_base *net_base(struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the
@@ -60,9 +72,10 @@ struct event_base *net_base(struct net *net);
 const struct host *net_host(struct net *net);
 /* Runs until net_stop (signal handlers call it). Can be called again. */
 int net_run(struct net *net, struct err *e) MUST_USE;
-/* Nothing is accepted any more; the loop ends when busy (net_on_stop) says 0, after 2 s at the latest, at
- * once when called again or when there is no busy. */
+/* Nothing is accepted any more, and peers that connected to us are asked to leave; the loop ends when they have and
+ * busy (net_on_stop) says 0, after drain_ms at the latest, at once when called again. */
 void net_stop(struct net *net);
+int net_stopping(const struct net *net);
 void net_on_stop(struct net *net, int (*busy)(void *ctx), void *ctx);
 /* Jobs under way. */
 size_t net_jobs(const struct net *net);

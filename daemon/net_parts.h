@@ -15,7 +15,7 @@
 struct listener {
 	struct listener *next;
 	struct net *net;
-	int fd, local;
+	int fd, local, open; /* open: whoever can open the Unix socket may use it */
 	char *path; /* owns; of a Unix socket, removed at the end */
 	unsigned roles;
 	struct event *event, *again;
@@ -87,6 +87,8 @@ void listeners_free(struct net *net);
 /* Its connection has ended. Returns 1 when another address is tried at once, so that nobody needs to know. */
 int connector_next(struct connector *k, const struct conn *c);
 void connector_dropped(struct connector *k, int was_up);
+/* Drops the TLS sessions that would be resumed: they were made with other certificates. */
+void connectors_forget(struct net *net);
 void connectors_free(struct net *net);
 
 #endif

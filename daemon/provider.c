@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The crypto provider's role: connections of data owners and model owners, handed to provider/. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
+#include "daemon/serve.h"
 #include "provider/provider.h"
 
 #define QUEUE_BYTES (8u << 20)
@@ -45,8 +47,43 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	provider_tick(ctx);
 }
 
-static int run(struct net *net, struct provider *p, struct err *e)
+static struct provider_options options_of(const struct config *c)
 {
+	return (struct provider_options){.connect_ms = (uint32_t)c->connect_ms,
+					 .sessions = (uint32_t)c->max_sessions,
+					 .queue_bytes = QUEUE_BYTES,
+					 .block = BLOCK,
+					 .mask_bytes = MASK_BYTES};
+}
+
+/* What serve() hands back. */
+struct serving {
+	struct provider *provider;
+	const struct config *config;
+};
+
+static void on_reload(void *ctx, void *loaded, int identity)
+{
+	const struct serving *s = ctx;
+	struct provider_options options = options_of(s->config);
+
+	provider_configure(s->provider, &options);
+}
+
+static void on_status(void *ctx, char *line, size_t bytes)
+{
+	const struct serving *s = ctx;
+	struct provider_status status;
+
+	provider_status(s->provider, &status);
+	snprintf(line, bytes, "%llu sessions, %llu tickets made", (unsigned long long)status.sessions,
+		 (unsigned long long)status.made);
+}
+
+static int run(struct net *net, struct provider *p, const struct config *config, struct err *e)
+{
+	static const struct serve how = {.reload = {.take = on_reload}, .status = on_status};
+	struct serving s = {p, config};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
 	int failed;
@@ -54,8 +91,7 @@ static int run(struct net *net, struct provider *p, struct err *e)
 	if (!tick || event_add(tick, &every)) {
 		failed = err_set(e, ERR_ENV, "cannot start a timer");
 	} else {
-		log_line(LOG_INFO, "ready");
-		failed = net_run(net, e);
+		failed = serve(net, &how, &s, "ready", e);
 	}
 	if (tick)
 		event_free(tick);
@@ -66,16 +102,12 @@ int provider_main(const struct config *config)
 {
 	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained,
 						   provider_down};
-	struct provider_options options = {.connect_ms = (uint32_t)config->connect_ms,
-					   .sessions = (uint32_t)config->max_sessions,
-					   .queue_bytes = QUEUE_BYTES,
-					   .block = BLOCK,
-					   .mask_bytes = MASK_BYTES};
+	struct provider_options options = options_of(config);
 	struct provider *p = NULL;
 	struct net *net = NULL;
 	struct err e = {0};
 	int failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
-		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, &e);
+		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, config, &e);
 
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);

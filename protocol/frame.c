@@ -71,6 +71,7 @@ int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame
 		 struct err *e)
 {
 	const struct rule *rule = &rules[header[4]];
+	unsigned known;
 
 	*f = (struct frame){.length = get32(header),
 			    .type = header[4],
@@ -87,7 +88,8 @@ int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame
 		return err_set(e, ERR_PEER, "%s of %u bytes is longer than the %u allowed", rule->name, f->length,
 			       rule->longest);
 	/* Only a message of the plan is cut into pieces that need a mark; all else counts its pieces. */
-	if (f->flags & ~(f->type == FRAME_STEP ? FRAME_MORE : 0u))
+	known = f->type == FRAME_STEP ? FRAME_MORE : f->type == FRAME_CLOSE ? FRAME_LATER : 0;
+	if (f->flags & ~known)
 		return err_set(e, ERR_PEER, "%s with unknown flags 0x%02x", rule->name, f->flags);
 	return 0;
 }

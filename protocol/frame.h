@@ -10,6 +10,7 @@
 #define FRAME_HEADER 16
 #define FRAME_BODY_MAX (1u << 20) /* longer data travels in pieces; local API frames alone may be longer (frames.def) */
 #define FRAME_MORE 1u		  /* flag: more pieces of this message follow */
+#define FRAME_LATER 1u		  /* flag of CLOSE: not now, when what is under way has ended */
 #define PROTOCOL_VERSION 1
 
 enum frame_type {

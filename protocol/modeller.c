@@ -338,6 +338,16 @@ int modeller_tick(struct modeller *m, struct err *e)
 	return status < 0 ? modeller_fail(m, &why, NULL, e) : 0;
 }
 
+void modeller_leave(struct modeller *m)
+{
+	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
+
+	if (m->state == MODELLER_OVER || !m->data_owner)
+		return;
+	m->data_owner->ops->send(m->data_owner, &f);
+	m->data_owner->ops->flush(m->data_owner);
+}
+
 void modeller_pool(const struct modeller *m, struct pool_status *s)
 {
 	*s = (struct pool_status){.depth = m->ready - m->next,

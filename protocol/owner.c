@@ -185,6 +185,10 @@ int owner_frame(struct owner *o, struct channel *from, const struct frame *f, st
 		error_read(&why, from, f);
 		return owner_fail(o, &why, from, e);
 	}
+	if (f->type == FRAME_CLOSE && (f->flags & FRAME_LATER)) {
+		o->leaving = 1;
+		return 0;
+	}
 	if (f->type == FRAME_CLOSE) {
 		error_of(&why, from, "closed the session");
 		return owner_fail(o, &why, from, e);
@@ -250,6 +254,11 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 enum owner_state owner_state(const struct owner *o)
 {
 	return o->state;
+}
+
+int owner_leaving(const struct owner *o)
+{
+	return o->leaving;
 }
 
 const struct plan *owner_plan(const struct owner *o)

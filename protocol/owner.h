@@ -43,6 +43,7 @@ struct owner {
 	struct channel *model_owner, *provider; /* borrow; NULL when lost */
 	uint16_t session;
 	enum owner_state state;
+	int leaving;	/* a peer asks for the end */
 	struct err err; /* why it failed */
 	uint64_t since_us; /* last progress of opening, or of tickets that are waited for */
 	/* opening */

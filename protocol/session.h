@@ -82,6 +82,8 @@ void owner_infer(struct owner *o, struct inference *i);
 /* A channel was lost: every inference is told (peer named). */
 void owner_lost(struct owner *o, struct channel *c, const char *why);
 enum owner_state owner_state(const struct owner *o);
+/* A peer has asked (CLOSE with FRAME_LATER) that the session ends: begin nothing, owner_free it when no inference is left. */
+int owner_leaving(const struct owner *o);
 const struct plan *owner_plan(const struct owner *o);	    /* NULL before OPENED */
 const struct program *owner_program(const struct owner *o); /* likewise: the prediction */
 struct pool_status {
@@ -124,6 +126,8 @@ int modeller_frame(struct modeller *m, struct channel *from, const struct frame 
 /* Deadlines, and the rest of WEIGHTS; call at least every 50 ms and whenever a channel has drained. */
 int modeller_tick(struct modeller *m, struct err *e) MUST_USE;
 void modeller_lost(struct modeller *m, struct channel *c, const char *why); /* tells the other side; free it afterwards */
+/* Asks the data owner to end the session when its inferences have ended. */
+void modeller_leave(struct modeller *m);
 void modeller_pool(const struct modeller *m, struct pool_status *s);
 void modeller_free(struct modeller *m);
 

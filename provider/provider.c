@@ -28,11 +28,16 @@ int provider_new(struct provider **provider, const struct host *host, const stru
 	if (!p)
 		return err_set(e, ERR_ENV, "out of memory for a provider");
 	p->host = host;
+	provider_configure(p, options);
+	*provider = p;
+	return 0;
+}
+
+void provider_configure(struct provider *p, const struct provider_options *options)
+{
 	p->options = *options;
 	if (!p->options.block)
 		p->options.block = 1;
-	*provider = p;
-	return 0;
 }
 
 /* A party may make tickets up to a number that only rises. */

@@ -20,6 +20,8 @@ int provider_frame(struct provider *p, struct channel *from, const struct frame 
 void provider_lost(struct provider *p, struct channel *c);
 /* Deadlines, production; call at least every 50 ms and when a channel has drained. */
 void provider_tick(struct provider *p);
+/* Options of sessions from now on. */
+void provider_configure(struct provider *p, const struct provider_options *options);
 struct provider_status {
 	uint64_t sessions, waiting, made, bytes;
 };
