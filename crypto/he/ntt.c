@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which row of kernels is in force, and the fixed vectors that it must reproduce first. */
+#include "crypto/he/ntt.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* Best first. */
+static const struct he_row *const rows[] = {
+#if defined(__x86_64__)
+    &he_row_avx512,
+    &he_row_avx2,
+#endif
+    &he_row_plain,
+};
+#define ROWS (sizeof(rows) / sizeof(*rows))
+
+/* The last row needs no adoption. */
+static int adopted[ROWS] = {[ROWS - 1] = 1};
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void adopt(void)
+{
+	for (size_t i = 0; i + 1 < ROWS; i++)
+		adopted[i] = rows[i]->tier <= cpu_best() && he_row_is_right(rows[i]);
+}
+
+const struct he_row *he_row(void)
+{
+	size_t i = 0;
+
+	pthread_once(&once, adopt);
+	while (rows[i]->tier > cpu_tier() || !adopted[i])
+		i++;
+	return rows[i];
+}
+
+#define TERMS 3
+
+/* Of the plain row, for words from the congruential sequence below: forward, inverse of that sequence, dot. */
+static const uint64_t wanted[HE_SETS][3] = {
+    {UINT64_C(0x5873a50d1ff74fa4), UINT64_C(0xde18d82c8be07ea6), UINT64_C(0x8983a53ea74e4012)},
+    {UINT64_C(0x04c2a25770c83bfc), UINT64_C(0x295f939013cfc5f2), UINT64_C(0x055fbf99f49d2f41)},
+};
+
+static uint64_t digest(const uint32_t *x, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum = sum * UINT64_C(0xd1342543de82ef95) + x[i] + 1;
+	return sum;
+}
+
+static void draw(uint32_t *x, size_t n, const struct he_limb *l, uint64_t seed)
+{
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * UINT64_C(0xd1342543de82ef95) + 1;
+		x[i] = he_mod(seed >> 20, l);
+	}
+	x[0] = l->q - 1;
+	x[1] = 0;
+}
+
+static int reproduces(const struct he_row *row, enum he_set set)
+{
+	static uint32_t words[TERMS + 1][HE_N_MAX] __attribute__((aligned(64))); /* adopt runs once; tests run alone */
+	const struct he_params *p = he_params(set);
+	const struct he_limb *l = &p->limb[p->limbs - 1];
+	const uint32_t *a[TERMS] = {words[0], words[1], words[2]}, *b[TERMS] = {words[2], words[0], words[0]};
+	int right;
+
+	for (int i = 0; i < TERMS; i++)
+		draw(words[i], p->n, l, i + 1);
+	row->forward(l, words[0], p->n);
+	row->inverse(l, words[1], p->n);
+	row->dot(l, words[TERMS], a, b, TERMS, p->n);
+	right = digest(words[0], p->n) == wanted[set][0] && digest(words[1], p->n) == wanted[set][1];
+	return right && digest(words[TERMS], p->n) == wanted[set][2];
+}
+
+int he_row_is_right(const struct he_row *row)
+{
+	return reproduces(row, HE_S) && reproduces(row, HE_L);
+}

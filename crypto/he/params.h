@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crypto/he/params.h — the two parameter sets and the arithmetic modulo their primes. */
+#ifndef OBSCURA_CRYPTO_HE_PARAMS_H
+#define OBSCURA_CRYPTO_HE_PARAMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "conf/err.h"
+
+/* S: N = 2048, 52 bits of modulus; L: N = 4096, up to 104. The table of homomorphicencryption.org allows 54 and 109 bits for 128-bit security
+ * with a ternary secret. A ciphertext may use fewer primes than its set has: less modulus under the same key is only harder to break. */
+enum he_set { HE_S, HE_L, HE_SETS };
+
+#define HE_N_MAX 4096
+#define HE_LIMBS_MAX 4
+#define HE_WORD_BITS 26 /* of a residue on the wire: every prime is just below 2^26 */
+
+/* One prime q ≡ 1 mod 2N. R = 2^32. */
+struct he_limb {
+	uint32_t q, inverse; /* inverse: q^-1 mod R */
+	uint32_t one, square; /* R mod q, R^2 mod q */
+	uint64_t barrett;     /* ⌊2^64 / q⌋ */
+	/* Powers of ψ, the least primitive 2N-th root of 1: w[i] = ψ^bitrev(i) R mod q and iw[i] = ψ^-bitrev(i) R mod q; wq, iwq are the
+	 * same times q^-1 mod 2^32. The last step of the inverse also divides by N: last = N^-1 R, last_w = N^-1 iw[1]. */
+	uint32_t *w, *wq, *iw, *iwq;
+	uint32_t last, last_q, last_w, last_wq;
+};
+
+struct he_params {
+	enum he_set set;
+	const char *name; /* "S", "L" */
+	unsigned log_n, limbs;
+	size_t n;
+	struct he_limb limb[HE_LIMBS_MAX];
+};
+
+/* Borrows: made at the first call, constant afterwards. */
+const struct he_params *he_params(enum he_set set);
+
+/* Bits of the product of the first `limbs` primes, as log2. */
+double he_modulus_bits(const struct he_params *p, unsigned limbs);
+
+/* t * R^-1 mod q in (-q, q), for |t| < 2^31 q. */
+static inline int32_t he_redc(int64_t t, const struct he_limb *l)
+{
+	int32_t m = (int32_t)((uint32_t)t * l->inverse);
+
+	return (int32_t)((t - (int64_t)m * (int32_t)l->q) >> 32);
+}
+
+/* [-q, q) → [0, q), without a branch. */
+static inline uint32_t he_positive(int32_t x, const struct he_limb *l)
+{
+	return (uint32_t)(x + ((x >> 31) & (int32_t)l->q));
+}
+
+/* a * b * R^-1 mod q in [0, q), for a, b < q. */
+static inline uint32_t he_mul(uint32_t a, uint32_t b, const struct he_limb *l)
+{
+	return he_positive(he_redc((int64_t)((uint64_t)a * b), l), l);
+}
+
+/* a + b and a - b mod q, for a, b < q. */
+static inline uint32_t he_add(uint32_t a, uint32_t b, const struct he_limb *l)
+{
+	return he_positive((int32_t)(a + b - l->q), l);
+}
+static inline uint32_t he_sub(uint32_t a, uint32_t b, const struct he_limb *l)
+{
+	return he_positive((int32_t)(a - b), l);
+}
+
+/* x mod q, without a branch. */
+static inline uint32_t he_mod(uint64_t x, const struct he_limb *l)
+{
+	uint64_t r = x - (uint64_t)(((unsigned __int128)x * l->barrett) >> 64) * l->q; /* < 2q */
+
+	return he_positive((int32_t)((uint32_t)r - l->q), l);
+}
+static inline uint32_t he_mod_signed(int64_t x, const struct he_limb *l)
+{
+	uint32_t negative = (uint32_t)((uint64_t)x >> 63), r = he_mod(((uint64_t)x ^ -(uint64_t)negative) + negative, l);
+
+	/* r or q - r, where 0 stays 0 */
+	return he_positive((int32_t)((r ^ -negative) + negative), l);
+}
+
+/* x^e mod q, x R mod q in and out; e is public. */
+uint32_t he_power(uint32_t x, uint64_t e, const struct he_limb *l);
+
+#endif
