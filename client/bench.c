@@ -16,6 +16,7 @@
 
 #define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
 #define POOL_MOST 256
+#define ROLES 3
 
 void bench_progress(struct bench *b, const char *format, ...)
 {
@@ -29,6 +30,13 @@ void bench_progress(struct bench *b, const char *format, ...)
 	va_end(ap);
 	fflush(stderr);
 	b->shown = 1;
+}
+
+void bench_clear(struct bench *b)
+{
+	if (b->shown)
+		fputs("\r\033[K", stderr);
+	b->shown = 0;
 }
 
 uint64_t bench_pool(const struct program *p)
@@ -83,43 +91,80 @@ struct setting {
 	struct plan *plan; /* own */
 	struct program *program;
 	size_t owners;
+	struct measured row; /* what is profiled */
 };
+
+/* Flags of all roles; the texts live here. */
+struct flags {
+	char high[48], low[48], profile[ROLES][160];
+	const char *owner[4], *modeller[2], *provider[2];
+	struct roles_flags roles;
+};
+
+static void set_flags(struct flags *f, const struct bench *b, const struct setting *s)
+{
+	uint64_t pool = bench_pool(s->program);
+	char path[128];
+
+	memset(f, 0, sizeof(*f));
+	snprintf(f->high, sizeof(f->high), "--pool-high=%llu", (unsigned long long)pool);
+	snprintf(f->low, sizeof(f->low), "--pool-low=%llu", (unsigned long long)bench_pool_low(pool));
+	f->owner[0] = f->high;
+	f->owner[1] = f->low;
+	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
+	if (!b->profile)
+		return;
+	for (int i = 0; i < ROLES; i++)
+		snprintf(f->profile[i], sizeof(f->profile[i]), "--profile=%s",
+			 profile_path(&b->roles, i, path));
+	f->owner[2] = f->profile[0];
+	f->modeller[0] = f->profile[1];
+	f->provider[0] = f->profile[2];
+}
 
 static int start_roles(struct bench *b, const struct setting *s, struct err *e)
 {
-	char high[48], low[48];
-	uint64_t pool = bench_pool(s->program);
-	const char *const owner[] = {high, low, NULL};
-	struct roles_flags flags = {.data_owner = owner};
+	struct flags f;
 
-	snprintf(high, sizeof(high), "--pool-high=%llu", (unsigned long long)pool);
-	snprintf(low, sizeof(low), "--pool-low=%llu", (unsigned long long)bench_pool_low(pool));
+	set_flags(&f, b, s);
 	bench_progress(b, "%s: starting", s->model->name);
-	return roles_servers(&b->roles, s->model->file, &flags, e) ||
+	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
 		       wire_learn(&b->roles, &b->link_port, e) ||
-		       roles_owners(&b->roles, s->owners, &flags, e)
+		       roles_owners(&b->roles, s->owners, &f.roles, e)
 		   ? -1
 		   : 0;
 }
 
-typedef int (*rows_of)(struct bench *b, struct load *l, const struct setting *s, struct err *e);
+typedef int (*rows_of)(struct bench *b, struct load *l, struct setting *s, struct err *e);
 
 /* Starts the roles, lets `rows` measure, ends them. */
-static int with_roles(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
-		      size_t owners, rows_of rows, struct err *e)
+static int with_roles(struct bench *b, struct setting *s, rows_of rows, struct err *e)
 {
-	struct setting s = {.model = m, .optimise = optimise, .owners = owners};
 	struct load *l = NULL;
-	int failed;
+	int failed = bench_plan(s->model, s->optimise, &s->plan, &s->program, e) || start_roles(b, s, e) ||
+		     load_open(&l, &b->roles, s->owners, e) || rows(b, l, s, e);
 
-	if (bench_plan(m, optimise, &s.plan, &s.program, e))
-		return err_context(e, "%s", m->name);
-	failed = start_roles(b, &s, e) || load_open(&l, &b->roles, owners, e) || rows(b, l, &s, e);
 	load_close(l);
 	roles_end(&b->roles);
-	program_free(s.program);
-	plan_free(s.plan);
-	return failed ? err_context(e, "%s", m->name) : 0;
+	return failed ? err_context(e, "%s", s->model->name) : 0;
+}
+
+static void setting_free(struct setting *s)
+{
+	if (s->program)
+		program_free(s->program);
+	if (s->plan)
+		plan_free(s->plan);
+}
+
+static int measure_with(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
+			size_t owners, rows_of rows, struct err *e)
+{
+	struct setting s = {.model = m, .optimise = optimise, .owners = owners};
+	int failed = with_roles(b, &s, rows, e);
+
+	setting_free(&s);
+	return failed;
 }
 
 static struct measured row_of(const struct setting *s, const char *kind, size_t batch, size_t in_flight)
@@ -133,7 +178,7 @@ static struct measured row_of(const struct setting *s, const char *kind, size_t 
 }
 
 /* Batches in rising order, so that peaks of memory are theirs; then several requests at once. */
-static int matrix_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+static int matrix_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
 	for (size_t i = 0; i < b->n_batches; i++)
 		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
@@ -146,7 +191,7 @@ static int matrix_rows(struct bench *b, struct load *l, const struct setting *s,
 		   : 0;
 }
 
-static int images_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+static int images_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
 	static const size_t images[] = {1, 8, 64, 512};
 
@@ -156,7 +201,7 @@ static int images_rows(struct bench *b, struct load *l, const struct setting *s,
 	return 0;
 }
 
-static int owners_rows(struct bench *b, struct load *l, const struct setting *s, struct err *e)
+static int owners_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
 	return run_row(b, l, s->program, row_of(s, "owners", 1, 1), e);
 }
@@ -167,10 +212,42 @@ static int growth(struct bench *b, const struct bench_model *m, struct err *e)
 {
 	static const size_t owners[] = {1, 8, 64};
 
-	if (with_roles(b, m, PLAN_LATENCY, 1, images_rows, e))
+	if (measure_with(b, m, PLAN_LATENCY, 1, images_rows, e))
 		return -1;
 	for (int i = 0; i < 3; i++)
-		if (with_roles(b, m, PLAN_LATENCY, owners[i], owners_rows, e))
+		if (measure_with(b, m, PLAN_LATENCY, owners[i], owners_rows, e))
+			return -1;
+	return 0;
+}
+
+/* ---- profiles: processes of their own for each batch, since they write theirs when they end ---- */
+
+static int profile_row(struct bench *b, struct load *l, struct setting *s, struct err *e)
+{
+	bench_progress(b, "profile of %s, batch %zu", s->model->name, s->row.batch);
+	return measure_warm_up(l, &s->row, e) || measure_latency(b, l, &s->row, e) ? -1 : 0;
+}
+
+static int profile_of(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, size_t batch,
+		      struct err *e)
+{
+	struct setting s = {.model = m, .optimise = optimise, .owners = 1};
+	int failed;
+
+	s.row = row_of(&s, "profile", batch, 1);
+	failed = with_roles(b, &s, profile_row, e) || bench_profile(b, &s.row, s.program, e) ? -1 : 0;
+	setting_free(&s);
+	return failed;
+}
+
+/* ---- the whole ---- */
+
+static int one_mode(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, struct err *e)
+{
+	if (!b->profile)
+		return measure_with(b, m, optimise, 1, matrix_rows, e);
+	for (size_t i = 0; i < b->n_batches; i++)
+		if (profile_of(b, m, optimise, b->batches[i], e))
 			return -1;
 	return 0;
 }
@@ -183,10 +260,10 @@ static int matrix(struct bench *b, struct err *e)
 		for (int mode = PLAN_LATENCY; mode <= PLAN_BANDWIDTH; mode++) {
 			if (only && strcmp(only, mode == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
 				continue;
-			if (with_roles(b, &b->models[i], mode, 1, matrix_rows, e))
+			if (one_mode(b, &b->models[i], mode, e))
 				return -1;
 		}
-	return b->quick ? 0 : growth(b, &b->models[0], e);
+	return b->quick || b->profile ? 0 : growth(b, &b->models[0], e);
 }
 
 /* ---- what was asked ---- */
@@ -196,7 +273,7 @@ static int parse_batches(struct bench *b, struct err *e)
 {
 	const char *p = b->args->flag[FLAG_batch];
 
-	p = p ? p : b->quick ? "1,8" : "1,8,128";
+	p = p ? p : b->profile ? "1" : b->quick ? "1,8" : "1,8,128";
 	for (char *end;; p = end + 1) {
 		unsigned long n = strtoul(p, &end, 10);
 
@@ -296,13 +373,13 @@ static int run(struct bench *b, struct err *e)
 	if (parse_batches(b, e) || roles_prepare(&b->roles, e) || open_results(b, e) || load_models(b, e))
 		return -1;
 	failed = matrix(b, e);
-	if (b->shown)
-		fputs("\r\033[K", stderr);
+	bench_clear(b);
 	if (b->n_rows && (report_tables(b, failed ? NULL : e) || write_markdown(b, failed ? NULL : e)))
 		return -1; /* what was measured is shown also when the rest failed */
 	if (failed)
 		return -1;
-	printf("\nAll of it, and more: %s/bench.jsonl; as Markdown: %s/bench.md\n", b->folder, b->folder);
+	printf("\nAll of it, and more: %s/bench.jsonl%s\n", b->folder,
+	       b->n_rows ? "; these tables in Markdown: bench.md there" : "");
 	return verdict(b, e);
 }
 
@@ -315,7 +392,8 @@ int command_bench(struct args *a, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory");
 	b->args = a;
 	b->quick = a->flag[FLAG_quick] != NULL;
-	b->latency_seconds = b->quick ? 0.4 : 2;
+	b->profile = a->flag[FLAG_profile] != NULL;
+	b->latency_seconds = b->quick ? 0.25 : 1.5;
 	b->steady_seconds = b->quick ? 0.4 : 2;
 	roles_catch();
 	r = a->n ? err_set(e, ERR_USAGE, "obscura bench takes no argument") : run(b, e);

@@ -106,6 +106,16 @@ struct bench;
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,
 		struct err *e) MUST_USE;
 
+/* Its parts. One request to open sessions and take memory; requests that find their tickets ready. */
+int measure_warm_up(struct load *l, struct measured *m, struct err *e) MUST_USE;
+int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e) MUST_USE;
+
+/* ---- bench_profile.c ---- */
+/* The file that a role (0 data owner, 1 model owner, 2 provider) writes. Returns path. */
+const char *profile_path(const struct roles *r, int role, char path[128]);
+/* Prints and writes what the roles, which have ended, wrote about the requests of m. */
+int bench_profile(struct bench *b, const struct measured *m, const struct program *p, struct err *e) MUST_USE;
+
 /* ---- bench.c ---- */
 struct bench {
 	const struct args *args;
@@ -113,7 +123,7 @@ struct bench {
 	uint16_t link_port; /* the model owner's, to the provider: wire_read */
 	struct bench_model models[BENCH_MODELS_MAX];
 	size_t n_models, batches[BENCH_BATCHES_MAX], n_batches;
-	int quick, shown;			/* shown: a progress line stands on the terminal */
+	int quick, profile, shown;		/* shown: a progress line stands on the terminal */
 	double latency_seconds, steady_seconds; /* of one row */
 	struct measured *rows;
 	size_t n_rows, room;
@@ -123,6 +133,7 @@ struct bench {
 };
 /* Where we are: a line on standard error, on a terminal. */
 void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void bench_clear(struct bench *b);
 /* Tickets of the data owner's pool, and below how many it is refilled. */
 uint64_t bench_pool(const struct program *p);
 uint64_t bench_pool_low(uint64_t high);

@@ -6,6 +6,7 @@
 
 #include "client/bench.h"
 
+#define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
 #define FILL_SECONDS 5
@@ -64,24 +65,26 @@ static size_t burst(const struct pool_status *pool, size_t batch)
 }
 
 /* Requests that find their tickets ready, in bursts. */
-static int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
+int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
 {
 	struct samples_of online = {0}, client = {0}, offline = {0};
-	double end = bench_now() + b->latency_seconds;
+	double spent = 0, end = bench_now() + PATIENCE * b->latency_seconds;
 	int failed = 0;
 
-	while (!failed && online.n < SAMPLES && (!online.n || bench_now() < end)) {
+	while (!failed && online.n < SAMPLES &&
+	       (!online.n || (spent < b->latency_seconds && bench_now() < end))) {
 		struct load_spec spec = {
 		    .model = m->model, .optimise = m->optimise, .batch = m->batch, .in_flight = 1};
 		struct load_result r = {0};
 		struct pool_status pool;
 
 		failed = await_pool(l, &pool, e);
-		spec.seconds = end > bench_now() ? end - bench_now() : 0;
+		spec.seconds = b->latency_seconds - spent;
 		spec.requests = burst(&pool, m->batch);
 		failed = failed || load_run(l, &spec, &r, e) || append(&online, r.online, r.requests, e) ||
 			 append(&client, r.client, r.requests, e) ||
 			 append(&offline, r.offline, r.requests, e);
+		spent += r.wall;
 		m->warm += r.warm;
 		m->unlike += r.unlike;
 		load_result_free(&r);
@@ -175,7 +178,7 @@ static int measure_steady(struct bench *b, struct load *l, struct measured *m, s
 }
 
 /* Opens sessions and takes the memory that such a batch needs. */
-static int warm_up(struct load *l, struct measured *m, struct err *e)
+int measure_warm_up(struct load *l, struct measured *m, struct err *e)
 {
 	struct load_spec spec = {.model = m->model,
 				 .optimise = m->optimise,
@@ -194,7 +197,7 @@ int measure_row(struct bench *b, struct load *l, const struct program *p, struct
 {
 	int alone = m->in_flight == 1 && m->owners == 1;
 
-	if (warm_up(l, m, e))
+	if (measure_warm_up(l, m, e))
 		return -1;
 	if (alone && m->batch <= bench_pool(p) && measure_latency(b, l, m, e))
 		return -1;

@@ -6,6 +6,7 @@
 #include "client/command.h"
 #include "client/json.h"
 #include "client/links.h"
+#include "client/rows.h"
 #include "client/sheet.h"
 #include "protocol/engine.h"
 
@@ -26,15 +27,6 @@ static void planned_free(struct planned *p)
 	program_free(p->program);
 	plan_free(p->plan);
 	memset(p, 0, sizeof(*p));
-}
-
-static uint64_t row_multiply_adds(const struct row *row)
-{
-	uint64_t sum = 0;
-
-	for (uint16_t t = 0; t < row->n_terms; t++)
-		sum += term_multiply_adds(&row->terms[t]);
-	return sum;
 }
 
 static void add_work(struct planned *p)
@@ -79,38 +71,6 @@ static int planned_make(struct planned *p, const struct graph *g, const struct p
  * -----------------------------------------------------------------------------------------------------------------
  */
 
-static uint64_t sent_by(const struct program *p, const struct placed *row, enum party from)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t m = row->move; m < row->move + row->moves; m++)
-		sum += p->moves[m].from == from ? p->moves[m].bytes : 0;
-	return sum;
-}
-
-static const char *describe(const struct row *row, char *text, size_t bytes)
-{
-	static const char *const maps[] = {"pool", "pad", "concat", "add"};
-	size_t at = (size_t)snprintf(text, bytes, "%s", ops[row->kind]->name);
-
-	if (row->kind == OP_MAP)
-		snprintf(text, bytes, "%s", maps[row->map]);
-	for (uint16_t t = 0; row->kind == OP_LINEAR && t < row->n_terms && at < bytes; t++) {
-		const struct term *x = &row->terms[t];
-		const char *join = t ? " + " : " ";
-
-		if (x->kind == TERM_CONV)
-			at += (size_t)snprintf(text + at, bytes - at, "%sconv %u×%u%s", join, x->win.kh,
-					       x->win.kw, x->groups > 1 ? " in groups" : "");
-		else
-			at += (size_t)snprintf(text + at, bytes - at, "%s%s", join,
-					       x->kind == TERM_DENSE ? "dense" : "skip");
-	}
-	if (row->has_post && at < bytes)
-		snprintf(text + at, bytes - at, ", pool %u×%u", row->post.kh, row->post.kw);
-	return text;
-}
-
 static void sheet_plan_row(struct sheet *s, const struct planned *p, uint16_t i)
 {
 	const struct row *row = &p->plan->tape.rows[i];
@@ -120,14 +80,14 @@ static void sheet_plan_row(struct sheet *s, const struct planned *p, uint16_t i)
 
 	sheet_row(s);
 	sheet_cell(s, "%u", i);
-	sheet_cell(s, "%s", describe(row, text, sizeof(text)));
+	sheet_cell(s, "%s", row_describe(row, text, sizeof(text)));
 	sheet_cell(s, "%u×%u×%u", v->shape.c, v->shape.h, v->shape.w);
 	sheet_cell(s, "%u", v->k);
 	sheet_cell(s, "%u", v->f);
 	sheet_cell(s, "%u", v->k - v->f);
 	sheet_cell(s, "%llu", (unsigned long long)at->cost.comparisons);
-	sheet_cell(s, "%llu", (unsigned long long)sent_by(p->program, at, P0));
-	sheet_cell(s, "%llu", (unsigned long long)sent_by(p->program, at, P1));
+	sheet_cell(s, "%llu", (unsigned long long)row_sent(p->program, at, P0));
+	sheet_cell(s, "%llu", (unsigned long long)row_sent(p->program, at, P1));
 	sheet_cell(s, "%llu", (unsigned long long)at->cost.delta);
 	sheet_cell(s, "%llu", (unsigned long long)at->cost.corrections);
 	sheet_cell(s, "%llu", (unsigned long long)row_multiply_adds(row));
@@ -275,14 +235,14 @@ static struct json_object *json_row(const struct planned *p, uint16_t i)
 
 	json_count(o, "row", i);
 	json_text(o, "op", ops[row->kind]->name);
-	json_text(o, "step", describe(row, text, sizeof(text)));
+	json_text(o, "step", row_describe(row, text, sizeof(text)));
 	json_object_object_add(o, "shape", json_shape(v->shape));
 	json_count(o, "k", v->k);
 	json_count(o, "f", v->f);
 	json_count(o, "w", v->k - v->f);
 	json_count(o, "comparisons", at->cost.comparisons);
 	json_object_object_add(o, "bytes",
-			       json_bytes(sent_by(p->program, at, P0), sent_by(p->program, at, P1),
+			       json_bytes(row_sent(p->program, at, P0), row_sent(p->program, at, P1),
 					  at->cost.delta, at->cost.corrections));
 	json_count(o, "multiply_adds", row_multiply_adds(row));
 	return o;

@@ -15,6 +15,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
+#include "protocol/profile.h"
 
 #define VERSION "0.1.0"
 
@@ -33,7 +34,8 @@ static int usage(FILE *out)
 {
 	fputs("usage: obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--name=value …]\n"
 	      "  -c FILE   read options from FILE; flags go before them\n"
-	      "  -t        check the configuration, and the certificates, keys and models that it names, and end\n"
+	      "  -t        check the configuration, and the certificates, keys and models that it names, and "
+	      "end\n"
 	      "  -T        print the configuration in force and where each value comes from, and end\n"
 	      "  --sample  print a commented configuration file with all defaults, and end\n"
 	      "  obscurad ROLE --help lists the options of a role\n",
@@ -83,7 +85,8 @@ static int run(size_t role, int argc, char **argv)
 
 	if (config_read(&c, roles[role].letter, argc, argv, &ask, &e))
 		return fail(&e);
-	if (cpu_select(c.cpu, &e)) {
+	if (cpu_select(c.cpu, &e) ||
+	    (!ask.print && !ask.test && c.profile[0] && profile_open(c.profile, &e))) {
 		config_free(&c);
 		return fail(&e);
 	}
@@ -97,6 +100,7 @@ static int run(size_t role, int argc, char **argv)
 		signal(SIGHUP, SIG_IGN); /* until there is something to reload */
 		code = roles[role].run(&c);
 	}
+	profile_close();
 	config_free(&c);
 	return code;
 }

@@ -25,6 +25,9 @@ struct lane {
 	uint32_t out_message;
 	size_t out_have;
 	int out_taken;
+	struct profile *profile; /* borrows; NULL also for the first inference, which finds memory and caches cold */
+	uint64_t lap;
+	int begun;
 };
 
 /* Sizes of the arena's pieces, in the order in which they are taken. */
@@ -138,6 +141,9 @@ void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, s
 {
 	size_t n = shape_size(l->program->tape->values[0].shape);
 
+	l->profile = l->begun ? l->program->profile : NULL;
+	l->begun = 1;
+	profile_start(l->profile, &l->lap);
 	memcpy(l->tickets, tickets, batch * sizeof(*tickets));
 	l->run.prg = prg;
 	l->run.batch = batch;
@@ -151,6 +157,7 @@ void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, s
 	place(l->values, l->live, l->program, batch);
 	for (size_t i = 0; i < batch * n; i++)
 		l->values[0][i] = pixels ? pixels[i] : 0;
+	profile_lap(l->profile, PROFILE_COMPUTE, 0, &l->lap);
 }
 
 static size_t awaited(const struct lane *l)
@@ -223,13 +230,24 @@ enum engine_state engine_run(struct lane *l)
 {
 	const struct tape *tape = l->program->tape;
 
+	profile_lap(l->profile, PROFILE_WAIT, l->run.row, &l->lap);
 	if (l->out_taken)
 		l->out_have = l->out_taken = 0;
-	for (; !l->done && l->run.row < tape->n_rows; l->run.row++)
-		if (!run_row(l, &tape->rows[l->run.row]))
+	for (; !l->done && l->run.row < tape->n_rows; l->run.row++) {
+		int ran = run_row(l, &tape->rows[l->run.row]);
+
+		profile_lap(l->profile, PROFILE_COMPUTE, l->run.row, &l->lap);
+		if (!ran)
 			return ENGINE_WAIT;
+	}
 	l->done = 1;
+	profile_count(l->profile, PROFILE_COMPUTE, l->run.batch);
 	return ENGINE_DONE;
+}
+
+void lane_sent(struct lane *l)
+{
+	profile_lap(l->profile, PROFILE_SEND, l->run.row, &l->lap);
 }
 
 uint8_t *lane_message(struct lane *l, size_t *bytes, uint32_t *step)

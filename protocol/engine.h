@@ -29,6 +29,8 @@ enum engine_state engine_run(struct lane *lane);
 /* The message written by the last engine_run, *bytes = 0 when there is none. The memory before it (ENGINE_HEADROOM bytes) may be
  * overwritten. *step: index of the message in program->messages. Valid until the next engine_run or lane_reset. */
 uint8_t *lane_message(struct lane *lane, size_t *bytes, uint32_t *step);
+/* It has been handed to the network: for profiles. */
+void lane_sent(struct lane *lane);
 /* Looks at that message without taking it. */
 const uint8_t *lane_peek(const struct lane *lane, size_t *bytes);
 /* The message that the lane waits for: its index, and how many bytes of it are still missing. */

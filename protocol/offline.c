@@ -86,11 +86,16 @@ void dealer_make(struct dealer *d, uint64_t first, size_t n, uint8_t *const *cor
 		.wide = d->block.wide,
 		.linear = d->block.linear,
 	};
+	uint64_t lap = 0;
 
 	block_place(&d->block, n);
-	for (; deal.row < tape->n_rows; deal.row++)
+	profile_start(deal.program->profile, &lap);
+	for (; deal.row < tape->n_rows; deal.row++) {
 		if (ops[tape->rows[deal.row].kind]->deal)
 			ops[tape->rows[deal.row].kind]->deal(&deal, &tape->rows[deal.row]);
+		profile_lap(deal.program->profile, PROFILE_DEAL, deal.row, &lap);
+	}
+	profile_count(deal.program->profile, PROFILE_DEAL, n);
 	for (size_t t = 0; t < n; t++)
 		prg_read(d->tag, first + t, 0, tags[t], sizeof(tags[t]));
 }
@@ -146,11 +151,16 @@ void aheads_make(struct aheads *a, uint64_t first, size_t n, uint8_t *const *del
 		.wide = a->block.wide,
 		.linear = a->block.linear,
 	};
+	uint64_t lap = 0;
 
 	block_place(&a->block, n);
-	for (; ahead.row < tape->n_rows; ahead.row++)
+	profile_start(ahead.program->profile, &lap);
+	for (; ahead.row < tape->n_rows; ahead.row++) {
 		if (ops[tape->rows[ahead.row].kind]->ahead)
 			ops[tape->rows[ahead.row].kind]->ahead(&ahead, &tape->rows[ahead.row]);
+		profile_lap(ahead.program->profile, PROFILE_AHEAD, ahead.row, &lap);
+	}
+	profile_count(ahead.program->profile, PROFILE_AHEAD, n);
 }
 
 void aheads_free(struct aheads *a)

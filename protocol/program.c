@@ -164,11 +164,19 @@ int program_new(struct program **program, const struct tape *tape, struct err *e
 		goto fail;
 	p->round_trips = (p->n_messages + 1) / 2;
 	p->setup = setup_bytes(tape);
+	p->profile = profile_new(tape->n_rows);
 	*program = p;
 	return 0;
 fail:
 	program_free(p);
 	return -1;
+}
+
+static const char *row_name(const void *ctx, size_t row)
+{
+	const struct program *p = ctx;
+
+	return ops[p->tape->rows[row].kind]->name;
 }
 
 void program_free(struct program *p)
@@ -178,6 +186,8 @@ void program_free(struct program *p)
 	for (uint16_t i = 0; p->rows && i < p->tape->n_rows; i++)
 		if (p->rows[i].prepared)
 			ops[p->tape->rows[i].kind]->release(p->rows[i].prepared);
+	profile_write(p->profile, row_name, p);
+	profile_free(p->profile);
 	free(p->rows);
 	free(p->moves);
 	free(p->messages);

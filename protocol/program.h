@@ -4,6 +4,7 @@
 #define OBSCURA_PROTOCOL_PROGRAM_H
 
 #include "protocol/op.h"
+#include "protocol/profile.h"
 
 /* Where the pieces of one row lie in the streams of a ticket. */
 struct placed {
@@ -39,6 +40,7 @@ struct program {
 	uint64_t *slot;		     /* owns; per value: word offset inside one image's live words (liveness) */
 	uint64_t comparisons;
 	uint64_t setup; /* bytes of F, packed, once per epoch P1 → P0 */
+	struct profile *profile; /* owns; NULL unless this process is profiled */
 };
 
 /* Returns new. The tape has passed tape_check and outlives the program. */

@@ -144,6 +144,7 @@ void slot_send(struct slot *s, struct channel *to, uint16_t session)
 		  bytes);
 	s->sent += bytes;
 	to->ops->flush(to);
+	lane_sent(s->lane);
 	s->since_us = s->host->now_us(s->host->ctx);
 }
 
