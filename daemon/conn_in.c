@@ -80,6 +80,8 @@ static void take_frames(struct conn *c)
 		}
 		c->in_at += (size_t)n;
 		conn_count(&f, &c->wire.offline_received, &c->wire.steps_received);
+		if (f.type == FRAME_STEP)
+			spin_received(&c->net->spin);
 		if (conn_frame(c, &f, &e)) {
 			n = -1;
 			break;

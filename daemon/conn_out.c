@@ -101,6 +101,13 @@ static void queue_bytes(struct conn *c, const void *bytes, size_t n)
 	c->out_have += n;
 }
 
+static void count_sent(struct conn *c, const struct frame *f)
+{
+	conn_count(f, &c->wire.offline_sent, &c->wire.steps_sent);
+	if (f->type == FRAME_STEP)
+		spin_sent(&c->net->spin, net_now());
+}
+
 static void ch_send(struct channel *channel, const struct frame *f)
 {
 	struct conn *c = (struct conn *)channel;
@@ -108,7 +115,7 @@ static void ch_send(struct channel *channel, const struct frame *f)
 
 	if (c->state == CONN_CLOSING || out_reserve(c, FRAME_HEADER + (size_t)f->length))
 		return;
-	conn_count(f, &c->wire.offline_sent, &c->wire.steps_sent);
+	count_sent(c, f);
 	frame_pack(header, f);
 	queue_bytes(c, header, sizeof(header));
 	queue_bytes(c, f->body, f->length);
@@ -127,7 +134,7 @@ static void ch_send_inplace(struct channel *channel, const struct frame *f, uint
 		ch_send(channel, &copy);
 		return;
 	}
-	conn_count(f, &c->wire.offline_sent, &c->wire.steps_sent);
+	count_sent(c, f);
 	frame_pack(body - FRAME_HEADER, f);
 	while (done < n && (put = put_bytes(c, body - FRAME_HEADER + done, n - done)))
 		done += put;

@@ -93,7 +93,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	event_add(j->tick, &every);
 	if (!h)
 		return;
-	h->job = (struct job){house_run, house_done};
+	h->job = (struct job){house_run, house_done, 0};
 	h->jobs = j;
 	workers_submit(j->disk, &h->job);
 }

@@ -219,7 +219,7 @@ int jobs_frame(struct jobs *j, struct conn *client, const struct frame *f, struc
 		wire__job__free_unpacked(asked, NULL);
 		return err_set(e, ERR_ENV, "out of memory");
 	}
-	q->job = (struct job){question_run, question_done};
+	q->job = (struct job){question_run, question_done, 0};
 	q->jobs = j;
 	q->client = client;
 	q->lane = f->lane;

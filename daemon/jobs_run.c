@@ -180,7 +180,7 @@ void jobs_feed(struct jobs *j)
 
 		if (!t)
 			return;
-		t->job = (struct job){take_run, take_done};
+		t->job = (struct job){take_run, take_done, 0};
 		t->jobs = j;
 		t->of = a;
 		t->id = a->id;
@@ -245,7 +245,7 @@ static void write_done(struct job *job)
 
 static void batch_write(struct batch *b)
 {
-	b->job = (struct job){write_run, write_done};
+	b->job = (struct job){write_run, write_done, 0};
 	workers_submit(b->jobs->disk, &b->job);
 }
 

@@ -272,9 +272,14 @@ int net_run(struct net *net, struct err *e)
 	net->stop_us = 0;
 	if (event_add(net->signals[0], NULL) || event_add(net->signals[1], NULL))
 		return err_set(e, ERR_ENV, "cannot listen for signals");
-	if (event_base_dispatch(net->base) < 0)
-		return err_set(e, ERR_ENV, "the event loop failed: %s", strerror(errno));
-	return 0;
+	for (;;) {
+		int polls = net->spin.until_us && spin_goes_on(&net->spin, net_now());
+
+		if (event_base_loop(net->base, polls ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+			return err_set(e, ERR_ENV, "the event loop failed: %s", strerror(errno));
+		if (event_base_got_break(net->base))
+			return 0;
+	}
 }
 
 static int start_events(struct net *n, struct err *e)
@@ -299,6 +304,7 @@ int net_new(struct net **net, const struct config *config, enum frame_role self,
 		return err_set(e, ERR_ENV, "out of memory");
 	n->config = config;
 	n->self = self;
+	n->spin.budget_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? config->spin_us : 0;
 	n->host = (struct host){n, host_submit, host_now, host_log};
 	signal(SIGPIPE, SIG_IGN);
 	if (self != ROLE_L && tls_new(&n->tls, config, self, e))

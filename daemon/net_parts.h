@@ -8,6 +8,7 @@
 
 #include "daemon/conn.h"
 #include "daemon/lookup.h"
+#include "daemon/spin.h"
 #include "daemon/workers.h"
 
 #define CONNS_MAX 1024 /* at once, of one process */
@@ -63,6 +64,7 @@ struct net {
 	unsigned n_conns, n_lingers;
 	struct event *tick, *signals[2];
 	uint64_t ticked_us;
+	struct spin spin;
 	/* stopping */
 	int (*busy)(void *ctx);
 	void *busy_ctx;
