@@ -131,7 +131,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
-		puts("obscurad " VERSION);
+		printf("obscurad " VERSION "%s\n", notify_built() ? " (systemd)" : " (without systemd)");
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
