@@ -321,7 +321,10 @@ static int check_string(const struct option_row *row, const char *text, const ch
 	if (strchr(row->metavar, '|') && !in_choices(row->metavar, text))
 		return err_set(e, ERR_INPUT, "%s: %s: \"%.60s\" is none of %s", origin, row->name, text,
 			       row->metavar);
-	if (!strcmp(row->metavar, "HOST:PORT") && check_address(text, !strcmp(row->name, "listen"), &reason))
+	if (!*text && !strcmp(row->name, "http_listen"))
+		return 0; /* nowhere */
+	if (!strcmp(row->metavar, "HOST:PORT") &&
+	    check_address(text, strstr(row->name, "listen") != NULL, &reason))
 		return err_set(e, ERR_INPUT, "%s: %s: \"%.80s\" is no address; %s", origin, row->name, text,
 			       reason);
 	return 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/api.h"
 #include "daemon/entry.h"
 #include "daemon/jobs.h"
 #include "daemon/local.h"
@@ -388,20 +389,26 @@ void data_owner_free(struct data_owner *d)
 	free(d);
 }
 
-struct stopping {
-	struct data_owner *d;
+/* ---- as a daemon ---- */
+
+/* What the process has besides the role. */
+struct daemon {
+	struct net *net;
+	struct data_owner *owner;
+	struct decoder *decoder;
 	struct jobs *jobs;
+	struct local *local;
+	struct api *api;
 };
 
 static int is_busy_stopping(void *ctx)
 {
-	struct stopping *s = ctx;
+	struct daemon *x = ctx;
 
-	jobs_pause(s->jobs);
-	return is_busy(s->d);
+	jobs_pause(x->jobs);
+	api_stop(x->api);
+	return is_busy(x->owner);
 }
-
-/* ---- as a daemon ---- */
 
 /* Sessions are of two connections: both ends must know us by the same certificate. */
 static void on_reload(void *ctx, void *loaded, int identity)
@@ -426,36 +433,44 @@ static void on_status(void *ctx, char *line, size_t bytes)
 		 d->peers[PROVIDER].conn ? "connected" : "not connected", sessions, running);
 }
 
-static int run(struct net *net, struct data_owner *d, struct jobs *jobs, struct err *e)
+/* The decoder of pictures first: it inherits what is there. */
+static int open_all(struct daemon *x, const struct config *config, struct err *e)
+{
+	if (decoder_new(&x->decoder, e) || net_new(&x->net, config, ROLE_D, e) ||
+	    data_owner_new(&x->owner, x->net, config, e) || jobs_new(&x->jobs, x->net, config, x->owner, e))
+		return -1;
+	decoder_attach(x->decoder, net_base(x->net));
+	return local_new(&x->local, x->net, config->socket, x->owner, x->jobs, e) ||
+		       api_new(&x->api, x->net, x->owner, x->decoder, config, e)
+		   ? -1
+		   : 0;
+}
+
+static int run(struct daemon *x, const struct config *config, struct err *e)
 {
 	static const struct serve how = {.reload = {.take = on_reload}, .status = on_status};
 	char ready[200];
 
-	net_on_stop(net, is_busy_stopping, &(struct stopping){d, jobs});
-	snprintf(ready, sizeof(ready), "ready; model owner %.80s, provider %.80s", d->config->model_owner,
-		 d->config->provider);
-	return serve(net, &how, d, ready, e);
+	net_on_stop(x->net, is_busy_stopping, x);
+	snprintf(ready, sizeof(ready), "ready; model owner %.80s, provider %.80s", config->model_owner,
+		 config->provider);
+	return serve(x->net, &how, x->owner, ready, e);
 }
 
 int data_owner_main(const struct config *config)
 {
-	struct data_owner *d = NULL;
-	struct jobs *jobs = NULL;
-	struct local *local = NULL;
-	struct net *net = NULL;
+	struct daemon x = {0};
 	struct err e = {0};
-	int failed = net_new(&net, config, ROLE_D, &e) || data_owner_new(&d, net, config, &e) ||
-		     jobs_new(&jobs, net, config, d, &e) ||
-		     local_new(&local, net, config->socket, d, jobs, &e);
+	int failed = open_all(&x, config, &e) || run(&x, config, &e);
 
-	if (!failed)
-		failed = run(net, d, jobs, &e);
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
-	data_owner_free(d);
-	net_drain(net);
-	jobs_free(jobs);
-	local_free(local);
-	net_free(net);
+	data_owner_free(x.owner);
+	net_drain(x.net);
+	jobs_free(x.jobs);
+	local_free(x.local);
+	api_free(x.api);
+	decoder_free(x.decoder);
+	net_free(x.net);
 	return failed ? (int)e.code : 0;
 }

@@ -19,6 +19,15 @@ int data_owner_new(struct data_owner **d, struct net *net, const struct config *
 typedef void (*data_owner_reply)(void *ctx, const Wire__Classified *reply);
 void data_owner_classify(struct data_owner *d, const Wire__Classify *request, data_owner_reply reply,
 			 void *ctx);
+/* Whether the model owner serves it: 1, 0, or -1 when it has not said so (no connection). */
+int data_owner_knows(const struct data_owner *d, const char *model);
+/* What it serves; names are borrowed until the loop turns. */
+size_t data_owner_models(const struct data_owner *d, char *const **names);
+/* The mode of requests that do not choose one. */
+enum plan_optimise data_owner_mode(const struct data_owner *d);
+/* 0 when an image of this model (NULL: of any) could start now: both peers, a session, a ticket. Else e says
+ * what is missing; asking opens a session if there is none, so that who asks again will find it ready. */
+int data_owner_ready(struct data_owner *d, const char *model, struct err *e) MUST_USE;
 /* Fills a Status message (free with wire__status__free_unpacked-style: data_owner_status_free). */
 void data_owner_status(struct data_owner *d, Wire__Status *status);
 void data_owner_status_free(Wire__Status *status);

@@ -401,6 +401,13 @@ struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimi
 
 void entry_ask(struct entry *n, struct request *r)
 {
+	const struct plan *plan = n->owner ? owner_plan(n->owner) : NULL;
+
+	if (r->describe && plan) { /* needs not wait for images before it */
+		request_describe(r, n->model, plan, owner_program(n->owner));
+		request_free(r);
+		return;
+	}
 	r->ready_us = n->owner && owner_state(n->owner) == OWNER_READY ? r->asked_us : 0;
 	append(&n->waiting, r);
 	entry_advance(n);

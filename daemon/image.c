@@ -50,6 +50,11 @@ enum image_kind image_kind(const uint8_t *b, size_t n)
 	return IMAGE_UNKNOWN;
 }
 
+static int unknown(size_t n, struct err *e)
+{
+	return err_set(e, ERR_INPUT, n ? "neither PNG, JPEG nor PPM/PGM" : "it is empty");
+}
+
 int image_decode(struct image *im, const uint8_t *bytes, size_t n, struct err *e)
 {
 	memset(im, 0, sizeof(*im));
@@ -61,8 +66,22 @@ int image_decode(struct image *im, const uint8_t *bytes, size_t n, struct err *e
 	case IMAGE_PNM:
 		return image_pnm(im, bytes, n, e);
 	default:
-		return err_set(e, ERR_INPUT,
-			       n ? "neither PNG, JPEG, PPM/PGM, IDX nor NPY" : "the file is empty");
+		return unknown(n, e);
+	}
+}
+
+int image_decode_here(struct image *im, const uint8_t *bytes, size_t n, struct err *e)
+{
+	memset(im, 0, sizeof(*im));
+	switch (image_kind(bytes, n)) {
+	case IMAGE_PNG:
+		return image_png(im, bytes, n, e);
+	case IMAGE_JPEG:
+		return image_jpeg(im, bytes, n, e);
+	case IMAGE_PNM:
+		return image_pnm(im, bytes, n, e);
+	default:
+		return unknown(n, e);
 	}
 }
 

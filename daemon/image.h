@@ -27,6 +27,8 @@ enum image_kind image_kind(const uint8_t *bytes, size_t n);
  * JPEG libraries run in a confined process of their own (confine.h): image_decode chooses. image_png and
  * image_jpeg are what runs inside. */
 int image_decode(struct image *im, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
+/* The same in a process that is confined already. */
+int image_decode_here(struct image *im, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
 int image_png(struct image *im, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
 int image_jpeg(struct image *im, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
 int image_pnm(struct image *im, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;

@@ -184,27 +184,47 @@ static int bind_first(const struct addrinfo *found, const char *address, struct 
 		       address, strerror(saved));
 }
 
+static void socket_name(int fd, char *name, size_t bytes, struct sockaddr_storage *bound)
+{
+	socklen_t n = sizeof(*bound);
+
+	*bound = (struct sockaddr_storage){0};
+	getsockname(fd, (struct sockaddr *)bound, &n);
+	name_of((struct sockaddr *)bound, n, name, bytes);
+}
+
+int socket_listen(const char *address, char *name, size_t bytes, struct sockaddr_storage *bound,
+		  struct err *e)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+	char host[256], port[16];
+	int fd, failed;
+
+	if (address_split(address, host, sizeof(host), port, sizeof(port), e))
+		return -1;
+	if ((failed = getaddrinfo(host, port, &hints, &found)))
+		return err_set(e, ERR_ENV, "cannot listen on %s: %s", address, gai_strerror(failed));
+	fd = bind_first(found, address, e);
+	freeaddrinfo(found);
+	if (fd < 0)
+		return -1;
+	socket_name(fd, name, bytes, bound);
+	return fd;
+}
+
 int net_listen(struct net *net, const char *address, unsigned peer_roles, const struct net_handler *h,
 	       void *ctx, struct err *e)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-	char host[256], port[16], name[96];
 	struct sockaddr_storage bound;
-	socklen_t n = sizeof(bound);
-	int fd = notify_socket("listen", AF_INET), failed;
+	char name[96];
+	int fd = notify_socket("listen", AF_INET);
 
-	if (fd < 0) {
-		if (address_split(address, host, sizeof(host), port, sizeof(port), e))
-			return -1;
-		if ((failed = getaddrinfo(host, port, &hints, &found)))
-			return err_set(e, ERR_ENV, "cannot listen on %s: %s", address, gai_strerror(failed));
-		fd = bind_first(found, address, e);
-		freeaddrinfo(found);
-	}
+	if (fd >= 0)
+		socket_name(fd, name, sizeof(name), &bound);
+	else
+		fd = socket_listen(address, name, sizeof(name), &bound, e);
 	if (fd < 0 || !add_listener(net, fd, 0, peer_roles, h, ctx, e))
 		return -1;
-	getsockname(fd, (struct sockaddr *)&bound, &n);
-	name_of((struct sockaddr *)&bound, n, name, sizeof(name));
 	log_line(LOG_INFO, "listening on %s", name);
 	return 0;
 }
@@ -231,7 +251,7 @@ static void remove_stale(int fd, const struct sockaddr_un *un)
 		unlink(un->sun_path);
 }
 
-static int bind_unix(const char *path, struct err *e)
+int socket_listen_unix(const char *path, const char *option, struct err *e)
 {
 	struct sockaddr_un un;
 	mode_t mask;
@@ -249,10 +269,11 @@ static int bind_unix(const char *path, struct err *e)
 	umask(mask);
 	if (!failed)
 		return fd;
-	err_set(e, ERR_ENV,
-		"cannot listen on %s: %s; another data owner may be running, or --socket=PATH names "
-		"a place you can write to",
-		path, strerror(errno));
+	err_set(
+	    e, ERR_ENV,
+	    "cannot listen on %s: %s; the same role may be running already, or --%s=PATH names a place you "
+	    "can write to",
+	    path, strerror(errno), option);
 	close(fd);
 	return -1;
 }
@@ -264,7 +285,7 @@ int net_listen_unix(struct net *net, const char *path, const struct net_handler 
 	int fd = notify_socket("socket", AF_UNIX), own = fd < 0;
 
 	if (own)
-		fd = bind_unix(path, e);
+		fd = socket_listen_unix(path, "socket", e);
 	if (fd < 0)
 		return -1;
 	l = add_listener(net, fd, 1, ROLE_L, h, ctx, e);

@@ -83,6 +83,11 @@ int address_unix(const char *path, struct sockaddr_un *un, struct err *e) MUST_U
 void socket_no_delay(int fd);
 
 /* listen.c */
+/* A socket that listens on "host:port": the descriptor, or -1; name: the address as text. */
+int socket_listen(const char *address, char *name, size_t bytes, struct sockaddr_storage *bound,
+		  struct err *e) MUST_USE;
+/* Likewise on a Unix socket that only this user may open. option: which one names the path, for messages. */
+int socket_listen_unix(const char *path, const char *option, struct err *e) MUST_USE;
 void listeners_free(struct net *net);
 
 /* connect.c */

@@ -109,6 +109,7 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	m->resize = plan->resize;
 	m->labels = plan->labels;
 	m->n_labels = plan->n_labels;
+	m->classes = (uint32_t)plan_classes(plan);
 	m->predicted = &d->predicted;
 	m->predicted_round_trips = p->round_trips;
 	m->setup_bytes = p->setup;

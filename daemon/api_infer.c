@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request's steps: read, ask what the model takes, decode files, ask the data owner, answer. */
+#include "daemon/api_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/secret.h"
+
+static struct api_call *call_new(struct api *a, struct http_call *http, const char *model)
+{
+	struct api_call *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		http_refuse(http, 503, "out of memory");
+		return NULL;
+	}
+	c->api = a;
+	c->http = http;
+	snprintf(c->model, sizeof(c->model), "%s", model);
+	c->next = a->calls;
+	a->calls = c;
+	return c;
+}
+
+void api_call_free(struct api_call *c)
+{
+	struct api_call **at = &c->api->calls;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	decoder_cancel(c->decoding);
+	if (c->chw)
+		secret_wipe(c->chw, c->q.n * shape_size(c->want));
+	free(c->chw);
+	infer_free(&c->q);
+	free(c);
+}
+
+static void refuse(struct api_call *c, const struct err *e)
+{
+	http_refuse_err(c->http, e);
+	api_call_free(c);
+}
+
+/* An answer's error. */
+static void refuse_as(struct api_call *c, const Wire__Error *error)
+{
+	struct err e = {0};
+
+	err_set(&e, (enum err_code)error->code, "%s", error->text);
+	refuse(c, &e);
+}
+
+/* ---- the inference ---- */
+
+static void on_classified(void *ctx, const Wire__Classified *m)
+{
+	struct api_call *c = ctx;
+
+	if (m->error) {
+		refuse_as(c, m->error);
+		return;
+	}
+	api_answer(c, m);
+	api_call_free(c);
+}
+
+static void classify(struct api_call *c)
+{
+	Wire__Classify q = WIRE__CLASSIFY__INIT;
+	uint8_t *pixels = c->chw ? c->chw : c->q.pixels;
+	size_t n = shape_size(c->want);
+	struct err e = {0};
+
+	q.images = calloc(c->q.n, sizeof(*q.images));
+	if (!q.images) {
+		err_set(&e, ERR_ENV, "out of memory for %zu pictures", c->q.n);
+		refuse(c, &e);
+		return;
+	}
+	q.model = c->model;
+	q.optimise = c->q.optimise;
+	q.reveal = c->q.reveal;
+	q.views = infer_wants(&c->q, INFER_VIEW_MODEL);
+	q.deadline_ms = c->q.deadline_ms;
+	for (size_t i = 0; i < c->q.n; i++)
+		q.images[i] = (ProtobufCBinaryData){n, pixels + i * n};
+	q.n_images = c->q.n;
+	data_owner_classify(c->api->owner, &q, on_classified, c); /* c may be gone */
+	free(q.images);
+}
+
+/* ---- pictures from files ---- */
+
+static void decode_next(struct api_call *c);
+
+static void on_decoded(void *ctx, const uint8_t *chw, const struct err *why)
+{
+	struct api_call *c = ctx;
+	size_t n = shape_size(c->want);
+	struct err e = *why;
+
+	c->decoding = NULL;
+	if (!chw) {
+		err_context(&e, "picture %zu", c->at);
+		refuse(c, &e);
+		return;
+	}
+	memcpy(c->chw + c->at++ * n, chw, n);
+	decode_next(c);
+}
+
+static void decode_next(struct api_call *c)
+{
+	const struct infer_file *f = &c->q.files[c->at];
+	struct fit fit = {.want = c->want, .resize = c->resize, .convert = c->q.convert};
+	struct err e = {0};
+
+	if (c->at == c->q.n)
+		classify(c);
+	else if (decoder_start(&c->decoding, c->api->decoder, &fit, f->bytes, f->n, on_decoded, c, &e))
+		refuse(c, &e);
+}
+
+static void start_pictures(struct api_call *c)
+{
+	size_t n = shape_size(c->want);
+	struct err e = {0};
+
+	if (c->q.pixels) {
+		if (infer_fit(&c->q, c->want, &e))
+			refuse(c, &e);
+		else
+			classify(c);
+		return;
+	}
+	c->chw = n <= ((size_t)1 << 30) / c->q.n ? malloc(n * c->q.n) : NULL;
+	if (c->chw) {
+		decode_next(c);
+		return;
+	}
+	err_set(&e, ERR_ENV, "out of memory for %zu pictures of %zu bytes", c->q.n, n);
+	refuse(c, &e);
+}
+
+/* ---- the model ---- */
+
+static void ask_model(struct api_call *c, data_owner_reply reply)
+{
+	Wire__Classify q = WIRE__CLASSIFY__INIT;
+
+	q.model = c->model;
+	q.optimise = c->q.optimise;
+	q.reveal = c->q.reveal;
+	q.deadline_ms = c->q.deadline_ms;
+	q.describe = 1;
+	data_owner_classify(c->api->owner, &q, reply, c);
+}
+
+static void on_described(void *ctx, const Wire__Classified *m)
+{
+	struct api_call *c = ctx;
+
+	if (m->error) {
+		refuse_as(c, m->error);
+		return;
+	}
+	c->want = (struct shape){m->input->c, m->input->h, m->input->w};
+	c->resize = m->resize == NN_RESIZE_NONE ? NN_RESIZE_NONE : NN_RESIZE_BILINEAR;
+	start_pictures(c);
+}
+
+void api_infer(struct api *a, struct http_call *http, const char *model)
+{
+	struct api_call *c = call_new(a, http, model);
+	const uint8_t *body;
+	struct err e = {0};
+	size_t n;
+
+	if (!c)
+		return;
+	body = http_body(http, &n);
+	if (infer_parse(&c->q, body, n, http_header(http, "Inference-Header-Content-Length"),
+			http_header(http, "Content-Type"), &a->limits, &e))
+		refuse(c, &e);
+	else
+		ask_model(c, on_described);
+}
+
+static void on_metadata(void *ctx, const Wire__Classified *m)
+{
+	struct api_call *c = ctx;
+
+	if (m->error) {
+		refuse_as(c, m->error);
+		return;
+	}
+	api_describe(c->http, c->model, m);
+	api_call_free(c);
+}
+
+void api_metadata(struct api *a, struct http_call *http, const char *model)
+{
+	struct api_call *c = call_new(a, http, model);
+
+	if (!c)
+		return;
+	c->q.optimise = a->limits.optimise;
+	ask_model(c, on_metadata);
+}
