@@ -8,6 +8,7 @@
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 
+#define JOB_MS 60000  /* for the ledger's disk */
 #define GRACE_MS 2000 /* after the deadline of a request, for its refusal to arrive */
 
 struct ask {
@@ -58,7 +59,7 @@ static int on_frame(void *ctx, struct conn *c, const struct frame *f, struct err
 {
 	struct ask *a = ctx;
 
-	if (a->done || f->type != a->wanted || (f->type == FRAME_CLASSIFIED && f->lane != a->lane))
+	if (a->done || f->type != a->wanted || (f->type != FRAME_STATUS_REPLY && f->lane != a->lane))
 		return err_set(e, ERR_PEER, "sent %s, which nobody asked for", frame_name(f->type));
 	keep(a, f->body, f->length);
 	return 0;
@@ -232,6 +233,30 @@ int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified 
 		return 0;
 	refused((*reply)->error, e);
 	wire__classified__free_unpacked(*reply, NULL);
+	*reply = NULL;
+	return -1;
+}
+
+int ask_job(struct ask *a, const Wire__Job *job, Wire__JobReply **reply, struct err *e)
+{
+	struct channel *c;
+
+	*reply = NULL;
+	if (still_there(a, e))
+		return -1;
+	prepare(a, FRAME_JOB_REPLY);
+	c = conn_channel(a->daemon);
+	channel_send_message(c, FRAME_JOB, 0, a->lane, job);
+	c->ops->flush(c);
+	if (await(a, JOB_MS, e))
+		return -1;
+	*reply = wire__job_reply__unpack(NULL, a->bytes, a->packed);
+	if (!*reply)
+		return err_set(e, ERR_PEER, "the data owner's answer cannot be read");
+	if (!(*reply)->error)
+		return 0;
+	refused((*reply)->error, e);
+	wire__job_reply__free_unpacked(*reply, NULL);
 	*reply = NULL;
 	return -1;
 }

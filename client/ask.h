@@ -15,6 +15,8 @@ int ask_open(struct ask **a, const struct config *config, int standalone, struct
 int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified **reply,
 		 struct err *e) MUST_USE;
 int ask_status(struct ask *a, Wire__Status **reply, struct err *e) MUST_USE;
+/* *reply: free with wire__job_reply__free_unpacked. */
+int ask_job(struct ask *a, const Wire__Job *job, Wire__JobReply **reply, struct err *e) MUST_USE;
 void ask_close(struct ask *a);
 
 #endif

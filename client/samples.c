@@ -236,6 +236,22 @@ int samples_load(struct samples *s, const struct samples_from *from, struct err 
 	return r;
 }
 
+int samples_labels(int32_t **labels, const char *path, char **names, size_t n, size_t classes, struct err *e)
+{
+	struct samples_from from = {.labels = path, .classes = classes};
+	struct samples s = {.n = n, .classes = classes};
+	struct loading l = {&s, &from, n, names};
+	int r = load_labels(&l, e);
+
+	if (r) {
+		err_context(e, "%s", path);
+		free(s.labels);
+		s.labels = NULL;
+	}
+	*labels = s.labels;
+	return r;
+}
+
 void samples_free(struct samples *s)
 {
 	free(s->chw);

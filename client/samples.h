@@ -22,6 +22,9 @@ struct samples_from {
 /* Labels: IDX or NPY, or text: one class a line, or FILE CLASS. Errors name the file and the first mistake.
  */
 int samples_load(struct samples *s, const struct samples_from *from, struct err *e) MUST_USE;
+/* Labels alone, of n pictures that are called names[] (without folder). *labels: returns new. */
+int samples_labels(int32_t **labels, const char *path, char **names, size_t n, size_t classes,
+		   struct err *e) MUST_USE;
 void samples_free(struct samples *s);
 
 #endif

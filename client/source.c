@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SRC of CLI.md: one picture, an IDX or NPY stack, a folder of pictures, standard input. */
+/* SRC of CLI.md: one picture, an IDX or NPY stack, a folder of pictures; standard input: one of the files, or
+ * a list of pictures' paths, one a line. */
+#include <sodium.h>
+
 #include "client/image.h"
 
 #include <dirent.h>
@@ -14,6 +17,7 @@ struct source {
 	struct array stack;	 /* of IDX and NPY: borrows from blob */
 	int single;		 /* the blob is one picture */
 	struct dirent **entries; /* own; of a folder, sorted */
+	char **paths;		 /* own; of a list */
 	uint64_t at, n;
 	char *name; /* owns: of the last picture */
 };
@@ -97,22 +101,74 @@ static int open_folder(struct source *s, struct err *e)
 	return n ? 0 : err_set(e, ERR_INPUT, "there is no .png, .jpg, .ppm or .pgm file in this folder");
 }
 
-static int next_of_folder(struct source *s, struct image *im, struct err *e)
+static int next_of_path(const char *path, struct image *im, struct err *e)
 {
 	struct blob b;
+	int r = blob_read(&b, path, e);
+
+	if (!r)
+		r = image_decode(im, b.bytes, b.n, e);
+	blob_free(&b);
+	return r;
+}
+
+static int next_of_folder(struct source *s, struct image *im, struct err *e)
+{
 	char *path;
 	int r;
 
 	if (asprintf(&path, "%s/%s", s->path, s->entries[s->at]->d_name) < 0)
 		return err_set(e, ERR_ENV, "out of memory");
-	r = blob_read(&b, path, e);
-	if (!r)
-		r = image_decode(im, b.bytes, b.n, e);
+	r = next_of_path(path, im, e);
 	if (r)
 		err_context(e, "%s", s->entries[s->at]->d_name);
-	blob_free(&b);
 	free(path);
 	return r;
+}
+
+/* ---- lists of paths
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* The end of the line that starts at `at`, without a carriage return. */
+static size_t line_end(const struct blob *b, size_t at, size_t *next)
+{
+	const uint8_t *newline = memchr(b->bytes + at, '\n', b->n - at);
+	size_t end = newline ? (size_t)(newline - b->bytes) : b->n;
+
+	*next = newline ? end + 1 : end;
+	return end > at && b->bytes[end - 1] == '\r' ? end - 1 : end;
+}
+
+static int add_path(struct source *s, size_t at, size_t end, struct err *e)
+{
+	char **paths = s->paths;
+
+	if (!(s->n & (s->n - 1))) /* full at every power of 2 */
+		paths = reallocarray(s->paths, s->n ? s->n * 2 : 1, sizeof(*paths));
+	if (!paths)
+		return err_set(e, ERR_ENV, "out of memory");
+	s->paths = paths;
+	paths[s->n] = strndup((const char *)s->blob.bytes + at, end - at);
+	if (!paths[s->n])
+		return err_set(e, ERR_ENV, "out of memory");
+	s->n++;
+	return 0;
+}
+
+static int open_list(struct source *s, struct err *e)
+{
+	size_t next;
+
+	if (memchr(s->blob.bytes, 0, s->blob.n))
+		return err_set(e, ERR_INPUT, "neither PNG, JPEG, PPM/PGM, IDX, NPY nor a list of paths");
+	for (size_t at = 0; at < s->blob.n; at = next) {
+		size_t end = line_end(&s->blob, at, &next);
+
+		if (end > at && add_path(s, at, end, e))
+			return -1;
+	}
+	return s->n ? 0 : err_set(e, ERR_INPUT, "the list of paths is empty");
 }
 
 /* ---- all
@@ -131,6 +187,8 @@ static int open_any(struct source *s, struct err *e)
 	kind = image_kind(s->blob.bytes, s->blob.n);
 	if (kind == IMAGE_IDX || kind == IMAGE_NPY)
 		return open_stack(s, e);
+	if (kind == IMAGE_UNKNOWN && s->blob.n && !strcmp(s->path, "-"))
+		return open_list(s, e);
 	if (kind == IMAGE_UNKNOWN || kind == IMAGE_GZIP)
 		return err_set(e, ERR_INPUT,
 			       s->blob.n ? "neither PNG, JPEG, PPM/PGM, IDX, NPY nor a folder"
@@ -168,6 +226,8 @@ static int name_it(struct source *s, struct err *e)
 	free(s->name);
 	if (s->entries)
 		r = asprintf(&s->name, "%s/%s", s->path, s->entries[s->at]->d_name);
+	else if (s->paths)
+		r = asprintf(&s->name, "%s", s->paths[s->at]);
 	else if (s->single || s->n == 1)
 		r = asprintf(&s->name, "%s", s->path);
 	else
@@ -177,27 +237,30 @@ static int name_it(struct source *s, struct err *e)
 	return r < 0 ? err_set(e, ERR_ENV, "out of memory") : 0;
 }
 
+static int next_of_any(struct source *s, struct image *im, struct err *e)
+{
+	if (s->entries)
+		return next_of_folder(s, im, e);
+	if (s->paths)
+		return next_of_path(s->paths[s->at], im, e) ? err_context(e, "%s", s->paths[s->at]) : 0;
+	if (s->single)
+		return image_decode(im, s->blob.bytes, s->blob.n, e);
+	return next_of_stack(s, im, e);
+}
+
 int source_next(struct source *s, struct image *im, const char **name, struct err *e)
 {
 	int r;
 
+	*name = NULL;
 	if (s->at >= s->n)
 		return 0;
-	if (s->entries)
-		r = next_of_folder(s, im, e);
-	else if (s->single)
-		r = image_decode(im, s->blob.bytes, s->blob.n, e);
-	else
-		r = next_of_stack(s, im, e);
-	if (r)
-		return err_context(e, "%s", s->path);
-	if (name_it(s, e)) {
-		image_free(im);
+	if (name_it(s, e))
 		return -1;
-	}
+	r = next_of_any(s, im, e);
 	*name = s->name;
 	s->at++;
-	return 1;
+	return r ? err_context(e, "%s", s->path) : 1;
 }
 
 void source_skip(struct source *s, uint64_t n)
@@ -205,15 +268,58 @@ void source_skip(struct source *s, uint64_t n)
 	s->at += n < s->n - s->at ? n : s->n - s->at;
 }
 
+void source_seek(struct source *s, uint64_t n)
+{
+	s->at = n < s->n ? n : s->n;
+}
+
 uint64_t source_count(const struct source *s)
 {
 	return s->n - s->at;
+}
+
+/* A file that is named and not read: its path, size and time of change stand for it. */
+static int hash_file(crypto_hash_sha256_state *h, const char *path)
+{
+	struct stat st;
+	int64_t seen[3] = {-1};
+
+	if (!stat(path, &st)) {
+		seen[0] = st.st_size;
+		seen[1] = st.st_mtim.tv_sec;
+		seen[2] = st.st_mtim.tv_nsec;
+	}
+	crypto_hash_sha256_update(h, (const uint8_t *)path, strlen(path) + 1);
+	return crypto_hash_sha256_update(h, (const uint8_t *)seen, sizeof(seen));
+}
+
+int source_identity(const struct source *s, uint8_t identity[32], struct err *e)
+{
+	crypto_hash_sha256_state h;
+	char *path;
+
+	crypto_hash_sha256_init(&h);
+	if (s->blob.n && !s->paths)
+		crypto_hash_sha256_update(&h, s->blob.bytes, s->blob.n);
+	for (uint64_t i = 0; s->paths && i < s->n; i++)
+		hash_file(&h, s->paths[i]);
+	for (uint64_t i = 0; s->entries && i < s->n; i++) {
+		if (asprintf(&path, "%s/%s", s->path, s->entries[i]->d_name) < 0)
+			return err_set(e, ERR_ENV, "out of memory");
+		hash_file(&h, path);
+		free(path);
+	}
+	crypto_hash_sha256_final(&h, identity);
+	return 0;
 }
 
 void source_close(struct source *s)
 {
 	if (!s)
 		return;
+	for (uint64_t i = 0; s->paths && i < s->n; i++)
+		free(s->paths[i]);
+	free(s->paths);
 	for (uint64_t i = 0; s->entries && i < s->n; i++)
 		free(s->entries[i]);
 	free(s->entries);
