@@ -13,6 +13,8 @@
 #define KEY_BYTES 16
 #define KDF_CONTEXT "obscura1"
 
+#define FEW 4096 /* bytes */
+
 struct prg {
 	EVP_CIPHER_CTX *ctr, *ecb;
 	uint8_t *key; /* guarded memory, for clones */
@@ -38,7 +40,8 @@ static struct prg *keyed(const uint8_t key[KEY_BYTES], struct err *e)
 	struct prg *p = calloc(1, sizeof(*p));
 
 	/* sodium_malloc needs it; it does nothing the second time */
-	if (sodium_init() < 0 || !p || !(p->key = sodium_malloc(KEY_BYTES)) || !(p->ctr = EVP_CIPHER_CTX_new()) || !(p->ecb = EVP_CIPHER_CTX_new())) {
+	if (sodium_init() < 0 || !p || !(p->key = sodium_malloc(KEY_BYTES)) ||
+	    !(p->ctr = EVP_CIPHER_CTX_new()) || !(p->ecb = EVP_CIPHER_CTX_new())) {
 		prg_free(p);
 		err_set(e, ERR_ENV, "out of memory for a key stream");
 		return NULL;
@@ -83,22 +86,49 @@ static void counter_block(uint8_t out[PRG_BLOCK], uint64_t ticket, uint64_t bloc
 	memcpy(out, big, sizeof(big));
 }
 
-void prg_read(struct prg *prg, uint64_t ticket, uint64_t offset, void *out, size_t bytes)
+/* n blocks from `block` on, as one call of the block cipher: to begin CTR costs OpenSSL more than that. */
+static void few_blocks(struct prg *prg, uint64_t ticket, uint64_t block, uint8_t *out, size_t n)
 {
-	uint8_t iv[PRG_BLOCK], *at = out;
+	int done;
 
-	if (!bytes)
-		return;
-	counter_block(iv, ticket, offset / PRG_BLOCK);
+	for (size_t i = 0; i < n; i++)
+		counter_block(out + i * PRG_BLOCK, ticket, block + i);
+	must(EVP_EncryptUpdate(prg->ecb, out, &done, out, (int)(n * PRG_BLOCK)));
+}
+
+static void many_bytes(struct prg *prg, uint64_t ticket, uint64_t block, uint8_t *out, size_t bytes)
+{
+	uint8_t iv[PRG_BLOCK];
+
+	counter_block(iv, ticket, block);
 	must(EVP_EncryptInit_ex(prg->ctr, NULL, NULL, NULL, iv));
 	memset(out, 0, bytes);
 	while (bytes) {
 		int n = bytes > (1u << 30) ? 1 << 30 : (int)bytes, done;
 
-		must(EVP_EncryptUpdate(prg->ctr, at, &done, at, n));
-		at += n;
+		must(EVP_EncryptUpdate(prg->ctr, out, &done, out, n));
+		out += n;
 		bytes -= n;
 	}
+}
+
+void prg_read(struct prg *prg, uint64_t ticket, uint64_t offset, void *out, size_t bytes)
+{
+	uint64_t block = offset / PRG_BLOCK;
+	size_t whole = bytes / PRG_BLOCK, rest = bytes % PRG_BLOCK;
+	uint8_t last[PRG_BLOCK];
+
+	if (bytes > FEW) {
+		many_bytes(prg, ticket, block, out, bytes);
+		return;
+	}
+	if (whole)
+		few_blocks(prg, ticket, block, out, whole);
+	if (!rest)
+		return;
+	few_blocks(prg, ticket, block + whole, last, 1);
+	memcpy((uint8_t *)out + whole * PRG_BLOCK, last, rest);
+	sodium_memzero(last, sizeof(last));
 }
 
 void prg_gather(struct prg *prg, uint64_t ticket, const uint64_t *blocks, size_t n, void *out)
@@ -109,7 +139,8 @@ void prg_gather(struct prg *prg, uint64_t ticket, const uint64_t *blocks, size_t
 	for (size_t i = 0; i < n; i++)
 		counter_block(at + i * PRG_BLOCK, ticket, blocks[i]);
 	for (; n; n -= done / PRG_BLOCK, at += done)
-		must(EVP_EncryptUpdate(prg->ecb, at, &done, at, (n > 1u << 20 ? 1u << 20 : n) * PRG_BLOCK) && done > 0);
+		must(EVP_EncryptUpdate(prg->ecb, at, &done, at, (n > 1u << 20 ? 1u << 20 : n) * PRG_BLOCK) &&
+		     done > 0);
 }
 
 void prg_words(struct prg *prg, uint64_t ticket, uint64_t offset, uint64_t *out, size_t n, unsigned k)

@@ -117,6 +117,23 @@ static int next_digit(const struct table *t, struct table_digit *g, unsigned *i)
 	return 1;
 }
 
+/* ---- what an index says ---- */
+
+static uint64_t truths[TABLE_DIGITS_MAX + 1][TABLE_INDEX_WORDS];
+static pthread_once_t truths_once = PTHREAD_ONCE_INIT;
+
+static void make_truths(void)
+{
+	for (unsigned digits = 1; digits <= TABLE_DIGITS_MAX; digits++)
+		plain_truth(digits, truths[digits]);
+}
+
+static const uint64_t *truth_of(const struct table *t)
+{
+	pthread_once(&truths_once, make_truths);
+	return truths[t->digits];
+}
+
 /* ---- kernels ---- */
 
 static const struct table_kernels none;
@@ -156,8 +173,8 @@ static const struct table_kernels *kernels(void)
 void table_deal_by(const struct table_kernels *k, const struct table *t, size_t n, const uint64_t *r,
 		   const uint64_t *x, const uint8_t *p0, const uint8_t *own, uint8_t *out)
 {
+	const uint64_t *truth = truth_of(t);
 	struct table_digit g = {0};
-	uint64_t truth[TABLE_INDEX_WORDS];
 	size_t done;
 
 	for (unsigned i = 0; next_digit(t, &g, &i);) {
@@ -167,7 +184,6 @@ void table_deal_by(const struct table_kernels *k, const struct table *t, size_t 
 		p0 += stream_piece(n, g.bits);
 		out += packed_piece(n, g.bits);
 	}
-	plain_truth(t, truth);
 	if (t->mode == TABLE_BANDWIDTH) {
 		done = k->deal_choose ? k->deal_choose(t, truth, n, own, p0, out) : 0;
 		plain_deal_choose(t, truth, n - done, own + 2 * done, p0 + done * table_words(t->index) * 8,

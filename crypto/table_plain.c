@@ -129,13 +129,13 @@ void plain_lookup_p1(const struct table_digit *g, size_t n, const uint8_t *table
 /* ---- the index ---- */
 
 /* One borrow chain. */
-void plain_truth(const struct table *t, uint64_t truth[TABLE_INDEX_WORDS])
+void plain_truth(unsigned digits, uint64_t truth[TABLE_INDEX_WORDS])
 {
 	memset(truth, 0, TABLE_INDEX_WORDS * sizeof(*truth));
-	for (unsigned j = 0; j < 1u << t->index; j++) {
+	for (unsigned j = 0; j < 1u << (2 * digits - 1); j++) {
 		unsigned borrow = j & 1;
 
-		for (unsigned i = 1; i < t->digits; i++)
+		for (unsigned i = 1; i < digits; i++)
 			borrow = (j >> (2 * i - 1) & 1) ^ ((j >> (2 * i) & 1) & borrow);
 		truth[j / 64] |= (uint64_t)(borrow ^ 1) << (j % 64);
 	}
@@ -222,26 +222,6 @@ static inline struct row half_row(const struct table *t, const uint8_t *block)
 	row.bm &= ring_mask(msb);
 	row.bx &= ring_mask(t->extra);
 	return row;
-}
-
-struct table_fields table_fields(const struct table *t, uint64_t r, uint64_t x)
-{
-	unsigned kout = t->kout, msb = table_msb(t);
-	unsigned __int128 one = 1;
-	struct table_fields f = {
-	    .factors = one | (unsigned __int128)(r & ring_mask(kout)) << kout,
-	    .highest = one << (kout - 1) | one << (2 * kout - 1),
-	};
-
-	if (msb) {
-		f.factors |= (unsigned __int128)(r >> (t->w - 1) & 1) << (2 * kout);
-		f.highest |= one << (2 * kout + msb - 1);
-	}
-	if (t->extra) {
-		f.factors |= (unsigned __int128)(x & ring_mask(t->extra)) << (2 * kout + msb);
-		f.highest |= one << (t->entry - 1);
-	}
-	return f;
 }
 
 /* P1's half of a row of at most 128 bits: b·factors - P0's half, field by field. Without the highest bits no

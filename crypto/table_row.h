@@ -5,6 +5,7 @@
 #define OBSCURA_CRYPTO_TABLE_ROW_H
 
 #include "crypto/cpu.h"
+#include "crypto/ring.h"
 #include "crypto/table.h"
 
 #define TABLE_INDEX_WORDS 32 /* 2^11 bits */
@@ -65,11 +66,29 @@ static inline unsigned table_own(const uint8_t *own, size_t i)
 struct table_fields {
 	unsigned __int128 factors, highest;
 };
-struct table_fields table_fields(const struct table *t, uint64_t r, uint64_t x);
+static inline struct table_fields table_fields(const struct table *t, uint64_t r, uint64_t x)
+{
+	unsigned kout = t->kout, msb = table_msb(t);
+	unsigned __int128 one = 1;
+	struct table_fields f = {
+	    .factors = one | (unsigned __int128)(r & ring_mask(kout)) << kout,
+	    .highest = one << (kout - 1) | one << (2 * kout - 1),
+	};
+
+	if (msb) {
+		f.factors |= (unsigned __int128)(r >> (t->w - 1) & 1) << (2 * kout);
+		f.highest |= one << (2 * kout + msb - 1);
+	}
+	if (t->extra) {
+		f.factors |= (unsigned __int128)(x & ring_mask(t->extra)) << (2 * kout + msb);
+		f.highest |= one << (t->entry - 1);
+	}
+	return f;
+}
 
 /* crypto/table_plain.c, the oracle. truth: b = [z >= 0] for each value of the index, a bit string.
  * out[j] = truth[j ^ m]: a swap of halves for each bit of m. */
-void plain_truth(const struct table *t, uint64_t truth[TABLE_INDEX_WORDS]);
+void plain_truth(unsigned digits, uint64_t truth[TABLE_INDEX_WORDS]);
 void plain_permute(const struct table *t, const uint64_t *truth, unsigned m, uint64_t *out);
 void plain_deal_digit(const struct table_digit *g, size_t n, const uint64_t *r, const uint8_t *own,
 		      const uint8_t *half, uint8_t *out);
