@@ -96,6 +96,8 @@ static int judge(const char *kind, const struct inputs *in, struct attest_result
 		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
 	else if (!strcmp(kind, "ratls"))
 		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
+	else if (!strcmp(kind, "sim"))
+		attest_verify_sim(r, in->evidence, in->chain, in->n, &in->policy, in->now);
 	else
 		return err_set(e, ERR_USAGE, "--kind: \"%.40s\" is not snp, dcap, ratls or sim", kind);
 	return 0;

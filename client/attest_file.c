@@ -56,6 +56,17 @@ int attest_time(const char *text, int64_t *seconds, struct err *e)
 	return 0;
 }
 
+static int unknown_word(const char *text, size_t n, struct err *e)
+{
+	char all[200] = "";
+
+	for (unsigned a = 0; a < ATTEST_ALLOWS; a++)
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", a ? ", " : "",
+			 attest_allow_word((enum attest_allow)a));
+	return err_set(e, ERR_INPUT, "\"%.*s\" cannot be allowed; what can: %s", (int)(n < 60 ? n : 60), text,
+		       all);
+}
+
 int attest_allow_list(const char *text, uint32_t *allow, struct err *e)
 {
 	while (*text) {
@@ -66,11 +77,7 @@ int attest_allow_list(const char *text, uint32_t *allow, struct err *e)
 					     strncmp(attest_allow_word((enum attest_allow)a), text, n)))
 			a++;
 		if (a == ATTEST_ALLOWS)
-			return err_set(
-			    e, ERR_INPUT,
-			    "\"%.*s\" cannot be allowed; what can: debug, migration, no-collateral, "
-			    "masked-chip, old-report, simulated",
-			    (int)(n < 60 ? n : 60), text);
+			return unknown_word(text, n, e);
 		*allow |= 1u << a;
 		text += n + (text[n] == ',');
 	}
