@@ -293,6 +293,21 @@ static void levels_test(void **state)
 	}
 }
 
+static int same_certificates(void)
+{
+	struct make_id *const want[] = {&m.leaf, &m.middle, &m.root};
+	struct attest_result unused;
+	struct chain c = {.n = 0};
+	int same =
+	    !chain_add(&unused, &c, (struct span){m.quote + m.at_certificates, m.n - m.at_certificates}) &&
+	    c.n == 3;
+
+	for (int i = 0; same && i < 3; i++)
+		same = !X509_cmp(c.cert[i], want[i]->cert);
+	chain_free(&c);
+	return same;
+}
+
 /* Every byte of a quote up to its certificates is signed or a length; in the PEM text, every change that
  * leaves the same certificates is white space or stands outside of them. */
 static void mutation_test(void **state)
@@ -308,7 +323,7 @@ static void mutation_test(void **state)
 
 			m.quote[i] ^= (uint8_t)(1u << i % 8);
 			if (make_dcap_judge(&m, &p, &r) == ATTEST_OK &&
-			    (i < m.at_certificates || !strchr("\r\n-\t ", was)))
+			    (i < m.at_certificates || !same_certificates()))
 				fail_msg("byte %zu of kind %d can be changed unseen", i, k);
 			m.quote[i] = was;
 		}
