@@ -3,6 +3,7 @@
  * took, in seconds, bytes, round trips, processor time and memory, beside what was predicted and what the
  * wire alone costs. */
 #include "client/bench.h"
+#include "client/bench_micro.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -370,7 +371,11 @@ static int run(struct bench *b, struct err *e)
 {
 	int failed;
 
-	if (parse_batches(b, e) || roles_prepare(&b->roles, e) || open_results(b, e) || load_models(b, e))
+	if (parse_batches(b, e) || open_results(b, e))
+		return -1;
+	if (b->args->flag[FLAG_micro])
+		return bench_micro(b, e);
+	if (roles_prepare(&b->roles, e) || load_models(b, e))
 		return -1;
 	failed = matrix(b, e);
 	bench_clear(b);
