@@ -62,6 +62,8 @@ struct owner {
 	uint64_t next, ready, delta, made, credit;
 	uint64_t said; /* by the model owner: complete at its end */
 	uint64_t pool_low, pool_high, ticket_bytes;
+	uint64_t pool_fit;   /* tickets that the memory is enough for */
+	uint64_t late_batch; /* about the largest batch of late */
 	struct ahead_ticket *ring; /* owns; ticket t at t mod ring_size; those of [next, made) hold memory */
 	uint64_t ring_size;
 	struct rate rate;

@@ -232,6 +232,7 @@ static void a_ticket_that_is_not_complete(void **state)
 	uint8_t *body;
 
 	world_defaults(&w);
+	w.modeller_options.max_batch = 256; /* more than the pool holds */
 	begin(&w, r);
 	world_settle(&w);
 	owner_pool(w.owner[0], &s);
