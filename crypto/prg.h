@@ -16,6 +16,8 @@ enum prg_purpose {
 	PRG_OWN,	/* randomness that only the dealer has */
 	PRG_TAG,	/* the tag of each ticket, dealer only */
 	PRG_WEIGHTS,	/* the weight mask B of an epoch (seed shared by P1 and D) */
+	PRG_HE_HALF = 16, /* the uniform halves of ciphertexts and public keys of crypto/he, from a public seed */
+	PRG_HE_OWN,	/* one party's own randomness in crypto/he */
 };
 
 /* One key. Not for use by two threads at once (prg_clone). */

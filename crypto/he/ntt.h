@@ -10,7 +10,8 @@
  * All pointers are aligned to 64, n is a multiple of 32 (plain C: of 2). No branch or index depends on a word.
  *
  * forward, inverse: in place, [0, q) → [0, q).
- * dot: out[i] = Σ_j a[j][i] b[j][i] R^-1 mod q for `terms` pairs of vectors of words in [0, q): one factor carries R (he_mul's convention). */
+ * dot: out[i] = Σ_j a[j][i] b[j][i] R^-1 mod q for `terms` pairs of vectors of words in [0, q): one factor carries R (he_mul's convention).
+ */
 struct he_row {
 	enum cpu_tier tier;
 	void (*forward)(const struct he_limb *l, uint32_t *x, size_t n);

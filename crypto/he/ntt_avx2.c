@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Eight words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. The levels of distance 4, 2 and 1 take two
- * vectors and shuffle so that one holds all X, the other all Y. */
+/* Eight words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. The levels of distance 4, 2 and 1
+ * take two vectors and shuffle so that one holds all X, the other all Y. */
 #include "crypto/he/ntt.h"
 
 #if defined(__x86_64__)

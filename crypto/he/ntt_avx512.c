@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sixteen words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. For the levels of distance 8, 4, 2 and 1,
- * two vectors are permuted so that one holds all X, the other all Y. */
+/* Sixteen words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. For the levels of distance 8, 4, 2
+ * and 1, two vectors are permuted so that one holds all X, the other all Y. */
 #include "crypto/he/ntt.h"
 
 #if defined(__x86_64__)
@@ -58,8 +58,8 @@ INLINE void inverse_pair(v16 *x, v16 *y, v16 w, v16 wq, v16 q, v16 q2)
 	*y = _mm512_add_epi32(times(difference, w, wq, q), q);
 }
 
-/* What a level of distance 2^s takes of 32 consecutive words: lane i of X is word 2^(s+1) ⌊i / 2^s⌋ + i mod 2^s, that of Y 2^s further, and its
- * twiddle that of block ⌊i / 2^s⌋. back: where words 0 … 15 and 16 … 31 then are, Y counted from 16. */
+/* What a level of distance 2^s takes of 32 consecutive words: lane i of X is word 2^(s+1) ⌊i / 2^s⌋ + i mod 2^s, that of Y 2^s further, and
+ * its twiddle that of block ⌊i / 2^s⌋. back: where words 0 … 15 and 16 … 31 then are, Y counted from 16. */
 struct shuffle {
 	v16 x, y, back_low, back_high, block;
 };

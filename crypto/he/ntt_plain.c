@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plain C, the oracle of the other rows.
  *
- * Forward (Cooley-Tukey, decimation in time, ψ merged into the twiddles): block i of m takes X, Y to X + wY, X - wY. Words are signed and are not
- * reduced on the way: |wY| < q after Montgomery's reduction, so that after 12 levels |X| < 13 q < 2^30, and its precondition |X| w < 2^31 q holds.
- * Inverse (Gentleman-Sande): X, Y to X + Y, (X - Y) w, with words in [0, 2q). */
+ * Forward (Cooley-Tukey, decimation in time, ψ merged into the twiddles): block i of m takes X, Y to X + wY, X - wY. Words are signed and
+ * are not reduced on the way: |wY| < q after Montgomery's reduction, so that after 12 levels |X| < 13 q < 2^30, and its precondition |X| w
+ * < 2^31 q holds. Inverse (Gentleman-Sande): X, Y to X + Y, (X - Y) w, with words in [0, 2q). */
 #include "crypto/he/ntt.h"
 
 /* a * w R^-1 mod q in (-q, q); wq = w q^-1 mod R spares the dependent product. */

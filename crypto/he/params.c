@@ -35,6 +35,7 @@ static void constants(struct he_limb *l)
 		inverse *= 2 - l->q * inverse;
 	l->inverse = inverse;
 	l->barrett = UINT64_MAX / l->q; /* q does not divide 2^64 */
+	l->rest = (uint32_t)(((-l->barrett * l->q) << 26) / l->q);
 	l->one = (uint32_t)((UINT64_C(1) << 32) % l->q);
 	l->square = (uint32_t)((uint64_t)l->one * l->one % l->q);
 }
@@ -110,6 +111,17 @@ const struct he_params *he_params(enum he_set set)
 {
 	pthread_once(&once, make);
 	return &sets[set];
+}
+
+uint32_t he_cofactor(const struct he_params *p, unsigned limbs, unsigned i)
+{
+	const struct he_limb *l = &p->limb[i];
+	uint32_t x = l->one;
+
+	for (unsigned j = 0; j < limbs; j++)
+		if (j != i)
+			x = he_mul(x, he_mul(he_mod(p->limb[j].q, l), l->square, l), l);
+	return he_power(x, l->q - 2, l);
 }
 
 double he_modulus_bits(const struct he_params *p, unsigned limbs)

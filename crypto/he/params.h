@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include "conf/err.h"
 
-/* S: N = 2048, 52 bits of modulus; L: N = 4096, up to 104. The table of homomorphicencryption.org allows 54 and 109 bits for 128-bit security
- * with a ternary secret. A ciphertext may use fewer primes than its set has: less modulus under the same key is only harder to break. */
+/* S: N = 2048, 52 bits of modulus; L: N = 4096, up to 104. The table of homomorphicencryption.org allows 54 and 109 bits for 128-bit
+ * security with a ternary secret. A ciphertext may use fewer primes than its set has: less modulus under the same key is only harder to
+ * break. */
 enum he_set { HE_S, HE_L, HE_SETS };
 
 #define HE_N_MAX 4096
@@ -17,9 +18,10 @@ enum he_set { HE_S, HE_L, HE_SETS };
 
 /* One prime q ≡ 1 mod 2N. R = 2^32. */
 struct he_limb {
-	uint32_t q, inverse; /* inverse: q^-1 mod R */
+	uint32_t q, inverse;  /* inverse: q^-1 mod R */
 	uint32_t one, square; /* R mod q, R^2 mod q */
 	uint64_t barrett;     /* ⌊2^64 / q⌋ */
+	uint32_t rest;	      /* ⌊2^26 (2^64 mod q) / q⌋: 2^64 / q = barrett + rest / 2^26, less than 2^-26 too little */
 	/* Powers of ψ, the least primitive 2N-th root of 1: w[i] = ψ^bitrev(i) R mod q and iw[i] = ψ^-bitrev(i) R mod q; wq, iwq are the
 	 * same times q^-1 mod 2^32. The last step of the inverse also divides by N: last = N^-1 R, last_w = N^-1 iw[1]. */
 	uint32_t *w, *wq, *iw, *iwq;
@@ -36,6 +38,9 @@ struct he_params {
 
 /* Borrows: made at the first call, constant afterwards. */
 const struct he_params *he_params(enum he_set set);
+
+/* (Q / q)^-1 R mod q of prime i, Q the product of the first `limbs` primes: x / Q = Σ (x_i (Q / q_i)^-1 mod q_i) / q_i mod 1. */
+uint32_t he_cofactor(const struct he_params *p, unsigned limbs, unsigned i);
 
 /* Bits of the product of the first `limbs` primes, as log2. */
 double he_modulus_bits(const struct he_params *p, unsigned limbs);
@@ -83,6 +88,12 @@ static inline uint32_t he_mod_signed(int64_t x, const struct he_limb *l)
 
 	/* r or q - r, where 0 stays 0 */
 	return he_positive((int32_t)((r ^ -negative) + negative), l);
+}
+
+/* 2^64 x / q for x < q, at most 2 too little; x / q as a fraction of 2^64. */
+static inline uint64_t he_fraction(uint32_t x, const struct he_limb *l)
+{
+	return x * l->barrett + ((uint64_t)x * l->rest >> 26);
 }
 
 /* x^e mod q, x R mod q in and out; e is public. */

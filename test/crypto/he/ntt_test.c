@@ -272,9 +272,11 @@ static void a_wrong_row_is_not_adopted(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(primes),	  cmocka_unit_test(words), cmocka_unit_test(roots),	 cmocka_unit_test(literal),
-	    cmocka_unit_test(values),	  cmocka_unit_test(products), cmocka_unit_test(rows_agree), cmocka_unit_test(sums),
-	    cmocka_unit_test(adoption), cmocka_unit_test(a_wrong_row_is_not_adopted),
+	    cmocka_unit_test(primes),	  cmocka_unit_test(words),
+	    cmocka_unit_test(roots),	  cmocka_unit_test(literal),
+	    cmocka_unit_test(values),	  cmocka_unit_test(products),
+	    cmocka_unit_test(rows_agree), cmocka_unit_test(sums),
+	    cmocka_unit_test(adoption),	  cmocka_unit_test(a_wrong_row_is_not_adopted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model owner's side: ciphertexts in, weights, sums, re-randomisation, the switch to 2^to. */
+#include "crypto/he/parts.h"
+
+#include <string.h>
+
+#include "crypto/ring.h"
+
+int he_cipher_read(const struct he_params *p, unsigned limbs, const uint8_t *in, struct prg *half, uint64_t index, uint32_t *c0,
+		   uint32_t *c1, struct err *e)
+{
+	if (he_unpack(p, limbs, in, c0, e))
+		return -1;
+	he_uniform(half, index, p, limbs, c1);
+	return 0;
+}
+
+void he_weights(const struct he_params *p, unsigned limbs, const int64_t *w, uint32_t *out)
+{
+	for (unsigned i = 0; i < limbs; i++, out += p->n) {
+		const struct he_limb *l = &p->limb[i];
+
+		for (size_t n = 0; n < p->n; n++)
+			out[n] = he_mul(he_mod_signed(w[n], l), l->square, l);
+		he_row()->forward(l, out, p->n);
+	}
+}
+
+/* Σ c w + u key, then back to coefficients, plus noise: one half of prime i. work->b: the weights and u. */
+static void half_of(const struct he_work *work, unsigned i, const uint32_t *const *c, const uint32_t *key, size_t terms,
+		    const int8_t *noise, uint32_t *out)
+{
+	const struct he_params *p = work->params;
+	const struct he_limb *l = &p->limb[i];
+
+	for (size_t j = 0; j < terms; j++)
+		work->a[j] = c[j] + i * p->n;
+	work->a[terms] = key + i * p->n;
+	he_row()->dot(l, out, work->a, work->b, terms + 1, p->n);
+	he_row()->inverse(l, out, p->n);
+	he_add_small(l, noise, p->n, out);
+}
+
+/* out += x_i (Q / q_i)^-1 / q_i as a fraction of 2^64. */
+static void add_fraction(const struct he_params *p, unsigned limbs, unsigned i, const uint32_t *x, uint64_t *out)
+{
+	const struct he_limb *l = &p->limb[i];
+	uint32_t cofactor = he_cofactor(p, limbs, i);
+
+	for (size_t n = 0; n < p->n; n++)
+		out[n] += he_fraction(he_mul(x[n], cofactor, l), l);
+}
+
+/* Rounds fractions of 2^64 to those of 2^to. */
+static void rounded(uint64_t *x, size_t n, unsigned to)
+{
+	uint64_t half = UINT64_C(1) << (63 - to);
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = (x[i] + half) >> (64 - to);
+}
+
+void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, const uint32_t *const *c0, const uint32_t *const *c1,
+	       const uint32_t *const *w, size_t terms, const uint64_t *add, unsigned to, struct he_work *work, uint64_t *out0,
+	       uint64_t *out1)
+{
+	const struct he_params *p = pk->params;
+	uint32_t *u = work->poly[0], *x = work->poly[1];
+
+	he_ternary(rng, work->small[0], p->n);
+	he_noise(rng, work->small[1], p->n);
+	he_noise(rng, work->small[2], p->n);
+	memset(out1, 0, p->n * 8);
+	if (add)
+		memcpy(out0, add, p->n * 8);
+	else
+		memset(out0, 0, p->n * 8);
+	for (unsigned i = 0; i < limbs; i++) {
+		const struct he_limb *l = &p->limb[i];
+
+		he_small(l, work->small[0], p->n, l->square, u);
+		he_row()->forward(l, u, p->n);
+		for (size_t j = 0; j < terms; j++)
+			work->b[j] = w[j] + i * p->n;
+		work->b[terms] = u;
+		half_of(work, i, c0, pk->b, terms, work->small[1], x);
+		add_fraction(p, limbs, i, x, out0);
+		half_of(work, i, c1, pk->a, terms, work->small[2], x);
+		add_fraction(p, limbs, i, x, out1);
+	}
+	rounded(out0, p->n, to);
+	rounded(out1, p->n, to);
+	for (int i = 0; i < 3; i++)
+		secret_wipe(work->small[i], p->n);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crypto/he/parts.h — what the files behind he.h share. */
+#ifndef OBSCURA_CRYPTO_HE_PARTS_H
+#define OBSCURA_CRYPTO_HE_PARTS_H
+
+#include "crypto/he/he.h"
+#include "crypto/secret.h"
+
+struct he_key {
+	const struct he_params *params;
+	struct secret *arena;
+	int8_t *s;     /* N */
+	uint32_t *ntt; /* limbs × N: s R, transformed */
+};
+
+struct he_public {
+	const struct he_params *params;
+	uint32_t *b, *a; /* limbs × N each, transformed */
+};
+
+struct he_work {
+	const struct he_params *params;
+	struct secret *arena;
+	size_t terms;
+	uint32_t *poly[3];	 /* limbs × N */
+	int8_t *small[3];	 /* N */
+	uint64_t *words[2];	 /* N */
+	const uint32_t **a, **b; /* terms + 1 */
+};
+
+/* Residues of small integers mod q, times `factor` (R^2 mod q: times R; R: themselves). */
+void he_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t factor, uint32_t *out);
+/* x += small mod q. */
+void he_add_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t *x);
+/* N residues to and from HE_WORD_BITS each. words: N, for the way between. */
+void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words, uint8_t *out);
+int he_unpack(const struct he_params *p, unsigned limbs, const uint8_t *in, uint32_t *x, struct err *e) MUST_USE;
+
+#endif
