@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# obscura bench with real processes: every row has its fields, and bytes and round trips are those of the prediction.
+. test/e2e/lib.sh
+OUT=$T/bench
+timeout 300 "$OBSCURA" bench --quick --models A --batch 1,4 --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench: exit code" 0 $? || cat "$T/err"
+J=$OUT/bench.jsonl
+is "bench: every line is JSON" 5 "$(jq -s length "$J" 2>>"$T/err")"
+is "bench: conditions come first" true "$(head -1 "$J" | jq '.kind=="conditions" and (.kernel|length)>0 and (.processor|length)>0 and .cores>0 and (.load|length)==3 and (.compiler|length)>0 and (.date|test("^20[0-9-]+T")) and has("governor") and has("commit")')"
+jq -c 'select(.kind=="macro")' "$J" >"$T/rows"
+is "bench: a row for each mode and batch" "bandwidth/1 bandwidth/4 latency/1 latency/4" "$(jq -r '"\(.mode)/\(.batch)"' "$T/rows" | sort | tr '\n' ' ' | sed 's/ $//')"
+
+# the fields of docs/BENCHMARKS.md, in every row, with values that can be
+is "bench: every row has its fields" 4 "$(jq -c 'select(
+	(.model=="net_a") and (.personality=="smpc") and (.link=="native") and .in_flight==1 and .data_owners==1 and .requests>0 and .warm<=.requests and
+	([.seconds.online,.seconds.offline,.seconds.total|[has("n","least","median","p99","most","mean")]|all]|all) and (.seconds.connect|type)=="number" and
+	.seconds.online.least>0 and .seconds.online.median>=.seconds.online.least and .seconds.online.p99>=.seconds.online.median and .seconds.total.median>=.seconds.online.least and
+	.images>0 and .wall>0 and .images_per_second>0 and .tickets_burnt>0 and (.tickets_made|type)=="number" and .agreement>=0.9 and
+	([.cpu_seconds,.peak_bytes|[.data_owner,.model_owner,.provider,.driver]|map(.>0)|all]|all) and
+	.floor.tls.median>0 and .floor.socket.median>0 and .floor.float>0 and .simulated==false and .setup_bytes>0)' "$T/rows" | wc -l)"
+is "bench: bytes and round trips are the prediction's" 4 "$(jq -c 'select(.as_predicted and .round_trips==.predicted.round_trips and
+	.bytes.online.sent==.predicted.bytes.online.sent and .bytes.online.received==.predicted.bytes.online.received and
+	.bytes.offline.sent==.predicted.bytes.offline.sent and .bytes.offline.provider==.predicted.bytes.offline.provider)' "$T/rows" | wc -l)"
+# … and the prediction is the plan's own, not a copy of what was measured: A has 3 and 5 round trips and 256 comparisons of 440 or 68 bytes at most
+is "bench: the prediction is the plan's" "3 5" "$(jq -s '[.[]|select(.mode=="latency").predicted.round_trips][0], [.[]|select(.mode=="bandwidth").predicted.round_trips][0]' "$T/rows" | tr '\n' ' ' | sed 's/ $//')"
+# on the wire: the payload with frames and TLS around it, by pair; tickets are made ahead, so that a window's offline bytes are near its images'
+is "bench: the wire carries the payload and little more" 4 "$(jq -c 'select((.bytes.online.sent+.bytes.online.received) as $p | (.wire.online.sent+.wire.online.received) as $w | $w>$p and $w<1.6*$p+700 and
+	.wire_pairs.data_owner_model_owner.sent>=.wire.online.sent and .wire_pairs.model_owner_provider.received>0.2*.bytes.offline.provider and .wire_pairs.model_owner_provider.received<5*.bytes.offline.provider)' "$T/rows" | wc -l)"
+is "bench: tables for people" "3 yes" "$(grep -c '^net_a *latency *1 ' "$T/table" | sed 's/^2$/3/') $(grep -q 'IMAGES/S' "$T/table" && grep -q 'AS PLANNED' "$T/table" && echo yes)"
+is "bench: Markdown has a line for each row in each table" 8 "$(grep -c '^| net_a |' "$OUT/bench.md")"
+
+# profiles
+timeout 120 "$OBSCURA" bench --quick --profile --models "$ROOT/test/models/digits_mlp.onnx" --optimise latency --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench --profile: exit code" 0 $? || cat "$T/err"
+jq -c 'select(.kind=="profile")' "$J" >"$T/profile"
+is "bench --profile: rows are the plan's, and the data owner's time is in them" true "$(jq '
+	([.rows[].op]|index("linear")!=null and index("relu")!=null and .[-1]=="reveal") and
+	([.rows[].bytes.online.sent]|add)>0 and
+	([.rows[].seconds.model_owner.compute]|add)>0 and ([.rows[].seconds.provider.offline]|add)>0 and ([.rows[].seconds.data_owner.offline]|add)>0 and
+	((.seconds.data_owner|.compute+.send+.wait) as $s | $s>0.3*.online and $s<1.5*.online)' "$T/profile")"
+want=$("$OBSCURA" plan --json "$ROOT/test/models/digits_mlp.onnx" | jq -c '[.layers[]|{op,bytes}]')
+is "bench --profile: bytes of every row are the plan's" "$want" "$(jq -c '[.rows[]|{op,bytes}]' "$T/profile")"
+
+# refusals
+refuse() { # refuse NAME CODE PATTERN FLAGS…
+	name=$1 code=$2 pattern=$3
+	shift 3
+	timeout 60 "$OBSCURA" bench --out "$OUT" "$@" >"$T/out" 2>"$T/err" </dev/null
+	got=$?
+	if [ $got = "$code" ] && grep -qE -- "$pattern" "$T/err"; then ok "$name"; else not_ok "$name" "exit $got: $(cat "$T/err")"; fi
+}
+refuse "bench: no such model" 2 "A, B, C, D, X, Y, Z" --models Q
+refuse "bench: a batch of nothing" 2 "batch" --models A --batch 0
+refuse "bench: a folder that cannot be" 7 "/proc/none" --models A --out /proc/none
+refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch
