@@ -78,6 +78,10 @@ build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura
 test: build/packages.ok
 	@$(MAKE) --no-print-directory V=$(V) programs units
 	@sh test/run.sh $(V)
+# Minutes to hours: what is too long for every day.
+test-long: build/packages.ok
+	@$(MAKE) --no-print-directory programs
+	@for t in test/long/*.sh; do OBSCURA_BUILD=$(O) sh $$t || exit 1; done
 units: $(UNIT)
 fuzzers: $(FUZZ)
 
@@ -96,6 +100,6 @@ bench: build/packages.ok
 
 clean:
 	rm -rf build
-.PHONY: all programs test units fuzzers samples demo bench clean
+.PHONY: all programs test test-long units fuzzers samples demo bench clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

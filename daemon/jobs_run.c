@@ -261,21 +261,22 @@ static void batch_over(struct batch *b)
 
 /* ---- to the session and back ---- */
 
-static int keep_scores(struct ledger_row *r, const Wire__Result *x)
+/* Of a result that is the label alone, scores would only say it again. */
+static int keep_scores(struct ledger_row *r, const Wire__Result *x, uint32_t reveal)
 {
 	r->state = LEDGER_DONE;
 	r->label = x->label;
-	r->n_scores = x->n_scores;
-	r->scores = malloc(x->n_scores * sizeof(*r->scores) + 1);
-	if (r->scores && x->n_scores)
-		memcpy(r->scores, x->scores, x->n_scores * sizeof(*r->scores));
+	r->n_scores = reveal == REVEAL_LABEL ? 0 : x->n_scores;
+	r->scores = malloc(r->n_scores * sizeof(*r->scores) + 1);
+	if (r->scores && r->n_scores)
+		memcpy(r->scores, x->scores, r->n_scores * sizeof(*r->scores));
 	return r->scores ? 0 : -1;
 }
 
 static int keep_results(struct batch *b, const Wire__Classified *reply)
 {
 	for (size_t i = 0; i < b->rows.n; i++)
-		if (i >= reply->n_results || keep_scores(&b->rows.rows[i], reply->results[i]))
+		if (i >= reply->n_results || keep_scores(&b->rows.rows[i], reply->results[i], b->of->reveal))
 			return -1;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include "wire.pb-c.h"
 
 const struct legal *legal_find(const struct legal *rows, size_t n, const struct channel *from, const struct frame *f,
@@ -45,6 +46,19 @@ int error_of(struct err *e, const struct channel *peer, const char *format, ...)
 	va_end(ap);
 	name_peer(e, peer);
 	return err_set(e, ERR_PEER, "%s %s", peer->name, text);
+}
+
+void ticket_log(const struct host *host, const uint8_t token[16], uint64_t first, size_t n, const char *what)
+{
+	uint8_t hash[crypto_hash_sha256_BYTES];
+	char session[17];
+
+	if (!n)
+		return;
+	crypto_hash_sha256(hash, token, 16);
+	sodium_bin2hex(session, sizeof(session), hash, 8);
+	host_log(host, LOG_DEBUG, "tickets %s %llu-%llu %s", session, (unsigned long long)first, (unsigned long long)(first + n - 1),
+		 what);
 }
 
 int error_read(struct err *e, const struct channel *from, const struct frame *f)

@@ -19,6 +19,10 @@ const struct legal *legal_find(const struct legal *rows, size_t n, const struct 
 
 void host_log(const struct host *host, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* One debug line "tickets SESSION FIRST-LAST what": for audits that no ticket is used twice. SESSION is 16 digits of the token's
+ * SHA-256: equal at all three parties, and of no use to anybody else. */
+void ticket_log(const struct host *host, const uint8_t token[16], uint64_t first, size_t n, const char *what);
+
 /* Sets e to what an ERROR frame says, with the sender's name before it; control characters become '?'. Returns -1. */
 int error_read(struct err *e, const struct channel *from, const struct frame *f);
 /* Sets e (ERR_PEER, peer named). Returns -1. */

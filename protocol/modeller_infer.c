@@ -81,6 +81,7 @@ static int abort_lane(struct modeller *m, struct slot *s, uint32_t first, uint32
 		stock_give(&m->core->stock, ticket->piece);
 		secret_wipe(ticket, sizeof(*ticket));
 	}
+	ticket_log(m->host, m->token, first, n, "burnt");
 	m->next += n;
 	m->answered += n;
 	s->first = first;
@@ -103,6 +104,7 @@ static void take_tickets(struct modeller *m, struct slot *s, uint32_t n)
 		s->pieces[t] = ticket->piece;
 		secret_wipe(ticket, sizeof(*ticket));
 	}
+	ticket_log(m->host, m->token, m->next, n, "burnt");
 	m->next += n;
 	rate_add(&m->rate, m->host->now_us(m->host->ctx), n);
 }

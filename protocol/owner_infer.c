@@ -226,6 +226,7 @@ static void send_begin(struct owner *o, struct slot *s, size_t n)
 		s->delta += ticket->delta;
 		s->provider += ticket->corrections;
 	}
+	ticket_log(o->host, o->token, o->next, n, "burnt");
 	pool_burn(o, n);
 	f.length = (uint32_t)(20 + 16 * n);
 	f.body = out;

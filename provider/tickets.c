@@ -37,6 +37,7 @@ static void send_block(struct provider *p, struct pairing *x)
 			     .lane = (uint32_t)x->next_ticket,
 			     .length = (uint32_t)(x->n * (TAG_BYTES + 4))};
 
+	ticket_log(p->host, x->data_owner->token, x->next_ticket, x->n, "made");
 	for (size_t t = 0; t < x->n; t++) {
 		struct frame f = {.type = FRAME_CORRECTIONS,
 				  .session = x->model_owner->session,
