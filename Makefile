@@ -89,6 +89,42 @@ fuzzers: $(FUZZ)
 samples: programs
 	@for r in data-owner model-owner provider; do $(O)/obscurad $$r --sample >conf/$$r.conf || exit 7; done
 
+# The manual, from docs/man and the tables; completion for bash; the units of systemd.
+PAGES := build/man/obscura.1 build/man/obscurad.8 build/man/obscura.conf.5
+PREFIX ?= /usr/local
+$(O)/manual: $(O)/docs/man/manual.o $(LIB)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+build/man/%: docs/man/%.in $(O)/manual
+	@mkdir -p $(@D)
+	@$(O)/manual page <$< >$@.new && mv $@.new $@
+build/man/obscura.bash: $(O)/manual
+	@mkdir -p $(@D)
+	@$(O)/manual bash >$@.new && mv $@.new $@
+man: $(PAGES) build/man/obscura.bash
+
+# make install PREFIX=/usr DESTDIR=… : programs, manual, completion, units, and sample configurations where there are none.
+DATA := $(DESTDIR)$(PREFIX)
+SYSCONFDIR ?= /etc
+install: programs man
+	@sh conf/systemd/units.sh build/systemd $(PREFIX)/bin
+	@install -Dt $(DATA)/bin $(PROGRAMS)
+	@for p in $(PAGES); do install -Dm644 -t $(DATA)/share/man/man$${p##*.} $$p; done
+	@install -Dm644 build/man/obscura.bash $(DATA)/share/bash-completion/completions/obscura
+	@ln -sf obscura $(DATA)/share/bash-completion/completions/obscurad
+	@install -Dm644 -t $(DATA)/share/doc/obscura README.md CHANGELOG.md docs/*.md
+	@install -Dm644 -t $(DATA)/lib/systemd/system build/systemd/*
+	@install -Dm644 conf/systemd/obscura.sysusers $(DATA)/lib/sysusers.d/obscura.conf
+	@install -Dm644 conf/systemd/obscura.tmpfiles $(DATA)/lib/tmpfiles.d/obscura.conf
+	@install -d $(DESTDIR)$(SYSCONFDIR)/obscura/pki
+	@for r in data-owner model-owner provider; do \
+		f=$(DESTDIR)$(SYSCONFDIR)/obscura/$$r.conf; [ -e $$f ] || install -m644 conf/$$r.conf $$f; done
+
+# obscura-client, obscura-daemon and obscura-common for this Debian: build/deb/*.deb
+deb: build/packages.ok
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=build/deb/all
+	@sh conf/deb/build.sh build/deb
+
 demo: build/packages.ok
 	@$(MAKE) --no-print-directory programs
 	@$(O)/obscura demo
