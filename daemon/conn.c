@@ -241,6 +241,7 @@ static void handshake(struct conn *c)
 		refuse_role(c, &e);
 		return;
 	}
+	tls_names(c->ssl, c->names, sizeof(c->names));
 	if (!c->outgoing) {
 		snprintf(address, sizeof(address), "%s", c->channel.name);
 		snprintf(c->channel.name, sizeof(c->channel.name), "%s %.32s (%.40s)",
@@ -425,6 +426,11 @@ void conn_tick(struct conn *c, uint64_t now, int late)
 struct channel *conn_channel(struct conn *c)
 {
 	return &c->channel;
+}
+
+const char *conn_names(const struct conn *c)
+{
+	return c->names;
 }
 
 void conn_set_ctx(struct conn *c, void *ctx)

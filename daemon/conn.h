@@ -39,6 +39,7 @@ struct conn {
 	int outgoing, up_told, pinged, pong_due;
 	int stalled;	       /* nothing is read until the peer has read */
 	int lost;	       /* it is gone: nothing of ours is worth waiting for */
+	char names[TLS_NAMES]; /* of the peer's certificate, one a line */
 	struct conn_wire wire; /* frames counted so far; sent and received are the channel's */
 	struct err why;
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/access.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 #include "daemon/models.h"
@@ -37,6 +38,7 @@ struct model_owner {
 	struct net *net;
 	const struct config *config;
 	struct models *models;
+	struct access *access;
 	struct conn *provider;
 	struct err provider_why;
 	uint64_t renew_us; /* 0, or since when the provider's connection waits to be made anew */
@@ -107,7 +109,8 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, str
 					   .step_ms = (uint32_t)o->config->step_ms,
 					   .connect_ms = (uint32_t)o->config->connect_ms,
 					   .max_batch = (uint32_t)o->config->max_batch,
-					   .lanes = (uint32_t)o->config->lanes};
+					   .lanes = (uint32_t)o->config->lanes,
+					   .rules = access_rules(o->access)};
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (!s)
@@ -267,7 +270,18 @@ static int speaks_smpc(const Wire__Open *open)
 	return open->n_personalities == 0;
 }
 
-static int check_open(const struct model_owner *o, const Wire__Open *open, struct err *e)
+static int may_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
+{
+	const struct channel *channel = conn_channel(c);
+	struct access_ask ask = {.who = {conn_names(c), channel->name, channel->fingerprint},
+				 .model = models_name(o->models, open->model),
+				 .reveal = open->reveal};
+	struct access_clock clock = {now_us(o), time(NULL)};
+
+	return access_open(o->access, &ask, &clock, e);
+}
+
+static int check_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
 {
 	if (!speaks_smpc(open))
 		return err_set(e, ERR_PEER,
@@ -275,7 +289,7 @@ static int check_open(const struct model_owner *o, const Wire__Open *open, struc
 	if (o->n_sessions >= o->config->max_sessions)
 		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)",
 			       o->n_sessions);
-	return 0;
+	return may_open(o, c, open, e);
 }
 
 static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, const Wire__Open *open)
@@ -285,7 +299,7 @@ static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, con
 
 	if (!w)
 		err_set(&e, ERR_ENV, "out of memory");
-	if (!w || check_open(o, open, &e)) {
+	if (!w || check_open(o, c, open, &e)) {
 		refuse(c, id, &e, "open");
 		free(w);
 		return;
@@ -326,7 +340,7 @@ static void owner_up(void *ctx, struct conn *c)
 
 static int send_models(struct model_owner *o, struct conn *c, struct err *e)
 {
-	Wire__ModelList *list = models_list(o->models);
+	Wire__ModelList *list = models_list(o->models, o->access, conn_names(c));
 
 	if (!list)
 		return err_set(e, ERR_ENV, "the model owner is out of memory");
@@ -444,17 +458,33 @@ static int is_busy(void *ctx)
 
 /* ---- a new configuration ---- */
 
-static void *load_models(void *ctx, const struct config *next, struct err *e)
-{
-	struct model_owner *o = ctx;
+struct loaded {
 	struct models *models;
+	struct access_next *access;
+};
 
-	return models_next(&models, o->models, next, e) ? NULL : models;
+static void drop_loaded(void *loaded)
+{
+	struct loaded *l = loaded;
+
+	models_free(l->models);
+	access_drop(l->access);
+	free(l);
 }
 
-static void drop_models(void *loaded)
+static void *load_next(void *ctx, const struct config *next, struct err *e)
 {
-	models_free(loaded);
+	struct model_owner *o = ctx;
+	struct loaded *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		err_set(e, ERR_ENV, "out of memory");
+	if (!l || access_read(&l->access, next, ROLE_M, e) || models_next(&l->models, o->models, next, e)) {
+		if (l)
+			drop_loaded(l);
+		return NULL;
+	}
+	return l;
 }
 
 static void tell_models(void *ctx, struct conn *c)
@@ -468,8 +498,11 @@ static void tell_models(void *ctx, struct conn *c)
 static void take_reload(void *ctx, void *loaded, int identity)
 {
 	struct model_owner *o = ctx;
+	struct loaded *l = loaded;
 
-	models_replace(o->models, loaded);
+	models_replace(o->models, l->models);
+	access_take(o->access, l->access);
+	free(l);
 	leave_sessions(o, 0);
 	if (identity)
 		renew_provider(o);
@@ -486,7 +519,7 @@ static void on_status(void *ctx, char *line, size_t bytes)
 
 static int run(struct model_owner *o, struct err *e)
 {
-	static const struct serve how = {{load_models, take_reload, drop_models}, on_status};
+	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
 	char ready[128];
@@ -511,7 +544,8 @@ int model_owner_main(const struct config *config)
 						    provider_down};
 	struct model_owner o = {.config = config};
 	struct err e = {0};
-	int failed = net_new(&o.net, config, ROLE_M, &e) || models_load(&o.models, config, &e) ||
+	int failed = net_new(&o.net, config, ROLE_M, &e) || access_new(&o.access, config, ROLE_M, &e) ||
+		     models_load(&o.models, config, &e) ||
 		     net_connect(o.net, config->provider, ROLE_C, 1, &provider, &o, &e) ||
 		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e) || run(&o, &e);
 
@@ -524,5 +558,6 @@ int model_owner_main(const struct config *config)
 	net_drain(o.net);
 	net_free(o.net);
 	models_free(o.models);
+	access_free(o.access);
 	return failed ? (int)e.code : 0;
 }

@@ -339,7 +339,12 @@ int models_serve(struct models *s, const char *name, unsigned optimise, unsigned
 	return 0;
 }
 
-Wire__ModelList *models_list(const struct models *s)
+const char *models_name(const struct models *s, const char *name)
+{
+	return !name[0] && s->n == 1 ? s->all[0]->g->name : name;
+}
+
+Wire__ModelList *models_list(const struct models *s, const struct access *access, const char *names)
 {
 	static char smpc[] = "smpc", *personalities[] = {smpc};
 	Wire__ModelList *list = malloc(sizeof(*list));
@@ -354,21 +359,26 @@ Wire__ModelList *models_list(const struct models *s)
 		return NULL;
 	}
 	wire__model_list__init(list);
+	infos[0] = info; /* models_list_free finds all by it */
+	info[0].input = shapes;
 	for (size_t i = 0; i < s->n; i++) {
 		struct shape shape = s->all[i]->g->nodes[0].shape;
+		size_t n = list->n_models;
 
-		wire__model_info__init(&info[i]);
-		wire__shape__init(&shapes[i]);
-		shapes[i].c = shape.c;
-		shapes[i].h = shape.h;
-		shapes[i].w = shape.w;
-		info[i].name = s->all[i]->g->name;
-		info[i].input = &shapes[i];
-		info[i].personalities = personalities;
-		info[i].n_personalities = 1;
-		infos[i] = &info[i];
+		if (!access_lists(access, names, s->all[i]->g->name))
+			continue;
+		wire__model_info__init(&info[n]);
+		wire__shape__init(&shapes[n]);
+		shapes[n].c = shape.c;
+		shapes[n].h = shape.h;
+		shapes[n].w = shape.w;
+		info[n].name = s->all[i]->g->name;
+		info[n].input = &shapes[n];
+		info[n].personalities = personalities;
+		info[n].n_personalities = 1;
+		infos[n] = &info[n];
+		list->n_models++;
 	}
-	list->n_models = s->n;
 	list->models = infos;
 	return list;
 }

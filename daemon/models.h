@@ -5,6 +5,7 @@
 #define OBSCURA_DAEMON_MODELS_H
 
 #include "conf/config.h"
+#include "daemon/access.h"
 #include "nn/plan.h"
 #include "protocol/session.h"
 #include "wire.pb-c.h"
@@ -30,8 +31,11 @@ typedef void (*models_made)(void *ctx);
 int models_serve(struct models *models, const char *name, unsigned optimise, unsigned reveal,
 		 const struct host *host, models_made made, void *ctx, struct model **model,
 		 const struct served **served, struct err *e) MUST_USE;
-/* A message for MODEL_LIST, and its end. Returns NULL when memory is short. */
-Wire__ModelList *models_list(const struct models *models);
+/* The name that models_serve takes name for: "" is the only model. Borrows either. */
+const char *models_name(const struct models *models, const char *name);
+/* A message for MODEL_LIST, and its end: what a data owner (by the names of its certificate) may use. Returns NULL when
+ * memory is short. */
+Wire__ModelList *models_list(const struct models *models, const struct access *access, const char *names);
 void models_list_free(Wire__ModelList *list);
 /* Jobs and sessions must be over. A set of models_next leaves what it shares alone. NULL is allowed. */
 void models_free(struct models *models);

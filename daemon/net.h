@@ -42,6 +42,8 @@ void net_hurry(struct net *net);
 int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx,
 		     struct err *e) MUST_USE;
 struct channel *conn_channel(struct conn *c);
+/* The peer's certificate: its common name, then its hosts, one a line. "" before the handshake and on a Unix socket. */
+const char *conn_names(const struct conn *c);
 void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
 void *conn_ctx(const struct conn *c);
 /* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/access.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 #include "daemon/serve.h"
@@ -47,26 +48,41 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	provider_tick(ctx);
 }
 
-static struct provider_options options_of(const struct config *c)
+static struct provider_options options_of(const struct config *c, const struct access *access)
 {
 	return (struct provider_options){.connect_ms = (uint32_t)c->connect_ms,
 					 .sessions = (uint32_t)c->max_sessions,
 					 .queue_bytes = QUEUE_BYTES,
 					 .block = BLOCK,
-					 .mask_bytes = MASK_BYTES};
+					 .mask_bytes = MASK_BYTES,
+					 .rules = access_rules(access)};
 }
 
 /* What serve() hands back. */
 struct serving {
 	struct provider *provider;
 	const struct config *config;
+	struct access *access;
 };
+
+static void *load_access(void *ctx, const struct config *next, struct err *e)
+{
+	struct access_next *access;
+
+	return access_read(&access, next, ROLE_C, e) ? NULL : access;
+}
+
+static void drop_access(void *loaded)
+{
+	access_drop(loaded);
+}
 
 static void on_reload(void *ctx, void *loaded, int identity)
 {
 	const struct serving *s = ctx;
-	struct provider_options options = options_of(s->config);
+	struct provider_options options = options_of(s->config, s->access);
 
+	access_take(s->access, loaded);
 	provider_configure(s->provider, &options);
 }
 
@@ -80,10 +96,10 @@ static void on_status(void *ctx, char *line, size_t bytes)
 		 (unsigned long long)status.made);
 }
 
-static int run(struct net *net, struct provider *p, const struct config *config, struct err *e)
+static int run(struct net *net, struct provider *p, const struct config *config, struct access *access, struct err *e)
 {
-	static const struct serve how = {.reload = {.take = on_reload}, .status = on_status};
-	struct serving s = {p, config};
+	static const struct serve how = {{load_access, on_reload, drop_access}, on_status};
+	struct serving s = {p, config, access};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
 	int failed;
@@ -102,17 +118,23 @@ int provider_main(const struct config *config)
 {
 	static const struct net_handler handler = {provider_up, provider_on_frame, provider_drained,
 						   provider_down};
-	struct provider_options options = options_of(config);
+	struct provider_options options;
+	struct access *access = NULL;
 	struct provider *p = NULL;
 	struct net *net = NULL;
 	struct err e = {0};
-	int failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
-		     net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, config, &e);
+	int failed = access_new(&access, config, ROLE_C, &e);
 
+	if (!failed) {
+		options = options_of(config, access);
+		failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
+			 net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, config, access, &e);
+	}
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
 	provider_free(p); /* jobs under way end for nobody */
 	net_drain(net);
 	net_free(net);
+	access_free(access);
 	return failed ? (int)e.code : 0;
 }

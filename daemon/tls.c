@@ -300,6 +300,45 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 	return 0;
 }
 
+/* A line is one name, whole, whatever an authority has signed: anything else would be taken for another's. */
+static void add_line(const char *name, size_t n, char *names, size_t bytes)
+{
+	size_t at = strlen(names);
+
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)name[i] <= ' ' || (unsigned char)name[i] == 127)
+			return;
+	if (n && at + n + 2 <= bytes)
+		snprintf(names + at, bytes - at, "%s%.*s", at ? "\n" : "", (int)n, name);
+}
+
+void tls_names(SSL *ssl, char *names, size_t bytes)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	GENERAL_NAMES *all = cert ? X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL) : NULL;
+	char one[256];
+	int n;
+
+	names[0] = 0;
+	n = cert ? X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, one, sizeof(one)) : -1;
+	if (n > 0 && n < (int)sizeof(one) - 1)
+		add_line(one, (size_t)n, names, bytes);
+	if (!names[0])
+		add_line("?", 1, names, bytes);
+	for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
+
+		one[0] = 0;
+		if (name->type == GEN_DNS)
+			add_line((const char *)ASN1_STRING_get0_data(name->d.dNSName),
+				 (size_t)ASN1_STRING_length(name->d.dNSName), names, bytes);
+		else if (name->type == GEN_IPADD)
+			add_name(name, one, sizeof(one));
+		add_line(one, strlen(one), names, bytes);
+	}
+	GENERAL_NAMES_free(all);
+}
+
 /* ---- why it failed ---- */
 
 /* What the peer's alert says about us. */

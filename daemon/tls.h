@@ -31,6 +31,9 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 /* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
 	     size_t bytes, struct err *e) MUST_USE;
+/* The peer's common name, then its hosts, one a line; hosts that do not fit are left out. */
+#define TLS_NAMES 2048
+void tls_names(SSL *ssl, char *names, size_t bytes);
 /* Why a handshake, read or write failed, in words: our verdict on the peer's certificate, its alert on ours,
  * or the system's error (ERR_REACH: the connection itself was lost). saved: errno after the call that failed.
  */

@@ -81,13 +81,23 @@ int error_read(struct err *e, const struct channel *from, const struct frame *f)
 	return err_set(e, code, "%s refused: %s", from->name, text);
 }
 
-void abort_send(struct channel *c, uint16_t session, uint32_t lane, const struct err *why)
+static void reason_send(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane, const struct err *why)
 {
 	Wire__Error message = WIRE__ERROR__INIT;
 
 	message.code = why->code;
 	message.text = (char *)(uintptr_t)why->text;
-	channel_send_message(c, FRAME_ABORT, session, lane, &message);
+	channel_send_message(c, type, session, lane, &message);
+}
+
+void abort_send(struct channel *c, uint16_t session, uint32_t lane, const struct err *why)
+{
+	reason_send(c, FRAME_ABORT, session, lane, why);
+}
+
+void held_send(struct channel *c, uint16_t session, const struct err *why)
+{
+	reason_send(c, FRAME_HELD, session, 0, why);
 }
 
 int same_bytes(const uint8_t *a, const uint8_t *b, size_t n)

@@ -31,6 +31,9 @@ int error_of(struct err *e, const struct channel *peer, const char *format, ...)
 /* Sends ABORT for a lane. */
 void abort_send(struct channel *c, uint16_t session, uint32_t lane, const struct err *why);
 
+/* Sends HELD: the rules give no tickets for now. */
+void held_send(struct channel *c, uint16_t session, const struct err *why);
+
 int same_bytes(const uint8_t *a, const uint8_t *b, size_t n); /* in constant time */
 /* A session needs three different certificates: two that are alike would see two parties' secrets. */
 int different(const struct channel *a, const struct channel *b, struct err *e) MUST_USE;

@@ -72,7 +72,7 @@ static int check_begin(struct modeller *m, const struct frame *f, uint32_t n, st
 	return 0;
 }
 
-/* No memory for this lane: its tickets are burnt all the same, the session goes on. */
+/* No memory for this lane, or it is refused: its tickets are burnt all the same, the session goes on. */
 static int abort_lane(struct modeller *m, struct slot *s, uint32_t first, uint32_t n, const struct err *why)
 {
 	for (uint32_t t = 0; t < n; t++) {
@@ -89,6 +89,21 @@ static int abort_lane(struct modeller *m, struct slot *s, uint32_t first, uint32
 	s->state = SLOT_SWALLOW;
 	abort_send(m->data_owner, m->session, first, why);
 	return 0;
+}
+
+/* What the model owner's rules say, before anything is answered. */
+static int allowed(const struct modeller *m, uint32_t n, struct err *why)
+{
+	const struct rules *rules = m->options.rules;
+	struct use use = {.data_owner = m->data_owner,
+			  .model = m->served->name,
+			  .reveal = m->served->plan->reveal,
+			  .session = m->token,
+			  .first = m->next,
+			  .n = n,
+			  .whole = 1};
+
+	return !rules || rules->take(rules->ctx, &use, why) == n;
 }
 
 static void take_tickets(struct modeller *m, struct slot *s, uint32_t n)
@@ -124,7 +139,7 @@ int answer_begin(void *modeller, const struct frame *f, struct err *e)
 	s = free_slot(m, e);
 	if (!s)
 		return -1;
-	if (slot_prepare(s, n, m->batch_max, &why) < 0)
+	if (slot_prepare(s, n, m->batch_max, &why) < 0 || !allowed(m, n, &why))
 		return abort_lane(m, s, f->lane, n, &why);
 	take_tickets(m, s, n);
 	slot_begin(s, f->lane, n, NULL);

@@ -32,6 +32,7 @@ static const struct legal legal[] = {
 	{FRAME_WEIGHTS, ROLE_M, IN(WEIGHTS), owner_weights},
 	{FRAME_PAIRED, ROLE_C, IN(WEIGHTS) | IN(PAIRING), owner_paired},
 	{FRAME_TAGS, ROLE_C, IN(READY), pool_tags},
+	{FRAME_HELD, ROLE_C, IN(READY), pool_held},
 	{FRAME_READY, ROLE_M, IN(READY), pool_ready},
 	{FRAME_STEP, ROLE_M, IN(READY), infer_step},
 	{FRAME_ABORT, ROLE_M, IN(READY), infer_abort},

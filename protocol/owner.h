@@ -64,6 +64,7 @@ struct owner {
 	uint64_t pool_low, pool_high, ticket_bytes;
 	uint64_t pool_fit;   /* tickets that the memory is enough for */
 	uint64_t late_batch; /* about the largest batch of late */
+	struct err held; /* with a code: why the provider makes no tickets for now */
 	struct ahead_ticket *ring; /* owns; ticket t at t mod ring_size; those of [next, made) hold memory */
 	uint64_t ring_size;
 	struct rate rate;
@@ -101,6 +102,7 @@ struct ahead_ticket *pool_ticket(struct owner *o, uint64_t number);
 /* Tickets [next, next + n) are burnt. */
 void pool_burn(struct owner *o, size_t n);
 int pool_tags(void *owner, const struct frame *f, struct err *e);
+int pool_held(void *owner, const struct frame *f, struct err *e);
 void pool_complete(struct owner *o); /* ready: what is complete at both ends */
 int pool_ready(void *owner, const struct frame *f, struct err *e);
 void pool_free(struct owner *o);

@@ -267,6 +267,10 @@ int infer_work(struct owner *o, struct err *e)
 		if (!s && !why.code)
 			return 0;
 		n = n < o->batch_max ? n : o->batch_max;
+		if (s && o->held.code && o->made - o->next < n) {
+			infer_fail(o, i, &o->held);
+			continue;
+		}
 		if (s && o->ready - o->next < n) {
 			if (!i->waiting_us)
 				i->waiting_us = now_us(o);

@@ -133,6 +133,17 @@ int pool_tags(void *owner, const struct frame *f, struct err *e)
 		o->made++;
 	}
 	o->since_us = o->host->now_us(o->host->ctx);
+	o->held = (struct err){0};
+	return 0;
+}
+
+/* Whoever waits for tickets need not wait any longer; those that are there, and those that come later, are used. */
+int pool_held(void *owner, const struct frame *f, struct err *e)
+{
+	struct owner *o = owner;
+
+	o->held = (struct err){0};
+	error_read(&o->held, o->provider, f);
 	return 0;
 }
 

@@ -30,6 +30,26 @@ struct host {
 	void (*log)(void *ctx, int priority, const char *text); /* syslog priorities; never a secret */
 };
 
+/* A data owner is about to use tickets of a session: at the model owner an inference, at the provider their making. */
+struct use {
+	const struct channel *data_owner, *model_owner; /* model_owner: NULL at itself */
+	const char *model;
+	enum plan_reveal reveal; /* known at the model owner */
+	const uint8_t *session;	 /* 16 bytes, alike at all three parties */
+	uint64_t first;		 /* ticket */
+	uint32_t n;
+	int whole; /* all or nothing */
+};
+/* What a party's own rules say to that. */
+struct rules {
+	void *ctx;
+	/* A session, at the provider. -1: refused, e says why to both peers. */
+	int (*open)(void *ctx, const struct use *use, struct err *e);
+	/* How many of the tickets may be used, from the first on: they are recorded as used, whatever becomes of them. When
+	 * they are fewer than n, why is for the data owner. */
+	uint32_t (*take)(void *ctx, const struct use *use, struct err *why);
+};
+
 /* Payload bytes, counted where they are packed or parsed. As in CLI.md. */
 struct counted {
 	uint64_t sent, received, provider;
@@ -115,6 +135,7 @@ struct modeller_options {
 	uint64_t pool_bytes; /* memory for tickets of this session */
 	uint32_t step_ms, connect_ms, max_batch, lanes;
 	uint64_t inline_work; /* as in owner_options */
+	const struct rules *rules; /* borrows; NULL: everything is allowed */
 };
 /* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel.
  * served is borrowed: it outlives the session and all jobs submitted for it. */

@@ -251,12 +251,28 @@ void pairing_masked(struct provider *p, struct mask *mask)
 	}
 }
 
+struct use use_of(const struct end *data_owner, const struct end *model_owner)
+{
+	return (struct use){.data_owner = data_owner->channel,
+			    .model_owner = model_owner->channel,
+			    .model = model_owner->model,
+			    .session = model_owner->token};
+}
+
+static int may_open(const struct provider *p, const struct end *a, const struct end *b, struct err *e)
+{
+	const struct rules *rules = p->options.rules;
+	struct use use = a->role == ROLE_M ? use_of(b, a) : use_of(a, b);
+
+	return rules ? rules->open(rules->ctx, &use, e) : 0;
+}
+
 static int bring_together(struct provider *p, struct end *a, struct end *b, struct err *e)
 {
 	struct pairing *x, **at = &p->pairings;
 	struct mask *mask;
 
-	if (agree(a, b, e) < 0 || mask_get(p, &mask, a->role == ROLE_M ? a : b, e) < 0)
+	if (agree(a, b, e) < 0 || may_open(p, a, b, e) < 0 || mask_get(p, &mask, a->role == ROLE_M ? a : b, e) < 0)
 		return -1;
 	x = calloc(1, sizeof(*x));
 	if (!x) {

@@ -15,7 +15,7 @@ struct end {
 	uint16_t session;
 	enum frame_role role;
 	uint8_t token[16], epoch[16], digest[32], peer[32];
-	char model[64];
+	char model[128];
 	uint64_t since_us, credit;
 	struct pairing *pairing; /* NULL: waits for the other */
 	/* of a model owner */
@@ -55,6 +55,8 @@ struct pairing {
 	uint8_t *report; /* owns: the body of TAGS */
 	size_t block;
 	int live, busy, over; /* over: the session has ended, the job frees this */
+	int held;	      /* the data owner knows that the rules give it no tickets now */
+	uint64_t held_round;  /* of tickets_work, in which the rules gave none */
 	uint64_t next_ticket;
 	size_t n; /* tickets of the job under way */
 };
@@ -65,7 +67,7 @@ struct provider {
 	struct end *ends;
 	struct pairing *pairings; /* served in this order; who was served goes to the end */
 	struct mask *masks;
-	uint64_t mask_bytes, clock; /* clock: order of use of masks */
+	uint64_t mask_bytes, round, clock; /* clock: order of use of masks */
 	unsigned blocks, jobs;	    /* under way; jobs: blocks and masks */
 	int producing, gone;	    /* gone: freed by the last job */
 	uint64_t made, bytes;
@@ -91,6 +93,9 @@ void pairing_destroy(struct pairing *x);
 int mask_get(struct provider *p, struct mask **mask, struct end *end, struct err *e) MUST_USE;
 void mask_unref(struct mask *mask); /* it stays cached */
 void mask_free_all(struct provider *p);
+
+/* A session as the rules see it. */
+struct use use_of(const struct end *data_owner, const struct end *model_owner);
 
 /* tickets.c */
 int tickets_prepare(struct pairing *x, const uint8_t *p0, const uint8_t *p1, struct err *e) MUST_USE;

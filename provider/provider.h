@@ -12,6 +12,7 @@ struct provider_options {
 	uint64_t queue_bytes;	/* corrections buffered for one peer before production pauses */
 	uint32_t block;		/* tickets made at once, at most */
 	uint64_t mask_bytes;	/* memory for cached weight masks B (by model owner and epoch) */
+	const struct rules *rules; /* borrows; NULL: everything is allowed */
 };
 int provider_new(struct provider **p, const struct host *host, const struct provider_options *options, struct err *e) MUST_USE;
 /* A frame with a session from an authenticated channel. -1 with e: that session failed (peers were told); the provider goes on. */

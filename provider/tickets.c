@@ -121,11 +121,29 @@ int tickets_prepare(struct pairing *x, const uint8_t *p0, const uint8_t *p1, str
 	return status;
 }
 
+/* The rules give fewer than the n that are wanted, or none: then the data owner is told why, once. */
+static int allowed(const struct provider *p, struct pairing *x)
+{
+	const struct rules *rules = p->options.rules;
+	struct use use = use_of(x->data_owner, x->model_owner);
+	struct err why = {0};
+
+	use.first = x->next_ticket;
+	use.n = (uint32_t)x->n;
+	if (rules)
+		x->n = rules->take(rules->ctx, &use, &why);
+	if (!x->n && !x->held)
+		held_send(x->data_owner->channel, x->data_owner->session, &why);
+	x->held = !x->n;
+	x->held_round = x->held ? p->round : 0;
+	return !x->held;
+}
+
 static int eligible(const struct provider *p, const struct pairing *x)
 {
 	const struct channel *m, *d;
 
-	if (!x->live || x->busy || x->next_ticket >= least(x->model_owner->credit, x->data_owner->credit))
+	if (!x->live || x->busy || x->held_round == p->round || x->next_ticket >= least(x->model_owner->credit, x->data_owner->credit))
 		return 0;
 	m = x->model_owner->channel;
 	d = x->data_owner->channel;
@@ -157,8 +175,11 @@ void tickets_work(struct provider *p)
 	if (p->producing) /* a host that runs jobs at once: the loop below goes on */
 		return;
 	p->producing = 1;
+	p->round++;
 	while (p->blocks < JOBS_MOST && (x = next_turn(p))) {
 		x->n = least(x->block, least(x->model_owner->credit, x->data_owner->credit) - x->next_ticket);
+		if (!allowed(p, x))
+			continue;
 		x->busy = 1;
 		p->blocks++;
 		provider_submit(p, &x->job);

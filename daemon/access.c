@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/access_parts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/audit.h"
+#include "daemon/log.h"
+#include "daemon/net.h"
+#include "protocol/core.h"
+
+#define SUMS_EVERY 4096 /* lines of the audit between two of sums */
+#define DAY_SECONDS 86400
+#define NAME_BYTES 256
+
+/* What one account has used of one model. */
+struct account {
+	struct account *next;
+	char name[NAME_BYTES], model[NAME_BYTES];
+	struct rate minute;
+	int64_t day; /* since 1970, UTC */
+	uint64_t images; /* of that day */
+};
+
+struct access_next {
+	struct access_list list;
+	struct audit *audit;
+};
+
+struct access {
+	enum frame_role self;
+	struct access_list list;
+	struct audit *audit; /* NULL: none is kept */
+	struct account *accounts;
+	struct rules rules;
+	struct access_status status;
+};
+
+/* ---- accounts ---- */
+
+static struct account *account_get(struct access *a, const char *name, const char *model)
+{
+	struct account *at = a->accounts;
+
+	while (at && (strcmp(at->name, name) != 0 || strcmp(at->model, model) != 0))
+		at = at->next;
+	if (at || !(at = calloc(1, sizeof(*at))))
+		return at;
+	snprintf(at->name, sizeof(at->name), "%s", name);
+	snprintf(at->model, sizeof(at->model), "%s", model);
+	at->next = a->accounts;
+	a->accounts = at;
+	return at;
+}
+
+static uint64_t in_minute(const struct account *at, uint64_t now_us)
+{
+	return (uint64_t)llround(rate_read(&at->minute, now_us) * RATE_SECONDS);
+}
+
+static int lists_model(const struct access_rule *rule, const char *model)
+{
+	for (size_t i = 0; i < rule->models.n; i++)
+		if (!strcmp(rule->models.items[i], model))
+			return 1;
+	return !rule->models.n;
+}
+
+struct used {
+	uint64_t minute, day;
+};
+
+static struct used used_of(const struct access *a, const struct access_rule *rule, const char *name,
+			   const struct access_clock *clock)
+{
+	struct used used = {0};
+
+	for (const struct account *at = a->accounts; at; at = at->next) {
+		if (strcmp(at->name, name) != 0 || !lists_model(rule, at->model))
+			continue;
+		used.minute += in_minute(at, clock->now_us);
+		used.day += at->day == clock->wall / DAY_SECONDS ? at->images : 0;
+	}
+	return used;
+}
+
+static int add_to(struct access *a, const char *name, const char *model, uint64_t n, const struct access_clock *clock)
+{
+	struct account *at = account_get(a, name, model);
+
+	if (!at)
+		return -1;
+	if (at->day != clock->wall / DAY_SECONDS) {
+		at->day = clock->wall / DAY_SECONDS;
+		at->images = 0;
+	}
+	at->images += n;
+	rate_add(&at->minute, clock->now_us, n);
+	return 0;
+}
+
+static int on_sum(void *ctx, const struct audit_sum *part, struct err *e)
+{
+	struct access *a = ctx;
+	struct account *at = account_get(a, part->account, part->model);
+
+	if (!at)
+		return err_set(e, ERR_ENV, "out of memory for accounts");
+	at->day = time(NULL) / DAY_SECONDS;
+	at->images += part->images;
+	return 0;
+}
+
+/* ---- the record ---- */
+
+static int write_sums(struct access *a, time_t now, struct err *e)
+{
+	struct audit_sum *sums;
+	size_t n = 0;
+	int failed;
+
+	for (const struct account *at = a->accounts; at; at = at->next)
+		n++;
+	sums = calloc(n + 1, sizeof(*sums));
+	if (!sums)
+		return err_set(e, ERR_ENV, "out of memory for the audit");
+	n = 0;
+	for (const struct account *at = a->accounts; at; at = at->next)
+		if (at->images && at->day == now / DAY_SECONDS)
+			sums[n++] = (struct audit_sum){at->name, at->model, at->images};
+	failed = n ? audit_add_sums(a->audit, sums, n, now, e) : 0;
+	free(sums);
+	return failed;
+}
+
+static const char *first_name(const char *names, char *out, size_t bytes)
+{
+	snprintf(out, bytes, "%.*s", (int)strcspn(names, "\n"), names);
+	return out;
+}
+
+static int record(struct access *a, const struct access_ask *ask, const char *event, const char *account, uint32_t images,
+		  const char *why, time_t now, struct err *e)
+{
+	char peer[NAME_BYTES], with[NAME_BYTES];
+	struct audit_row row = {.event = event,
+				.peer = first_name(ask->who.names, peer, sizeof(peer)),
+				.account = account,
+				.from = ask->who.from,
+				.with = ask->with ? first_name(ask->with, with, sizeof(with)) : NULL,
+				.model = ask->model,
+				.why = why,
+				.certificate = ask->who.certificate,
+				.session = ask->session,
+				.ticket = ask->first,
+				.images = images};
+
+	if (!a->audit)
+		return 0;
+	if (audit_add(a->audit, &row, now, e))
+		return -1;
+	return audit_lines(a->audit) % SUMS_EVERY ? 0 : write_sums(a, now, e);
+}
+
+static int refused(struct access *a, const struct access_ask *ask, const struct access_clock *clock, const struct err *why)
+{
+	struct err ignored = {0};
+
+	a->status.refused++;
+	if (record(a, ask, "refused", NULL, 0, why->text, clock->wall, &ignored))
+		log_err(LOG_ERR, "audit", &ignored);
+	return -1;
+}
+
+/* ---- judgement ---- */
+
+/* The rule for this data owner, model and model owner, and the account that it counts for; with no file: any. */
+static const struct access_rule *find_rule(const struct access *a, const char *names, const char *with, const char *model,
+					   char *account, size_t bytes)
+{
+	static const struct access_rule any;
+	const char *pattern, *other, *name;
+	size_t n, m;
+
+	first_name(names, account, bytes);
+	if (!a->list.n)
+		return &any;
+	for (size_t i = 0; i < a->list.n; i++) {
+		const struct access_rule *rule = &a->list.all[i];
+
+		name = access_fits(&rule->who, names, &pattern, &n);
+		if (!name || !lists_model(rule, model) ||
+		    (rule->with.n && (!with || !access_fits(&rule->with, with, &other, &m))))
+			continue;
+		if (pattern[0] != '*')
+			snprintf(account, bytes, "%.*s", (int)n, name);
+		return rule;
+	}
+	return NULL;
+}
+
+static const char *we(const struct access *a)
+{
+	return a->self == ROLE_M ? "model owner" : "provider";
+}
+
+static int judge_open(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
+		      const char *account, struct err *e)
+{
+	if (!rule) {
+		log_line(LOG_WARNING, "%s: no rule of %s lets it use model %s", ask->who.from, a->list.path, ask->model);
+		return err_set(e, ERR_PEER, "%s may not use model %s%s%s; the %s's operator can allow it (access rules)", account,
+			       ask->model, ask->with_from ? " of " : "", ask->with_from ? ask->with_from : "", we(a));
+	}
+	if (rule->label_only && ask->reveal != REVEAL_LABEL)
+		return err_set(e, ERR_PEER, "%s gets only labels of model %s, no scores; ask with --reveal label", account,
+			       ask->model);
+	return 0;
+}
+
+int access_open(struct access *a, const struct access_ask *ask, const struct access_clock *clock, struct err *e)
+{
+	char account[NAME_BYTES];
+	const struct access_rule *rule = find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	struct err why = {0};
+
+	if (!judge_open(a, rule, ask, account, &why))
+		return 0;
+	refused(a, ask, clock, &why);
+	return err_set(e, why.code, "%s", why.text);
+}
+
+int access_lists(const struct access *a, const char *names, const char *model)
+{
+	char account[NAME_BYTES];
+
+	return find_rule(a, names, NULL, model, account, sizeof(account)) != NULL;
+}
+
+/* Seconds until the oldest image of the last minute is forgotten: at most 60. */
+static void over_minute(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
+			const char *account, uint64_t used, struct err *why)
+{
+	err_set(why, ERR_PEER,
+		"%s may use %llu %s a minute of model %s, %llu were in the last one (%u asked for); try again within a minute, or "
+		"ask the %s's operator for more",
+		account, (unsigned long long)rule->per_minute, a->self == ROLE_M ? "images" : "tickets", ask->model,
+		(unsigned long long)used, ask->n, we(a));
+}
+
+static void over_day(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
+		     const char *account, uint64_t used, struct err *why)
+{
+	err_set(why, ERR_PEER,
+		"%s may use %llu %s a day of model %s, %llu are used (%u asked for); try again after midnight UTC, or ask the %s's "
+		"operator for more",
+		account, (unsigned long long)rule->per_day, a->self == ROLE_M ? "images" : "tickets", ask->model,
+		(unsigned long long)used, ask->n, we(a));
+}
+
+static uint32_t least(uint64_t limit, uint64_t used, uint32_t n)
+{
+	uint64_t left = limit > used ? limit - used : 0;
+
+	return left < n ? (uint32_t)left : n;
+}
+
+static uint32_t judge_use(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
+			  const char *account, const struct access_clock *clock, struct err *why)
+{
+	struct used used = used_of(a, rule, account, clock);
+	uint32_t n = ask->n;
+
+	if (rule->per_day && least(rule->per_day, used.day, n) < n) {
+		n = least(rule->per_day, used.day, n);
+		over_day(a, rule, ask, account, used.day, why);
+	}
+	if (rule->per_minute && least(rule->per_minute, used.minute, n) < n) {
+		n = least(rule->per_minute, used.minute, n);
+		over_minute(a, rule, ask, account, used.minute, why);
+	}
+	return ask->whole && n < ask->n ? 0 : n;
+}
+
+uint32_t access_use(struct access *a, const struct access_ask *ask, const struct access_clock *clock, struct err *why)
+{
+	char account[NAME_BYTES];
+	const struct access_rule *rule = find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	struct err e = {0};
+	uint32_t n = 0;
+
+	if (!judge_open(a, rule, ask, account, why))
+		n = judge_use(a, rule, ask, account, clock, why);
+	if (!n) {
+		if (ask->whole) /* a provider only holds tickets back, and asks again and again */
+			refused(a, ask, clock, why);
+		return 0;
+	}
+	/* What cannot be counted and recorded does not happen. */
+	if (add_to(a, account, ask->model, n, clock))
+		err_set(&e, ERR_ENV, "the %s is out of memory", we(a));
+	if (e.code || record(a, ask, a->self == ROLE_M ? "inference" : "tickets", account, n, NULL, clock->wall, &e)) {
+		log_err(LOG_ERR, "audit", &e);
+		*why = (struct err){0};
+		err_set(why, ERR_PEER, "the %s cannot record what is used: its operator finds the reason in its log", we(a));
+		return 0;
+	}
+	a->status.images += n;
+	return n;
+}
+
+/* ---- for sessions ---- */
+
+static struct access_clock clock_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (struct access_clock){(uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000, time(NULL)};
+}
+
+/* A channel of this process is a connection (net.h). */
+static struct access_ask ask_of(const struct use *u)
+{
+	const struct conn *d = (const struct conn *)u->data_owner, *m = (const struct conn *)u->model_owner;
+
+	return (struct access_ask){.who = {conn_names(d), u->data_owner->name, u->data_owner->fingerprint},
+				   .with = m ? conn_names(m) : NULL,
+				   .with_from = m ? u->model_owner->name : NULL,
+				   .model = u->model,
+				   .reveal = u->reveal,
+				   .session = u->session,
+				   .first = u->first,
+				   .n = u->n,
+				   .whole = u->whole};
+}
+
+static int rules_open(void *ctx, const struct use *u, struct err *e)
+{
+	struct access_ask ask = ask_of(u);
+	struct access_clock clock = clock_now();
+	struct access *a = ctx;
+
+	if (access_open(a, &ask, &clock, e))
+		return -1;
+	return a->self == ROLE_C ? record(a, &ask, "paired", NULL, 0, NULL, clock.wall, e) : 0;
+}
+
+static uint32_t rules_take(void *ctx, const struct use *u, struct err *why)
+{
+	struct access_ask ask = ask_of(u);
+	struct access_clock clock = clock_now();
+
+	return access_use(ctx, &ask, &clock, why);
+}
+
+const struct rules *access_rules(const struct access *a)
+{
+	return &a->rules;
+}
+
+void access_status(const struct access *a, struct access_status *s)
+{
+	*s = a->status;
+	s->rules = a->list.n;
+}
+
+/* ---- life ---- */
+
+static int needs_audit(const struct access_next *next, struct err *e)
+{
+	for (size_t i = 0; i < next->list.n; i++)
+		if (next->list.all[i].per_day && !next->audit)
+			return err_set(e, ERR_INPUT,
+				       "%s:%u: per_day: needs the option audit = \"FILE\": there the count of a day survives a restart",
+				       next->list.path, next->list.all[i].line);
+	return 0;
+}
+
+int access_read(struct access_next **next, const struct config *c, enum frame_role self, struct err *e)
+{
+	struct access_next *n = calloc(1, sizeof(*n));
+
+	*next = NULL;
+	if (!n)
+		return err_set(e, ERR_ENV, "out of memory for rules");
+	if (access_list_read(&n->list, c->access, self, e) || (c->audit[0] && audit_open(&n->audit, c->audit, e)) ||
+	    needs_audit(n, e)) {
+		access_drop(n);
+		return -1;
+	}
+	*next = n;
+	return 0;
+}
+
+void access_drop(struct access_next *next)
+{
+	if (!next)
+		return;
+	access_list_free(&next->list);
+	audit_close(next->audit);
+	free(next);
+}
+
+void access_take(struct access *a, struct access_next *next)
+{
+	struct access_next old = {a->list, a->audit};
+	struct err e = {0};
+
+	a->list = next->list;
+	a->audit = next->audit;
+	*next = old;
+	access_drop(next);
+	/* A file that is new (it was rotated) starts with what is counted already. */
+	if (a->audit && audit_was_empty(a->audit) && write_sums(a, time(NULL), &e))
+		log_err(LOG_ERR, "audit", &e);
+}
+
+int access_reload(struct access *a, const struct config *c, struct err *e)
+{
+	struct access_next *next;
+
+	if (access_read(&next, c, a->self, e))
+		return -1;
+	access_take(a, next);
+	return 0;
+}
+
+static int count_today(struct access *a, const struct config *c, struct err *e)
+{
+	uint64_t bad = 0;
+
+	if (c->audit[0] && audit_today(c->audit, time(NULL), on_sum, a, &bad, e))
+		return -1;
+	if (bad)
+		log_line(LOG_WARNING, "%llu lines of the audit %s cannot be read and are not counted", (unsigned long long)bad,
+			 c->audit);
+	return 0;
+}
+
+int access_new(struct access **access, const struct config *c, enum frame_role self, struct err *e)
+{
+	struct access *a = calloc(1, sizeof(*a));
+
+	*access = NULL;
+	if (!a)
+		return err_set(e, ERR_ENV, "out of memory for rules");
+	a->self = self;
+	a->rules = (struct rules){a, rules_open, rules_take};
+	if (count_today(a, c, e) || access_reload(a, c, e)) {
+		access_free(a);
+		return -1;
+	}
+	*access = a;
+	return 0;
+}
+
+void access_free(struct access *a)
+{
+	if (!a)
+		return;
+	while (a->accounts) {
+		struct account *at = a->accounts;
+
+		a->accounts = at->next;
+		free(at);
+	}
+	access_list_free(&a->list);
+	audit_close(a->audit);
+	free(a);
+}
