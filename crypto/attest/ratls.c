@@ -78,7 +78,8 @@ static int skip(struct span *in, int depth)
 	}
 	if (major < CBOR_ARRAY || major == CBOR_SIMPLE)
 		return 0;
-	if (n > in->n) /* every element takes a byte at least; also bounds n before it is doubled */
+	if (major != CBOR_TAG &&
+	    n > in->n) /* every element takes a byte; also bounds n before it is doubled */
 		return -1;
 	n = major == CBOR_TAG ? 1 : major == CBOR_MAP ? 2 * n : n;
 	for (; n; n--)
@@ -190,7 +191,8 @@ static int check_nonce(struct attest_result *r, const struct claims *c, const st
 	return attest_reject(r, ATTEST_RATLS_NONCE, "%s", c->has_nonce ? "another nonce" : "there is none");
 }
 
-/* The certificate itself: its times, and its own signature where it is self-issued. */
+/* The certificate itself: its times, and its signature by its own key, without which names and times could be
+ * anybody's. */
 static int check_certificate(struct attest_result *r, X509 *cert, int64_t now)
 {
 	time_t at = (time_t)now;
@@ -198,7 +200,7 @@ static int check_certificate(struct attest_result *r, X509 *cert, int64_t now)
 	if (X509_cmp_time(X509_get0_notBefore(cert), &at) != -1 ||
 	    X509_cmp_time(X509_get0_notAfter(cert), &at) != 1)
 		return attest_reject(r, ATTEST_CERT_TIME, "the RA-TLS certificate");
-	if (chain_self_issued(cert) && X509_verify(cert, X509_get0_pubkey(cert)) != 1)
+	if (X509_verify(cert, X509_get0_pubkey(cert)) != 1)
 		return attest_reject(r, ATTEST_CHAIN_SIG, "the RA-TLS certificate's own signature");
 	return 0;
 }
