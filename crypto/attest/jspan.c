@@ -11,6 +11,12 @@ struct cursor {
 	const uint8_t *at, *end;
 };
 
+/* An empty span may have no address. */
+static struct cursor cursor_at(struct span s)
+{
+	return s.n ? (struct cursor){s.p, s.p + s.n} : (struct cursor){NULL, NULL};
+}
+
 static int peek(const struct cursor *c)
 {
 	return c->at < c->end ? *c->at : -1;
@@ -164,7 +170,7 @@ static int take_value(struct cursor *c, struct span *value)
 
 int jspan_check(struct span text)
 {
-	struct cursor c = {text.p, text.p + text.n};
+	struct cursor c = cursor_at(text);
 
 	return text.n && !skip_value(&c, DEPTH) && space(&c) < 0 ? 0 : -1;
 }
@@ -178,7 +184,7 @@ static int same_name(struct span quoted, const char *name)
 
 int jspan_member(struct span object, const char *name, struct span *value)
 {
-	struct cursor c = {object.p, object.p + object.n};
+	struct cursor c = cursor_at(object);
 	struct span key, x;
 	int found = 0;
 
@@ -201,7 +207,7 @@ int jspan_member(struct span object, const char *name, struct span *value)
 
 int jspan_items(struct span array, struct span *rest)
 {
-	struct cursor c = {array.p, array.p + array.n};
+	struct cursor c = cursor_at(array);
 
 	if (!array.n || !eat(&c, '['))
 		return -1;
@@ -211,7 +217,7 @@ int jspan_items(struct span array, struct span *rest)
 
 int jspan_item(struct span *rest, struct span *value)
 {
-	struct cursor c = {rest->p, rest->p + rest->n};
+	struct cursor c = cursor_at(*rest);
 
 	if (eat(&c, ']'))
 		return 0;

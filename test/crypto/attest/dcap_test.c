@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DCAP quotes and collateral signed by authorities of our own. */
+#include "test/test.h"
 #include "test/crypto/attest/make_dcap.h"
 
 static struct make_dcap m;

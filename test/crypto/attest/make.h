@@ -4,6 +4,9 @@
 #ifndef OBSCURA_TEST_CRYPTO_ATTEST_MAKE_H
 #define OBSCURA_TEST_CRYPTO_ATTEST_MAKE_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -11,10 +14,16 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/attest/parts.h"
-#include "test/test.h"
 
 #define MAKE_NOW 1800000000 /* 2027-01-15: the time of all tests here */
 #define MAKE_DAY (24 * 3600)
+
+/* Tests and fuzz targets share these files, so there is no framework here. */
+static inline void make_must(int good)
+{
+	if (!good)
+		abort();
+}
 
 struct make_id {
 	X509 *cert;
@@ -38,7 +47,7 @@ static inline void make_v3(X509 *cert, int nid, const char *value)
 {
 	X509_EXTENSION *x = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
 
-	assert_true(x && X509_add_ext(cert, x, -1));
+	make_must(x && X509_add_ext(cert, x, -1));
 	X509_EXTENSION_free(x);
 }
 
@@ -48,9 +57,9 @@ static inline void make_raw(X509 *cert, const struct make_extension *e)
 	ASN1_OCTET_STRING *data = ASN1_OCTET_STRING_new();
 	X509_EXTENSION *x;
 
-	assert_true(oid && data && ASN1_OCTET_STRING_set(data, e->bytes, (int)e->n));
+	make_must(oid && data && ASN1_OCTET_STRING_set(data, e->bytes, (int)e->n));
 	x = X509_EXTENSION_create_by_OBJ(NULL, oid, 0, data);
-	assert_true(x && X509_add_ext(cert, x, -1));
+	make_must(x && X509_add_ext(cert, x, -1));
 	X509_EXTENSION_free(x);
 	ASN1_OCTET_STRING_free(data);
 	ASN1_OBJECT_free(oid);
@@ -63,12 +72,12 @@ static inline void make_sign(X509 *cert, EVP_PKEY *key)
 	int rsa = EVP_PKEY_is_a(key, "RSA"), wide = rsa || EVP_PKEY_get_bits(key) > 256;
 	EVP_PKEY_CTX *options;
 
-	assert_int_equal(EVP_DigestSignInit(ctx, &options, wide ? EVP_sha384() : EVP_sha256(), NULL, key), 1);
+	make_must(EVP_DigestSignInit(ctx, &options, wide ? EVP_sha384() : EVP_sha256(), NULL, key) == 1);
 	if (rsa) {
-		assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING), 1);
-		assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(options, 48), 1);
+		make_must(EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING) == 1);
+		make_must(EVP_PKEY_CTX_set_rsa_pss_saltlen(options, 48) == 1);
 	}
-	assert_true(X509_sign_ctx(cert, ctx) > 0);
+	make_must(X509_sign_ctx(cert, ctx) > 0);
 	EVP_MD_CTX_free(ctx);
 }
 
@@ -80,16 +89,14 @@ static inline struct make_id make_cert(const char *name, EVP_PKEY *key, const st
 	struct make_id id = {X509_new(), key};
 	X509_NAME *subject = X509_get_subject_name(id.cert);
 
-	assert_true(X509_set_version(id.cert, 2) &&
-		    ASN1_INTEGER_set(X509_get_serialNumber(id.cert), ++serial));
-	assert_true(ASN1_TIME_set(X509_getm_notBefore(id.cert), MAKE_NOW - MAKE_DAY) &&
-		    ASN1_TIME_set(X509_getm_notAfter(id.cert), MAKE_NOW + MAKE_DAY));
-	assert_true(X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_UTF8, (const uint8_t *)"Obscura test",
-					       -1, -1, 0));
-	assert_true(
-	    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0));
-	assert_true(X509_set_issuer_name(id.cert, issuer ? X509_get_subject_name(issuer->cert) : subject));
-	assert_true(X509_set_pubkey(id.cert, key));
+	make_must(X509_set_version(id.cert, 2) && ASN1_INTEGER_set(X509_get_serialNumber(id.cert), ++serial));
+	make_must(ASN1_TIME_set(X509_getm_notBefore(id.cert), MAKE_NOW - MAKE_DAY) &&
+		  ASN1_TIME_set(X509_getm_notAfter(id.cert), MAKE_NOW + MAKE_DAY));
+	make_must(X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_UTF8, (const uint8_t *)"Obscura test", -1,
+					     -1, 0));
+	make_must(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0));
+	make_must(X509_set_issuer_name(id.cert, issuer ? X509_get_subject_name(issuer->cert) : subject));
+	make_must(X509_set_pubkey(id.cert, key));
 	make_v3(id.cert, NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
 	if (ca)
 		make_v3(id.cert, NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -101,7 +108,7 @@ static inline struct make_id make_cert(const char *name, EVP_PKEY *key, const st
 
 static inline void make_digest(const struct make_id *id, uint8_t out[ATTEST_DIGEST])
 {
-	assert_int_equal(chain_key_digest(id->cert, out), 0);
+	make_must(chain_key_digest(id->cert, out) == 0);
 }
 
 static inline struct span make_der(const struct make_id *id)
@@ -109,7 +116,7 @@ static inline struct span make_der(const struct make_id *id)
 	uint8_t *der = NULL;
 	int n = i2d_X509(id->cert, &der);
 
-	assert_true(n > 0);
+	make_must(n > 0);
 	return (struct span){der, (size_t)n};
 }
 
@@ -121,7 +128,7 @@ static inline struct span make_pem(const struct make_id *const *ids, size_t n)
 	char *text;
 
 	for (size_t i = 0; i < n; i++)
-		assert_true(PEM_write_bio_X509(out, ids[i]->cert));
+		make_must(PEM_write_bio_X509(out, ids[i]->cert));
 	s.n = (size_t)BIO_get_mem_data(out, &text);
 	s.p = OPENSSL_memdup(text, s.n);
 	BIO_free(out);
@@ -143,20 +150,20 @@ static inline struct span make_crl(const struct make_id *issuer, X509 *revoked, 
 	uint8_t *der = NULL;
 	int n;
 
-	assert_true(X509_CRL_set_version(crl, 1) &&
-		    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->cert)));
-	assert_true(ASN1_TIME_set(t, from) && X509_CRL_set1_lastUpdate(crl, t));
-	assert_true(ASN1_TIME_set(t, to) && X509_CRL_set1_nextUpdate(crl, t));
+	make_must(X509_CRL_set_version(crl, 1) &&
+		  X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->cert)));
+	make_must(ASN1_TIME_set(t, from) && X509_CRL_set1_lastUpdate(crl, t));
+	make_must(ASN1_TIME_set(t, to) && X509_CRL_set1_nextUpdate(crl, t));
 	if (revoked) {
 		X509_REVOKED *entry = X509_REVOKED_new();
 
-		assert_true(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked)) &&
-			    X509_REVOKED_set_revocationDate(entry, t) && X509_CRL_add0_revoked(crl, entry));
+		make_must(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked)) &&
+			  X509_REVOKED_set_revocationDate(entry, t) && X509_CRL_add0_revoked(crl, entry));
 	}
-	assert_true(X509_CRL_sign(crl, issuer->key,
-				  EVP_PKEY_is_a(issuer->key, "RSA") ? EVP_sha384() : EVP_sha256()) > 0);
+	make_must(X509_CRL_sign(crl, issuer->key,
+				EVP_PKEY_is_a(issuer->key, "RSA") ? EVP_sha384() : EVP_sha256()) > 0);
 	n = i2d_X509_CRL(crl, &der);
-	assert_true(n > 0);
+	make_must(n > 0);
 	ASN1_TIME_free(t);
 	X509_CRL_free(crl);
 	return (struct span){der, (size_t)n};
@@ -172,14 +179,12 @@ static inline void make_ecdsa(EVP_PKEY *key, const uint8_t *data, size_t size, u
 	size_t length = sizeof(der);
 	ECDSA_SIG *sig;
 
-	assert_int_equal(EVP_DigestSignInit(ctx, NULL,
-					    EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256(), NULL,
-					    key),
-			 1);
-	assert_int_equal(EVP_DigestSign(ctx, der, &length, data, size), 1);
+	make_must(EVP_DigestSignInit(ctx, NULL, EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256(),
+				     NULL, key) == 1);
+	make_must(EVP_DigestSign(ctx, der, &length, data, size) == 1);
 	sig = d2i_ECDSA_SIG(NULL, &at, (long)length);
-	assert_int_equal((little ? BN_bn2lebinpad : BN_bn2binpad)(ECDSA_SIG_get0_r(sig), r, n), n);
-	assert_int_equal((little ? BN_bn2lebinpad : BN_bn2binpad)(ECDSA_SIG_get0_s(sig), s, n), n);
+	make_must((little ? BN_bn2lebinpad : BN_bn2binpad)(ECDSA_SIG_get0_r(sig), r, n) == n);
+	make_must((little ? BN_bn2lebinpad : BN_bn2binpad)(ECDSA_SIG_get0_s(sig), s, n) == n);
 	ECDSA_SIG_free(sig);
 	EVP_MD_CTX_free(ctx);
 }

@@ -102,8 +102,8 @@ static inline void make_raw_key(EVP_PKEY *key, uint8_t xy[64])
 	uint8_t point[65];
 	size_t n;
 
-	assert_int_equal(EVP_PKEY_get_octet_string_param(key, "pub", point, sizeof(point), &n), 1);
-	assert_int_equal(n, 65);
+	make_must(EVP_PKEY_get_octet_string_param(key, "pub", point, sizeof(point), &n) == 1);
+	make_must(n == 65);
 	memcpy(xy, point + 1, 64);
 }
 
@@ -120,7 +120,7 @@ static inline size_t make_qe(struct make_dcap *m, uint8_t *out, const uint8_t xy
 	memcpy(bound, xy, 64);
 	memset(bound + 64, 0x17, 32);
 	memset(m->qe + 320, 0, 64);
-	assert_true(EVP_Digest(bound, sizeof(bound), m->qe + 320, NULL, EVP_sha256(), NULL));
+	make_must(EVP_Digest(bound, sizeof(bound), m->qe + 320, NULL, EVP_sha256(), NULL));
 	memcpy(out, m->qe, SGX_BODY);
 	make_ecdsa(m->leaf.key, m->qe, SGX_BODY, out + SGX_BODY, out + SGX_BODY + 32, 32, 0);
 	n = SGX_BODY + 64;
@@ -169,7 +169,7 @@ static inline void make_quote(struct make_dcap *m)
 	make_le(q + n, certified, 4);
 	m->n = n + 4 + certified;
 	m->at_certificates = m->n - m->pck_chain.n;
-	assert_true(m->n <= sizeof(m->quote));
+	make_must(m->n <= sizeof(m->quote));
 }
 
 /* ---- collateral ---- */
@@ -240,7 +240,7 @@ static inline void make_info(struct make_dcap *m, const char *status, const char
 	n += (size_t)sprintf(m->info + n, ",");
 	n += make_level(m->info + n, m->td, 3, "OutOfDate");
 	n += (size_t)sprintf(m->info + n, "]}");
-	assert_true(n < sizeof(m->info));
+	make_must(n < sizeof(m->info));
 }
 
 static inline void make_identity(struct make_dcap *m, const char *status)

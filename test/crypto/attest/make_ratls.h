@@ -36,11 +36,11 @@ static inline size_t make_claims(uint8_t *out, const struct make_claims *c, cons
 			     : c->algorithm == 8 ? EVP_sha512()
 						 : EVP_sha256();
 	uint8_t digest[64], pair[80], *der = NULL;
-	unsigned size;
+	unsigned size = 0;
 	int bytes = i2d_PUBKEY(key, &der);
 	size_t n, at;
 
-	assert_true(bytes > 0 && EVP_Digest(der, (size_t)bytes, digest, &size, hash, NULL));
+	make_must(bytes > 0 && EVP_Digest(der, (size_t)bytes, digest, &size, hash, NULL));
 	OPENSSL_free(der);
 	at = make_cbor_head(pair, 4, 2);
 	at += make_cbor_head(pair + at, 0, c->algorithm);
@@ -71,7 +71,7 @@ static inline struct span make_ratls(struct make_dcap *m, const struct make_clai
 	struct span pem;
 
 	memset(data, 0, 64);
-	assert_true(EVP_Digest(claims, size, data, NULL, EVP_sha256(), NULL));
+	make_must(EVP_Digest(claims, size, data, NULL, EVP_sha256(), NULL));
 	data[40] = (uint8_t)c->spoil_data;
 	make_quote(m);
 	n = make_cbor_head(extension, 6, 60000);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* RA-TLS certificates of our own: the quote must be for this key, these claims, this nonce. */
+#include "test/test.h"
 #include "test/crypto/attest/make_ratls.h"
 
 static struct make_dcap m;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Simulated reports: only by a root that the policy names, only where simulation is allowed, never "OK". */
+#include "test/test.h"
 #include "test/crypto/attest/make.h"
 #include "crypto/attest/sim.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SEV-SNP reports signed by authorities of our own: each way to be wrong has its verdict, and no byte can
  * change unseen. */
+#include "test/test.h"
 #include "test/crypto/attest/make_snp.h"
 
 static struct make_snp milan, turin, vlek;
