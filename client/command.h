@@ -4,9 +4,9 @@
 #define OBSCURA_CLIENT_COMMAND_H
 
 #include "conf/config.h"
+#include "daemon/version.h"
 #include "nn/plan.h"
 
-#define OBSCURA_VERSION "0.1.0"
 
 enum flag {
 #define FLAG(name, metavar, commands, help) FLAG_##name,

@@ -35,13 +35,27 @@ int err_context(struct err *e, const char *format, ...)
 	return -1;
 }
 
+const char *err_name(enum err_code code)
+{
+	switch (code) {
+	case ERR_NONE:
+		return "NONE";
+#define ERR(name, exit_code, meaning)                                                                        \
+	case ERR_##name:                                                                                     \
+		return #name;
+#include "conf/errors.def"
+#undef ERR
+	}
+	return "UNKNOWN";
+}
+
 const char *err_meaning(enum err_code code)
 {
 	switch (code) {
 	case ERR_NONE:
 		return "success";
-#define ERR(name, exit_code, meaning)                                                                                  \
-	case ERR_##name:                                                                                               \
+#define ERR(name, exit_code, meaning)                                                                        \
+	case ERR_##name:                                                                                     \
 		return meaning;
 #include "conf/errors.def"
 #undef ERR

@@ -27,6 +27,9 @@ int err_set(struct err *e, enum err_code code, const char *format, ...) __attrib
 /* Puts "context: " before the text, and returns -1. */
 int err_context(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Its name in errors.def, "PEER", "INPUT": for logs and metrics. */
+const char *err_name(enum err_code code);
+
 /* The meaning of a code, from errors.def. */
 const char *err_meaning(enum err_code code);
 

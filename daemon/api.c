@@ -10,8 +10,8 @@
 
 #include "daemon/json.h"
 #include "daemon/log.h"
-
-#define VERSION "0.1.0"
+#include "daemon/metrics.h"
+#include "daemon/version.h"
 
 /* ---- health and metadata ---- */
 
@@ -21,7 +21,7 @@ static void server_metadata(struct http_call *c)
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
 
 	json_text(o, "name", "obscura");
-	json_text(o, "version", VERSION);
+	json_text(o, "version", OBSCURA_VERSION);
 	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
 		json_object_array_add(list, json_object_new_string(extensions[i]));
 	json_object_object_add(o, "extensions", list);
@@ -142,6 +142,14 @@ static void on_call(void *ctx, struct http_call *c)
 		api_status(a, c);
 }
 
+static void on_answered(void *ctx, int status)
+{
+	char code[16];
+
+	snprintf(code, sizeof(code), "%d", status);
+	metrics_add(METRIC_http_requests_total, 1, METRIC_LABELS(code));
+}
+
 /* ---- life ---- */
 
 /* Beside the socket of the local API: "/run/obscura/http.sock". NULL: none is wanted. */
@@ -195,6 +203,7 @@ int api_new(struct api **api, struct net *net, struct data_owner *d, struct deco
 		api_free(a);
 		return -1;
 	}
+	http_count(a->http, on_answered);
 	*api = a;
 	return 0;
 }

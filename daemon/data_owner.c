@@ -158,7 +158,7 @@ static void peer_up(void *ctx, struct conn *c)
 {
 	struct peer *p = ctx;
 
-	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+	log_peer(LOG_INFO, conn_channel(c)->name, "connected");
 	p->conn = c;
 	p->leaving = 0;
 	p->ever = 1;
@@ -179,7 +179,7 @@ static int peer_frame(void *ctx, struct conn *c, const struct frame *f, struct e
 		return 0;
 	}
 	if (f->type == FRAME_CLOSE && !f->session) {
-		log_line(LOG_INFO, "%s: asks for a new connection", conn_channel(c)->name);
+		log_peer(LOG_INFO, conn_channel(c)->name, "asks for a new connection");
 		p->leaving = 1;
 		return 0;
 	}
@@ -251,7 +251,7 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_owner_reply reply, void *ctx)
 {
 	struct err e = {0};
-	struct request refused = {.reply = reply, .ctx = ctx}, *r = NULL;
+	struct request refused = {.reply = reply, .ctx = ctx, .describe = q->describe}, *r = NULL;
 	struct entry *n = NULL;
 
 	if (!check_request(d, q, &e) &&
@@ -448,7 +448,8 @@ static int open_all(struct daemon *x, const struct config *config, struct err *e
 
 static int run(struct daemon *x, const struct config *config, struct err *e)
 {
-	static const struct serve how = {.reload = {.take = on_reload}, .status = on_status};
+	static const struct serve how = {
+	    .reload = {.take = on_reload}, .status = on_status, .admin = {owner_is_ready, owner_collect}};
 	char ready[200];
 
 	net_on_stop(x->net, is_busy_stopping, x);

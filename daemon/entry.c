@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 
 #define LOST_US 1500000 /* how long a request waits for a peer that was there before */
 #define NAMES_MAX 300
@@ -177,6 +178,19 @@ static void on_gather(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- the session ---- */
 
+void entry_count(struct entry *n)
+{
+	struct pool_status pool = {0};
+
+	if (!n->owner)
+		return;
+	owner_pool(n->owner, &pool);
+	metrics_add(METRIC_tickets_made_total, (double)(pool.made - n->made), METRIC_NO_LABELS);
+	metrics_add(METRIC_tickets_burnt_total, (double)(pool.burnt - n->burnt), METRIC_NO_LABELS);
+	n->made = pool.made;
+	n->burnt = pool.burnt;
+}
+
 static int id_in_use(const struct data_owner *d, uint16_t id)
 {
 	for (const struct entry *n = d->entries; n; n = n->next)
@@ -222,6 +236,8 @@ static void close_session(struct entry *n, const struct err *e)
 
 	if (e->code)
 		log_err(LOG_WARNING, "a session ended", e);
+	entry_count(n);
+	n->made = n->burnt = 0;
 	n->owner = NULL;
 	owner_free(o);
 	for (struct request *r = n->waiting; r; r = r->next)
@@ -419,6 +435,7 @@ void entry_free(struct entry *n, const struct err *why)
 
 	for (struct group *g = n->running; g; g = g->next)
 		group_refuse(g, why);
+	entry_count(n);
 	n->owner = NULL;
 	owner_free(o); /* its inferences end: group_done */
 	refuse_waiting(n, why);

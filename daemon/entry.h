@@ -32,6 +32,7 @@ struct entry {
 	unsigned n_running;
 	struct event *gather; /* the first request has waited long enough for others */
 	int was_ready;
+	uint64_t made, burnt; /* tickets of this session that metrics know of */
 };
 
 struct data_owner {
@@ -45,6 +46,10 @@ struct data_owner {
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
 	size_t n_models, pixels;
 };
+
+/* ready.c: for the admin socket. */
+int owner_is_ready(void *data_owner, struct err *e);
+void owner_collect(void *data_owner);
 
 uint64_t owner_now(const struct data_owner *d);
 int owner_peers_leaving(const struct data_owner *d);
@@ -70,6 +75,8 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f);
 void entry_lost(struct entry *n, struct channel *c, const struct err *why);
 /* Deadlines. Returns 1 when the entry is of no use any more. */
 int entry_tick(struct entry *n);
+/* Tells metrics of tickets made and burnt since the last call. */
+void entry_count(struct entry *n);
 /* Everything that waits is refused. */
 void entry_free(struct entry *n, const struct err *why);
 

@@ -217,6 +217,11 @@ int http_new(struct http **http, struct event_base *base, const struct http_limi
 	return 0;
 }
 
+void http_count(struct http *h, void (*answered)(void *ctx, int status))
+{
+	h->answered = answered;
+}
+
 void http_stop(struct http *h)
 {
 	h->stopped = 1;

@@ -31,6 +31,8 @@ int http_listen(struct http *h, const char *address, const char *option, struct 
 /* Requests on TCP must carry the token in this file: one line, 16 to 512 characters, readable by nobody else.
  */
 int http_token(struct http *h, const char *file, struct err *e) MUST_USE;
+/* Told of each answer: its status. */
+void http_count(struct http *h, void (*answered)(void *ctx, int status));
 /* Nothing is accepted any more. */
 void http_stop(struct http *h);
 /* Calls that wait are dropped: nobody may answer them any more. NULL is allowed. */

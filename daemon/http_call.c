@@ -173,6 +173,8 @@ void http_reply(struct http_call *c, int status, const char *type, const void *b
 		c->link->serving--;
 		c->link->since_us = net_now();
 	}
+	if (c->http->answered)
+		c->http->answered(c->http->ctx, status);
 	evhttp_send_reply(c->req, status, reason_of(status), NULL);
 	forget(c);
 }

@@ -42,6 +42,7 @@ struct http {
 	struct event_base *base;
 	struct http_limits limits;
 	http_handler handler;
+	void (*answered)(void *ctx, int status);
 	void *ctx;
 	struct http_port *ports;
 	struct http_link *links;

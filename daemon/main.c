@@ -13,11 +13,12 @@
 #include "daemon/check.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
+#include "daemon/version.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
 #include "protocol/profile.h"
 
-#define VERSION "0.1.0"
 
 static const struct {
 	const char *name;
@@ -95,6 +96,8 @@ static int run(size_t role, int argc, char **argv)
 	} else {
 		harden();
 		log_open(c.log_level, roles[role].name);
+		log_format(c.log_format);
+		metrics_open(roles[role].letter);
 		notify_open();
 		reload_source(&c, argc, argv);
 		signal(SIGHUP, SIG_IGN); /* until there is something to reload */
@@ -131,7 +134,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
-		printf("obscurad " VERSION "%s\n", notify_built() ? " (systemd)" : " (without systemd)");
+		printf("obscurad " OBSCURA_VERSION "%s\n", notify_built() ? " (systemd)" : " (without systemd)");
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {

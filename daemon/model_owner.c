@@ -8,6 +8,7 @@
 #include "daemon/access.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/models.h"
 #include "daemon/serve.h"
 
@@ -21,6 +22,7 @@ struct session {
 	struct model *model; /* holds it */
 	struct conn *owner, *provider;
 	uint16_t id, provider_id;
+	uint64_t made, burnt; /* tickets that metrics know of */
 	uint64_t leave_us; /* 0, or since when the data owner is asked to end it */
 };
 
@@ -58,7 +60,7 @@ static uint64_t now_us(const struct model_owner *o)
 
 static void refuse(struct conn *c, uint16_t session, const struct err *e, const char *step)
 {
-	log_line(LOG_WARNING, "%s: refused: %s", conn_channel(c)->name, e->text);
+	log_peer(LOG_WARNING, conn_channel(c)->name, "refused: %s", e->text);
 	channel_send_error(conn_channel(c), session, e, step);
 }
 
@@ -72,6 +74,18 @@ static struct session *find_session(const struct model_owner *o, const struct co
 	return NULL;
 }
 
+/* Tickets made and burnt since the last time. */
+static void count_tickets(struct session *s)
+{
+	struct pool_status pool = {0};
+
+	modeller_pool(s->m, &pool);
+	metrics_add(METRIC_tickets_made_total, (double)(pool.made - s->made), METRIC_NO_LABELS);
+	metrics_add(METRIC_tickets_burnt_total, (double)(pool.burnt - s->burnt), METRIC_NO_LABELS);
+	s->made = pool.made;
+	s->burnt = pool.burnt;
+}
+
 static void end_session(struct model_owner *o, struct session *s)
 {
 	struct session **at = &o->sessions;
@@ -80,6 +94,7 @@ static void end_session(struct model_owner *o, struct session *s)
 		at = &(*at)->next;
 	*at = s->next;
 	o->n_sessions--;
+	count_tickets(s);
 	modeller_free(s->m);
 	model_release(s->model);
 	free(s);
@@ -123,7 +138,7 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, str
 	}
 	s->next = o->sessions;
 	o->sessions = s;
-	log_line(LOG_INFO, "%s: session %u on %s", conn_channel(c)->name, id, served->name);
+	log_peer(LOG_INFO, conn_channel(c)->name, "session %u on %s", id, served->name);
 	return 0;
 }
 
@@ -135,6 +150,8 @@ static void on_session_frame(struct model_owner *o, struct conn *c, const struct
 
 	if (f->type == FRAME_BEGIN || f->type == FRAME_STEP)
 		o->online_us = now_us(o);
+	if (f->type == FRAME_BEGIN)
+		metrics_add(METRIC_inferences_total, 1, METRIC_NO_LABELS);
 	if (!s || !modeller_frame(s->m, conn_channel(c), f, &why))
 		return;
 	if (why.code)
@@ -335,7 +352,7 @@ static int on_open(struct model_owner *o, struct conn *c, const struct frame *f,
 
 static void owner_up(void *ctx, struct conn *c)
 {
-	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+	log_peer(LOG_INFO, conn_channel(c)->name, "connected");
 }
 
 static int send_models(struct model_owner *o, struct conn *c, struct err *e)
@@ -376,7 +393,7 @@ static void provider_up(void *ctx, struct conn *c)
 {
 	struct model_owner *o = ctx;
 
-	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+	log_peer(LOG_INFO, conn_channel(c)->name, "connected");
 	o->provider = c;
 	o->provider_why = (struct err){0};
 	try_all(o);
@@ -395,7 +412,7 @@ static void renew_provider(struct model_owner *o)
 static int provider_frame_in(void *ctx, struct conn *c, const struct frame *f, struct err *e)
 {
 	if (f->type == FRAME_CLOSE && !f->session) {
-		log_line(LOG_INFO, "%s: asks for a new connection", conn_channel(c)->name);
+		log_peer(LOG_INFO, conn_channel(c)->name, "asks for a new connection");
 		renew_provider(ctx);
 		return 0;
 	}
@@ -517,9 +534,60 @@ static void on_status(void *ctx, char *line, size_t bytes)
 	snprintf(line, bytes, "provider %s; %u sessions", o->provider ? "connected" : "not connected", o->n_sessions);
 }
 
+/* ---- the admin socket ---- */
+
+static int is_ready(void *ctx, struct err *e)
+{
+	const struct model_owner *o = ctx;
+
+	if (!o->provider)
+		return err_set(e, ERR_REACH, "no connection to the provider %s%s%s", o->config->provider,
+			       o->provider_why.text[0] ? ": " : "", o->provider_why.text);
+	return o->n_sessions < o->config->max_sessions
+		   ? 0
+		   : err_set(e, ERR_ENV, "all %u sessions are taken (max_sessions)", o->n_sessions);
+}
+
+/* Of all sessions on the session's model. */
+static void collect_pool(const struct model_owner *o, const struct session *of)
+{
+	const char *name = model_name(of->model);
+	struct pool_status all = {0};
+
+	for (const struct session *s = o->sessions; s; s = s->next) {
+		struct pool_status pool = {0};
+
+		if (strcmp(model_name(s->model), name))
+			continue;
+		modeller_pool(s->m, &pool);
+		all.depth += pool.depth;
+		all.bytes += pool.bytes;
+	}
+	metrics_set(METRIC_pool_tickets, (double)all.depth, METRIC_LABELS(name));
+	metrics_set(METRIC_pool_bytes, (double)all.bytes, METRIC_LABELS(name));
+}
+
+static void collect(void *ctx)
+{
+	const struct model_owner *o = ctx;
+	unsigned open = 0;
+
+	metrics_clear(METRIC_pool_tickets);
+	metrics_clear(METRIC_pool_bytes);
+	for (struct session *s = o->sessions; s; s = s->next) {
+		open++;
+		count_tickets(s);
+		collect_pool(o, s);
+	}
+	metrics_set(METRIC_sessions, open, METRIC_LABELS("open"));
+	metrics_set(METRIC_sessions, o->n_sessions - open, METRIC_LABELS("opening"));
+	metrics_set(METRIC_peers_up, o->provider != NULL, METRIC_LABELS("provider"));
+	metrics_set(METRIC_peers_up, net_count(o->net, ROLE_D), METRIC_LABELS("data-owner"));
+}
+
 static int run(struct model_owner *o, struct err *e)
 {
-	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status};
+	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status, {is_ready, collect}};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
 	char ready[128];

@@ -102,6 +102,11 @@ void model_release(struct model *m)
 	m->refs--; /* models_sweep frees it: jobs may still read it */
 }
 
+const char *model_name(const struct model *m)
+{
+	return m->g->name;
+}
+
 int model_retired(const struct model *m)
 {
 	return m->retired;

@@ -21,6 +21,7 @@ int models_next(struct models **next, const struct models *now, const struct con
  * sessions. */
 void models_replace(struct models *now, struct models *next);
 int model_retired(const struct model *model);
+const char *model_name(const struct model *model);
 void model_release(struct model *model);
 /* Frees what is neither in the set nor held. Only when no job is under way. */
 void models_sweep(struct models *models);

@@ -60,6 +60,11 @@ struct event_base *net_base(struct net *net)
 	return net->base;
 }
 
+const struct config *net_config(const struct net *net)
+{
+	return net->config;
+}
+
 size_t net_jobs(const struct net *net)
 {
 	return net->workers ? workers_busy(net->workers) : 0;
@@ -136,10 +141,44 @@ static void unlink_conn(struct net *net, struct conn *c)
 	}
 }
 
+static void add_wire(struct conn_wire *to, const struct conn *c)
+{
+	struct conn_wire w = conn_wire(c);
+
+	if (!c->ssl)
+		return;
+	to->sent += w.sent;
+	to->received += w.received;
+	to->offline_sent += w.offline_sent;
+	to->offline_received += w.offline_received;
+	to->steps_sent += w.steps_sent;
+	to->steps_received += w.steps_received;
+}
+
+struct conn_wire net_wire(const struct net *net)
+{
+	struct conn_wire all = net->wire_gone;
+
+	for (const struct conn *c = net->conns; c; c = c->next)
+		add_wire(&all, c);
+	return all;
+}
+
+unsigned net_count(const struct net *net, unsigned roles)
+{
+	unsigned n = 0;
+
+	for (const struct conn *c = net->conns; c; c = c->next)
+		n += c->state == CONN_UP && c->ssl && (c->channel.peer & roles);
+	return n;
+}
+
 static void release(struct net *net, struct conn *c)
 {
-	int fd = conn_free(c);
+	int fd;
 
+	add_wire(&net->wire_gone, c);
+	fd = conn_free(c);
 	if (fd >= 0)
 		linger(net, fd);
 }

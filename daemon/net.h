@@ -53,6 +53,10 @@ struct conn_wire {
 	uint64_t sent, received, offline_sent, offline_received, steps_sent, steps_received;
 };
 struct conn_wire conn_wire(const struct conn *c);
+/* Of all connections over TLS that there are and were. */
+struct conn_wire net_wire(const struct net *net);
+/* Connections with peers of these roles that are up. */
+unsigned net_count(const struct net *net, unsigned roles);
 /* Sends ERROR with e, flushes, closes. */
 void conn_end(struct conn *c, const struct err *e);
 /* Ends it in order, with CLOSE; a kept one is made again. */
@@ -69,6 +73,7 @@ int net_read_tls(const struct net *net, const struct config *next, struct tls *t
 int net_take_tls(struct net *net, struct tls *tls);
 
 struct event_base *net_base(struct net *net);
+const struct config *net_config(const struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the
  * loop. */
 const struct host *net_host(struct net *net);

@@ -62,6 +62,7 @@ struct net {
 	struct conn *conns;
 	struct lingering *lingers;
 	unsigned n_conns, n_lingers;
+	struct conn_wire wire_gone; /* of connections that have ended */
 	struct event *tick, *signals[2];
 	uint64_t ticked_us;
 	struct spin spin;

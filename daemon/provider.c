@@ -6,6 +6,7 @@
 #include "daemon/access.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/serve.h"
 #include "provider/provider.h"
 
@@ -16,7 +17,7 @@
 
 static void provider_up(void *ctx, struct conn *c)
 {
-	log_line(LOG_INFO, "%s: connected", conn_channel(c)->name);
+	log_peer(LOG_INFO, conn_channel(c)->name, "connected");
 }
 
 /* Only a session fails here, never the connection. */
@@ -63,6 +64,7 @@ struct serving {
 	struct provider *provider;
 	const struct config *config;
 	struct access *access;
+	struct net *net;
 };
 
 static void *load_access(void *ctx, const struct config *next, struct err *e)
@@ -96,10 +98,36 @@ static void on_status(void *ctx, char *line, size_t bytes)
 		 (unsigned long long)status.made);
 }
 
+static int is_ready(void *ctx, struct err *e)
+{
+	const struct serving *s = ctx;
+	struct provider_status status;
+
+	provider_status(s->provider, &status);
+	return status.sessions < s->config->max_sessions
+		   ? 0
+		   : err_set(e, ERR_ENV, "all %llu sessions are taken (max_sessions)",
+			     (unsigned long long)s->config->max_sessions);
+}
+
+static void collect(void *ctx)
+{
+	const struct serving *s = ctx;
+	struct provider_status status;
+
+	provider_status(s->provider, &status);
+	metrics_set(METRIC_peers_up, net_count(s->net, ROLE_D), METRIC_LABELS("data-owner"));
+	metrics_set(METRIC_peers_up, net_count(s->net, ROLE_M), METRIC_LABELS("model-owner"));
+	metrics_set(METRIC_sessions, (double)status.sessions, METRIC_LABELS("paired"));
+	metrics_set(METRIC_sessions, (double)status.waiting, METRIC_LABELS("waiting"));
+	metrics_set(METRIC_tickets_made_total, (double)status.made, METRIC_NO_LABELS);
+	metrics_set(METRIC_tickets_bytes_total, (double)status.bytes, METRIC_NO_LABELS);
+}
+
 static int run(struct net *net, struct provider *p, const struct config *config, struct access *access, struct err *e)
 {
-	static const struct serve how = {{load_access, on_reload, drop_access}, on_status};
-	struct serving s = {p, config, access};
+	static const struct serve how = {{load_access, on_reload, drop_access}, on_status, {is_ready, collect}};
+	struct serving s = {p, config, access, net};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
 	int failed;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether the data owner could start an image now. */
+/* Whether the data owner could start an image now, and its numbers. */
 #include <string.h>
 
 #include "daemon/entry.h"
+#include "daemon/metrics.h"
 
 int data_owner_knows(const struct data_owner *d, const char *model)
 {
@@ -80,4 +81,59 @@ int data_owner_ready(struct data_owner *d, const char *model, struct err *e)
 	if (!open)
 		prepare(d, model ? model : d->models[0]);
 	return err_set(e, ERR_REACH, "there is no ticket for %s yet", model ? model : "any model");
+}
+
+/* ---- for the admin socket ---- */
+
+int owner_is_ready(void *d, struct err *e)
+{
+	return data_owner_ready(d, NULL, e);
+}
+
+/* Of all sessions on the entry's model. */
+static void collect_pool(const struct data_owner *d, const struct entry *of)
+{
+	struct pool_status all = {0};
+
+	for (const struct entry *n = d->entries; n; n = n->next) {
+		struct pool_status pool = {0};
+
+		if (!n->owner || strcmp(n->model, of->model))
+			continue;
+		owner_pool(n->owner, &pool);
+		all.depth += pool.depth;
+		all.high += pool.high;
+		all.bytes += pool.bytes;
+	}
+	metrics_set(METRIC_pool_tickets, (double)all.depth, METRIC_LABELS(of->model));
+	metrics_set(METRIC_pool_high_tickets, (double)all.high, METRIC_LABELS(of->model));
+	metrics_set(METRIC_pool_bytes, (double)all.bytes, METRIC_LABELS(of->model));
+}
+
+static void collect_sessions(const struct data_owner *d)
+{
+	static const char *const names[OWNER_STATES + 1] = {"opening", "weights", "pairing",
+							    "ready",   "failed",  "closed"};
+	unsigned n[OWNER_STATES + 1] = {0};
+
+	for (const struct entry *x = d->entries; x; x = x->next)
+		n[x->owner ? owner_state(x->owner) : OWNER_STATES]++;
+	for (unsigned i = 0; i <= OWNER_STATES; i++)
+		metrics_set(METRIC_sessions, n[i], METRIC_LABELS(names[i]));
+}
+
+void owner_collect(void *ctx)
+{
+	struct data_owner *d = ctx;
+
+	metrics_set(METRIC_peers_up, d->peers[MODEL_OWNER].conn != NULL, METRIC_LABELS("model-owner"));
+	metrics_set(METRIC_peers_up, d->peers[PROVIDER].conn != NULL, METRIC_LABELS("provider"));
+	metrics_clear(METRIC_pool_tickets);
+	metrics_clear(METRIC_pool_high_tickets);
+	metrics_clear(METRIC_pool_bytes);
+	for (struct entry *n = d->entries; n; n = n->next) {
+		entry_count(n);
+		collect_pool(d, n);
+	}
+	collect_sessions(d);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/secret.h"
+#include "daemon/metrics.h"
 
 /* ---- requests ---- */
 
@@ -58,8 +59,22 @@ void request_free(struct request *r)
 	free(r);
 }
 
+static void count_answer(const Wire__Classified *m)
+{
+	metrics_add(METRIC_requests_total, 1, METRIC_NO_LABELS);
+	if (m->error) {
+		metrics_add(METRIC_failures_total, 1, METRIC_LABELS(err_name((enum err_code)m->error->code)));
+		return;
+	}
+	metrics_add(METRIC_images_total, (double)m->n_results, METRIC_NO_LABELS);
+	if (m->n_results)
+		metrics_observe(METRIC_request_seconds, m->results[0]->total, METRIC_NO_LABELS);
+}
+
 static void answer_once(struct request *r, const Wire__Classified *m)
 {
+	if (!r->answered && (!r->describe || m->error))
+		count_answer(m);
 	if (!r->answered)
 		r->reply(r->ctx, m);
 	r->answered = 1;
@@ -272,6 +287,25 @@ static void answer(struct request *r, const struct shared *s, Wire__Classified m
 	free(scores);
 }
 
+static void count_payload(const struct counted *c, const char *phase)
+{
+	metrics_add(METRIC_payload_bytes_total, (double)c->sent, METRIC_LABELS(phase, "sent"));
+	metrics_add(METRIC_payload_bytes_total, (double)c->received, METRIC_LABELS(phase, "received"));
+	if (c->provider)
+		metrics_add(METRIC_payload_bytes_total, (double)c->provider,
+			    METRIC_LABELS(phase, "provider"));
+}
+
+static void count_inference(const struct inference *i, const char *model)
+{
+	metrics_add(METRIC_inferences_total, 1, METRIC_NO_LABELS);
+	metrics_add(METRIC_round_trips_total, i->round_trips, METRIC_NO_LABELS);
+	metrics_observe(METRIC_online_seconds, i->seconds_online, METRIC_LABELS(model));
+	metrics_observe(METRIC_offline_seconds, i->seconds_offline, METRIC_LABELS(model));
+	count_payload(&i->online, "online");
+	count_payload(&i->offline, "offline");
+}
+
 void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
 		  uint64_t now_us)
 {
@@ -282,6 +316,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
 	describe(&m, &d, model, plan, program);
+	count_inference(&g->inference, model);
 	for (struct request *r = g->requests; r; r = r->next) {
 		answer(r, &s, m, at);
 		at += r->images;

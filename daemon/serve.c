@@ -43,12 +43,14 @@ int serve(struct net *net, const struct serve *how, void *ctx, const char *ready
 	struct event *watchdog = notify_watchdog(net_base(net));
 	struct event *status = event_new(net_base(net), -1, EV_PERSIST, on_status, &s);
 	struct reload *reload = NULL;
+	struct admin *admin = NULL;
 	int failed;
 
 	if (!status || event_add(status, &every)) {
 		failed = err_set(e, ERR_ENV, "cannot start a timer");
 	} else {
-		failed = reload_new(&reload, net, &how->reload, ctx, e);
+		failed = reload_new(&reload, net, &how->reload, ctx, e) ||
+			 admin_new(&admin, net, net_config(net), &how->admin, ctx, e);
 	}
 	if (!failed) {
 		log_line(LOG_INFO, "%s", ready);
@@ -56,6 +58,7 @@ int serve(struct net *net, const struct serve *how, void *ctx, const char *ready
 		failed = net_run(net, e);
 	}
 	notify("STOPPING=1");
+	admin_free(admin);
 	reload_free(reload);
 	event_drop(status);
 	event_drop(watchdog);

@@ -388,3 +388,13 @@ void tls_reason(SSL *ssl, const char *step, int saved, struct err *e)
 		err_set(e, ERR_REACH, "%s: it went away%s%s", step, !code && saved ? ": " : "",
 			!code && saved ? strerror(saved) : "");
 }
+
+double tls_seconds_left(const struct tls *tls)
+{
+	X509 *cert = tls->ctx ? SSL_CTX_get0_certificate(tls->ctx) : NULL;
+	int days = 0, seconds = 0;
+
+	if (!cert || !ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)))
+		return 0;
+	return days * 86400.0 + seconds;
+}

@@ -16,6 +16,8 @@ struct tls {
  * has not expired. Every error names the file and the remedy. */
 int tls_new(struct tls *tls, const struct config *config, enum frame_role self, struct err *e) MUST_USE;
 void tls_free(struct tls *tls);
+/* Until our own certificate expires; negative: it has. */
+double tls_seconds_left(const struct tls *tls);
 
 /* What one connection's TLS writes down for its owner; it outlives the SSL. */
 struct tls_note {

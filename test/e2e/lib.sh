@@ -17,6 +17,11 @@ not_ok() { echo "not ok - $1"; [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/  #
 is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2
 got: $3"; fi; }
 
+# have PROGRAM PACKAGE: whether it is there, after trying to install Debian's package (tests only; conf/packages has what all need)
+have() {
+	command -v "$1" >/dev/null || { [ "$(id -u)" = 0 ] && DEBIAN_FRONTEND=noninteractive timeout 400 apt-get install -y -q --no-install-recommends "$2" >/dev/null 2>&1; command -v "$1" >/dev/null; }
+}
+
 make_pki() { # make_pki DIR HOST…
 	dir=$1; shift
 	"$OBSCURA" pki init "$dir" >/dev/null
