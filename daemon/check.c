@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/check.h"
 
+#include <unistd.h>
+
+#include "daemon/access.h"
 #include "daemon/models.h"
 #include "daemon/tls.h"
 
@@ -49,6 +52,23 @@ static void check_models(struct checking *k)
 		complain(k, config_place(k->config, all->n ? all->items[0] : "", place, sizeof(place)), &e);
 }
 
+/* An audit that is not there is not made: it would belong to whoever checks. */
+static void check_access(struct checking *k, enum frame_role self)
+{
+	static char none[] = "";
+	struct config c = *k->config;
+	struct access_next *next = NULL;
+	struct err e = {0};
+	char place[400];
+
+	if (access(c.audit, F_OK))
+		c.audit = none;
+	if (access_read(&next, &c, self, &e))
+		complain(k, config_place(k->config, e.text, place, sizeof(place)), &e);
+	else
+		access_drop(next);
+}
+
 int check_role(const struct config *c, enum frame_role self, FILE *out)
 {
 	struct checking k = {.config = c, .out = out};
@@ -59,6 +79,8 @@ int check_role(const struct config *c, enum frame_role self, FILE *out)
 	if (tls_new(&tls, c, self, &e))
 		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	tls_free(&tls);
+	if (self != ROLE_D)
+		check_access(&k, self);
 	if (self == ROLE_M)
 		check_models(&k);
 	return k.code;
