@@ -255,7 +255,7 @@ void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_own
 	struct entry *n = NULL;
 
 	if (!check_request(d, q, &e) &&
-	    (r = request_new(q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
+	    (r = request_new(&d->memory, q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
 		n = entry_get(d, q->model, q->optimise, q->reveal, &e);
 	if (!n) {
 		request_free(r);
@@ -386,6 +386,7 @@ void data_owner_free(struct data_owner *d)
 	while (d->entries)
 		remove_entry(d, d->entries, &stops);
 	forget_models(d);
+	memory_pool_free(&d->memory);
 	free(d);
 }
 

@@ -45,6 +45,7 @@ struct data_owner {
 	uint64_t started_us;
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
 	size_t n_models, pixels;
+	struct memory_pool memory; /* of requests */
 };
 
 /* ready.c: for the admin socket. */

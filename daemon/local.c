@@ -3,15 +3,19 @@
 
 #include <stdlib.h>
 
+#include "daemon/memory.h"
+
 struct local {
 	struct data_owner *owner;
 	struct jobs *jobs;
 	struct asked *asked;
+	struct memory_pool memory;
 };
 
 /* One CLASSIFY under way. The client may go before its answer comes. */
 struct asked {
 	struct asked *next;
+	struct memory *memory; /* owns: itself, the request as it was read */
 	struct local *local;
 	struct conn *client;
 	uint32_t lane; /* the client's own number for it */
@@ -24,7 +28,7 @@ static void forget(struct asked *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
-	free(a);
+	memory_free(a->memory);
 }
 
 static void reply(void *ctx, const Wire__Classified *classified)
@@ -40,19 +44,30 @@ static void reply(void *ctx, const Wire__Classified *classified)
 	forget(a);
 }
 
+/* For protobuf-c: what it takes goes with the rest. */
+static void *unpack_take(void *memory, size_t n)
+{
+	return memory_take(memory, n);
+}
+
+static void unpack_give(void *memory, void *p)
+{
+}
+
 static int on_classify(struct local *l, struct conn *c, const struct frame *f, struct err *e)
 {
-	Wire__Classify *request = wire__classify__unpack(NULL, f->length, f->body);
-	struct asked *a = request ? calloc(1, sizeof(*a)) : NULL;
+	struct memory *m = memory_new(&l->memory);
+	ProtobufCAllocator allocator = {unpack_take, unpack_give, m};
+	Wire__Classify *request = m ? wire__classify__unpack(&allocator, f->length, f->body) : NULL;
+	struct asked *a = request ? memory_take(m, sizeof(*a)) : NULL;
 
 	if (!a) {
-		wire__classify__free_unpacked(request, NULL);
+		memory_free(m);
 		return err_set(e, ERR_PEER, "sent a CLASSIFY that cannot be read");
 	}
-	*a = (struct asked){l->asked, l, c, f->lane};
+	*a = (struct asked){l->asked, m, l, c, f->lane};
 	l->asked = a;
 	data_owner_classify(l->owner, request, reply, a);
-	wire__classify__free_unpacked(request, NULL);
 	return 0;
 }
 
@@ -124,5 +139,7 @@ void local_free(struct local *l)
 {
 	while (l && l->asked)
 		forget(l->asked);
+	if (l)
+		memory_pool_free(&l->memory);
 	free(l);
 }

@@ -2,10 +2,8 @@
 #include "daemon/requests.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "crypto/secret.h"
 #include "daemon/metrics.h"
 
 /* ---- requests ---- */
@@ -16,7 +14,7 @@ static int copy_images(struct request *r, const Wire__Classify *q, struct err *e
 		if (!q->images[i].len || q->images[i].len != r->image_bytes)
 			return err_set(e, ERR_INPUT, "image %zu has %zu bytes, the first has %zu", i,
 				       q->images[i].len, r->image_bytes);
-	r->pixels = malloc(r->images * r->image_bytes + 1);
+	r->pixels = memory_take(r->memory, r->images * r->image_bytes);
 	if (!r->pixels)
 		return err_set(e, ERR_ENV, "out of memory for %zu images", r->images);
 	for (size_t i = 0; i < q->n_images; i++)
@@ -25,15 +23,18 @@ static int copy_images(struct request *r, const Wire__Classify *q, struct err *e
 	return 0;
 }
 
-struct request *request_new(const Wire__Classify *q, uint64_t now_us, uint64_t deadline_ms, size_t *total,
-			    struct err *e)
+struct request *request_new(struct memory_pool *pool, const Wire__Classify *q, uint64_t now_us,
+			    uint64_t deadline_ms, size_t *total, struct err *e)
 {
-	struct request *r = calloc(1, sizeof(*r));
+	struct memory *m = memory_new(pool);
+	struct request *r = m ? memory_take(m, sizeof(*r)) : NULL;
 
 	if (!r) {
+		memory_free(m);
 		err_set(e, ERR_ENV, "out of memory");
 		return NULL;
 	}
+	r->memory = m;
 	r->total = total;
 	r->describe = q->describe;
 	r->views = q->views;
@@ -51,12 +52,9 @@ void request_free(struct request *r)
 {
 	if (!r)
 		return;
-	if (r->pixels) {
-		secret_wipe(r->pixels, r->images * r->image_bytes);
+	if (r->pixels)
 		*r->total -= r->images * r->image_bytes;
-	}
-	free(r->pixels);
-	free(r);
+	memory_free(r->memory);
 }
 
 static void count_answer(const Wire__Classified *m)
@@ -142,51 +140,60 @@ void request_describe(struct request *r, const char *model, const struct plan *p
 
 /* ---- batches ---- */
 
+static void *group_memory(struct inference *i, size_t n)
+{
+	struct group *g = i->ctx;
+
+	return memory_take(g->requests->memory, n);
+}
+
+/* The images of all requests in one piece; those of one are so already. */
+static const uint8_t *gather(const struct group *g)
+{
+	struct request *first = g->requests;
+	uint8_t *pixels, *at;
+
+	if (!first->next)
+		return first->pixels;
+	at = pixels = memory_take(first->memory, g->images * first->image_bytes);
+	for (struct request *r = first; pixels && r; r = r->next) {
+		memcpy(at, r->pixels, r->images * r->image_bytes);
+		at += r->images * r->image_bytes;
+	}
+	return pixels;
+}
+
 struct group *group_new(struct request *requests, struct err *e)
 {
-	struct group *g = calloc(1, sizeof(*g));
-	size_t at = 0;
+	struct group *g = memory_take(requests->memory, sizeof(*g));
 
-	if (!g) {
+	if (g) {
+		g->requests = requests;
+		for (struct request *r = requests; r; r = r->next)
+			g->images += r->images;
+		g->inference.pixels = gather(g);
+	}
+	if (!g || !g->inference.pixels) {
 		err_set(e, ERR_ENV, "out of memory for a batch");
 		return NULL;
 	}
-	for (struct request *r = requests; r; r = r->next)
-		g->images += r->images;
-	if (requests->next) {
-		g->pixels = malloc(g->images * requests->image_bytes);
-		if (!g->pixels) {
-			err_set(e, ERR_ENV, "out of memory for %zu images", g->images);
-			free(g);
-			return NULL;
-		}
-		for (struct request *r = requests; r; r = r->next) {
-			memcpy(g->pixels + at, r->pixels, r->images * r->image_bytes);
-			at += r->images * r->image_bytes;
-		}
-	}
-	g->requests = requests;
 	g->inference.batch = g->images;
-	g->inference.pixels = g->pixels ? g->pixels : requests->pixels;
 	g->inference.views = requests->views;
+	g->inference.memory = group_memory;
 	g->inference.ctx = g;
 	return g;
 }
 
 void group_free(struct group *g)
 {
-	if (g->pixels)
-		secret_wipe(g->pixels, g->images * g->requests->image_bytes);
-	free(g->pixels);
-	while (g->requests) {
-		struct request *r = g->requests;
+	struct request *next = g->requests;
 
-		g->requests = r->next;
+	while (next) { /* g goes with the first */
+		struct request *r = next;
+
+		next = r->next;
 		request_free(r);
 	}
-	free(g->inference.result);
-	free(g->inference.masked);
-	free(g);
 }
 
 void group_refuse(struct group *g, const struct err *e)
@@ -264,9 +271,9 @@ static void fill(struct answered *a, const struct shared *s, const struct reques
 /* at: the place of the request's first image in the batch. */
 static void answer(struct request *r, const struct shared *s, Wire__Classified m, size_t at)
 {
-	struct answered *answers = calloc(r->images, sizeof(*answers));
-	Wire__Result **results = calloc(r->images, sizeof(*results));
-	float *scores = calloc(r->images * s->classes, sizeof(*scores));
+	struct answered *answers = memory_take(r->memory, r->images * sizeof(*answers));
+	Wire__Result **results = memory_take(r->memory, r->images * sizeof(Wire__Result *));
+	float *scores = memory_take(r->memory, r->images * s->classes * sizeof(*scores));
 	struct err e = {0};
 
 	for (size_t i = 0; answers && results && scores && i < r->images; i++) {
@@ -280,11 +287,6 @@ static void answer(struct request *r, const struct shared *s, Wire__Classified m
 		answer_once(r, &m);
 	else
 		request_refuse(r, &e);
-	if (scores)
-		secret_wipe(scores, r->images * s->classes * sizeof(*scores));
-	free(answers);
-	free(results);
-	free(scores);
 }
 
 static void count_payload(const struct counted *c, const char *phase)

@@ -5,12 +5,14 @@
 #define OBSCURA_DAEMON_REQUESTS_H
 
 #include "daemon/data_owner.h"
+#include "daemon/memory.h"
 
 struct entry;
 
 struct request {
-	struct request *next; /* in its entry or its batch */
-	uint8_t *pixels;      /* owns: images × image_bytes */
+	struct request *next;  /* in its entry or its batch */
+	struct memory *memory; /* owns: the request itself, its pixels, its batch, its answers */
+	uint8_t *pixels;       /* images × image_bytes */
 	size_t images, image_bytes;
 	int describe, views, answered;
 	data_owner_reply reply;
@@ -24,16 +26,15 @@ struct group {
 	struct group *next; /* in its entry */
 	struct inference inference;
 	struct entry *entry;
-	struct request *requests; /* owns */
-	uint8_t *pixels;	  /* owns; NULL when there is one request, whose own are used */
+	struct request *requests; /* owns; the group lies in the first one's memory */
 	size_t images;
 	struct conn_wire before[2];		  /* model owner's and provider's connection when it began */
 	struct counted wire_online, wire_offline; /* what TLS put on the sockets for it: owner_wire */
 };
 
 /* Copies the images; NULL with e when they are not of one size, or memory is short. */
-struct request *request_new(const Wire__Classify *classify, uint64_t now_us, uint64_t deadline_ms,
-			    size_t *total, struct err *e);
+struct request *request_new(struct memory_pool *pool, const Wire__Classify *classify, uint64_t now_us,
+			    uint64_t deadline_ms, size_t *total, struct err *e);
 void request_free(struct request *r); /* wipes; NULL is allowed */
 
 /* Answers, once; later calls do nothing. */

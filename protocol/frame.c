@@ -151,15 +151,17 @@ void frame_digest(uint8_t digest[32])
 	crypto_hash_sha256_final(&s, digest);
 }
 
+#define SMALL 8192 /* bytes of a message that needs no memory */
+
 /* ---- sending ------------------------------------------------------------------------------------------------------ */
 void channel_send_message(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane, const void *message)
 {
 	size_t bytes = protobuf_c_message_get_packed_size(message);
 	struct frame f = {.type = (uint8_t)type, .session = session, .lane = lane};
-	uint8_t *buffer = NULL;
+	uint8_t small[SMALL], *buffer = NULL;
 
 	if (bytes <= rules[type & 255].longest)
-		buffer = malloc(bytes + 1);
+		buffer = bytes <= sizeof(small) ? small : malloc(bytes);
 	if (!buffer) {
 		/* The peer must not wait for what will never come: an ERROR without a body needs no memory. */
 		f.type = FRAME_ERROR;
@@ -172,7 +174,8 @@ void channel_send_message(struct channel *c, enum frame_type type, uint16_t sess
 	c->ops->send(c, &f);
 	c->ops->flush(c);
 	secret_wipe(buffer, bytes); /* PAIR and PAIRED carry seeds */
-	free(buffer);
+	if (buffer != small)
+		free(buffer);
 }
 
 void channel_send_error(struct channel *c, uint16_t session, const struct err *e, const char *step)

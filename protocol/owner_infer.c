@@ -62,8 +62,10 @@ static void infer_fail(struct owner *o, struct inference *i, const struct err *w
 	for (size_t s = 0; s < OWNER_LANES; s++)
 		if (o->slots[s] && o->slots[s]->of == i)
 			o->slots[s]->of = NULL;
-	free(i->result);
-	free(i->masked);
+	if (!i->memory) {
+		free(i->result);
+		free(i->masked);
+	}
 	i->result = NULL;
 	i->masked = NULL;
 	i->err = *why;
@@ -191,6 +193,11 @@ static struct slot *free_slot(struct owner *o, struct err *e)
 	return NULL;
 }
 
+static void *zeroed(struct inference *i, size_t n)
+{
+	return i->memory ? i->memory(i, n) : calloc(1, n);
+}
+
 static int take_memory(struct owner *o, struct inference *i, struct err *e)
 {
 	const struct tape *tape = &o->core->plan->tape;
@@ -199,10 +206,10 @@ static int take_memory(struct owner *o, struct inference *i, struct err *e)
 
 	if (i->result)
 		return 0;
-	i->result = calloc(i->batch, result_words(o) * sizeof(*i->result));
+	i->result = zeroed(i, i->batch * result_words(o) * sizeof(*i->result));
 	views = i->views && tape->rows[0].kind == OP_MASK && tape->rows[0].in[0] == 0;
 	if (views)
-		i->masked = calloc(i->batch, n);
+		i->masked = zeroed(i, i->batch * n);
 	if (!i->result || (views && !i->masked))
 		return err_set(e, ERR_ENV, "out of memory for %zu results", i->batch);
 	return 0;
