@@ -24,18 +24,30 @@ struct layer_of {
 	int outputs, kernel, stride, pad;
 };
 static const struct layer_of networks[][LAYERS_MAX] = {
-    ['A' - 'A'] = {{DENSE, 128}, {RELU}, {DENSE, 128}, {RELU}, {DENSE, 10}},
-    ['B' - 'A'] = {{CONV, 5, 5, 2, 1}, {SQUARE}, {DENSE, 100}, {SQUARE}, {DENSE, 10}},
-    ['C' - 'A'] = {{CONV, 5, 5, 2, 2}, {RELU}, {DENSE, 100}, {RELU}, {DENSE, 10}},
+    ['A' - 'A'] = {{.kind = DENSE, .outputs = 128},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 128},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 10}},
+    ['B' - 'A'] = {{CONV, 5, 5, 2, 1},
+		   {.kind = SQUARE},
+		   {.kind = DENSE, .outputs = 100},
+		   {.kind = SQUARE},
+		   {.kind = DENSE, .outputs = 10}},
+    ['C' - 'A'] = {{CONV, 5, 5, 2, 2},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 100},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 10}},
     ['D' - 'A'] = {{CONV, 16, 5, 1, 0},
 		   {MAXPOOL, 0, 2, 2, 0},
-		   {RELU},
+		   {.kind = RELU},
 		   {CONV, 16, 5, 1, 0},
 		   {MAXPOOL, 0, 2, 2, 0},
-		   {RELU},
-		   {DENSE, 100},
-		   {RELU},
-		   {DENSE, 10}},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 100},
+		   {.kind = RELU},
+		   {.kind = DENSE, .outputs = 10}},
 };
 
 /* The messages of one file; all memory is one list. */
