@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,7 +85,7 @@ int roles_prepare(struct roles *r, struct err *e)
 		*r->folder = 0;
 		return err_set(e, ERR_ENV, "cannot make a folder in /tmp: %s", strerror(errno));
 	}
-	snprintf(r->socket, sizeof(r->socket), "%s/data-owner.sock", r->folder);
+	snprintf(r->socket, sizeof(r->socket), "%s/data-owner/data-owner.sock", r->folder);
 	r->n_certificates = 1;
 	return make_pki(r, e);
 }
@@ -168,7 +169,7 @@ static int await_line(const char *role, pid_t pid, const char *log, const char *
  */
 struct starting {
 	const char *role, *name, *mark;
-	const char *own[4], *const *more; /* NULL at the end */
+	const char *own[6], *const *more; /* NULL at the end */
 };
 
 static int add_flags(char **argv, int n, const char *const *flags)
@@ -203,16 +204,19 @@ static int start(struct roles *r, pid_t *pid, const struct starting *s, char *ou
 const char *roles_socket(const struct roles *r, size_t i, char path[112])
 {
 	if (i)
-		snprintf(path, 112, "%s/data-owner-%zu.sock", r->folder, i);
+		snprintf(path, 112, "%s/data-owner-%zu/data-owner.sock", r->folder, i);
 	else
 		snprintf(path, 112, "%s", r->socket);
 	return path;
 }
 
+/* Its socket, and all that it puts beside it, in a folder of its own. */
 static int start_owner(struct roles *r, const struct roles_flags *flags, struct err *e)
 {
-	char provider[96], model_owner[96], path[112], sock[128], name[32] = "data-owner", at[64];
-	struct starting s = {"data-owner", name, "ready", {provider, model_owner, sock}, flags->data_owner};
+	char provider[96], model_owner[96], path[112], sock[128], ledger[160], folder[112],
+	    name[32] = "data-owner", at[64];
+	struct starting s = {
+	    "data-owner", name, " ready;", {provider, model_owner, sock, ledger}, flags->data_owner};
 
 	if (r->n_owners)
 		snprintf(name, sizeof(name), "data-owner-%zu", r->n_owners);
@@ -221,9 +225,13 @@ static int start_owner(struct roles *r, const struct roles_flags *flags, struct 
 			return -1;
 		r->n_certificates++;
 	}
+	snprintf(folder, sizeof(folder), "%s/%s", r->folder, name);
+	if (mkdir(folder, 0700) && errno != EEXIST)
+		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", folder, strerror(errno));
 	snprintf(provider, sizeof(provider), "--provider=%s", r->provider_at);
 	snprintf(model_owner, sizeof(model_owner), "--model-owner=%s", r->model_owner_at);
 	snprintf(sock, sizeof(sock), "--socket=%s", roles_socket(r, r->n_owners, path));
+	snprintf(ledger, sizeof(ledger), "--ledger=%s/jobs.sqlite", folder);
 	return start(r, &r->data_owners[r->n_owners++], &s, at, sizeof(at), e);
 }
 
