@@ -255,6 +255,14 @@ int key_write(const char *path, EVP_PKEY *key, int replace, struct err *e)
 		 : -1;
 }
 
+int revocation_write(const char *path, X509_CRL *list, struct err *e)
+{
+	char temporary[4096];
+	FILE *f = draft(path, temporary, sizeof(temporary), 0644, e);
+
+	return f ? publish(f, temporary, path, PEM_write_X509_CRL(f, list), 1, e) : -1;
+}
+
 static FILE *open_pem(const char *path, struct err *e)
 {
 	FILE *f = fopen(path, "re");
@@ -276,6 +284,19 @@ int certificate_read(const char *path, X509 **c, struct err *e)
 	fclose(f);
 	ERR_clear_error();
 	return *c ? 0 : err_set(e, ERR_INPUT, "%s: this is no PEM certificate", path);
+}
+
+int revocation_read(const char *path, X509_CRL **list, struct err *e)
+{
+	FILE *f = open_pem(path, e);
+
+	*list = NULL;
+	if (!f)
+		return -1;
+	*list = PEM_read_X509_CRL(f, NULL, NULL, NULL);
+	fclose(f);
+	ERR_clear_error();
+	return *list ? 0 : err_set(e, ERR_INPUT, "%s: this is no PEM revocation list", path);
 }
 
 static int no_password(char *buffer, int size, int writing, void *ctx)

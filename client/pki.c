@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura pki: ca.pem, ca.key, ROLE.pem, ROLE.key in one folder. */
+/* obscura pki: ca.pem, ca.key, revoked.crl, ROLE.pem, ROLE.key in one folder. */
 #include "client/certificate.h"
 
 #include <dirent.h>
@@ -156,6 +156,101 @@ static int pki_issue(struct args *a, struct err *e)
 	return r;
 }
 
+/* ---- revoke
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+/* The list of the folder; NULL without error when there is none. */
+static int read_list(const char *dir, X509 *ca, X509_CRL **list, struct err *e)
+{
+	char path[4096];
+
+	*list = NULL;
+	if (path_of(path, sizeof(path), dir, "revoked", ".crl", e))
+		return -1;
+	if (access(path, F_OK) && errno == ENOENT)
+		return 0;
+	if (!revocation_read(path, list, e) && !revocation_verify(*list, ca, e))
+		return 0;
+	X509_CRL_free(*list);
+	*list = NULL;
+	return err_context(e, "%s", path);
+}
+
+/* NAME of NAME.pem in the folder, or a serial number: that of a certificate whose file has been replaced. */
+static int serial_of(const char *dir, const char *word, X509 *ca, ASN1_INTEGER **serial, struct err *e)
+{
+	char path[4096];
+	X509 *c;
+	int r;
+
+	if (path_of(path, sizeof(path), dir, word, ".pem", e))
+		return -1;
+	if (strchr(word, '/') || access(path, F_OK)) {
+		if (!revocation_serial(word, serial, &(struct err){0}))
+			return 0;
+		return err_set(e, ERR_INPUT, "there is no %s, and \"%.60s\" is no serial number either", path, word);
+	}
+	if (!strcmp(word, "ca"))
+		return err_set(e, ERR_USAGE, "the authority cannot revoke itself; make a new one with obscura pki init");
+	if (certificate_read(path, &c, e))
+		return -1;
+	r = X509_NAME_cmp(X509_get_issuer_name(c), X509_get_subject_name(ca))
+		? err_set(e, ERR_INPUT, "%s is of another authority", path)
+		: 0;
+	*serial = r ? NULL : ASN1_INTEGER_dup(X509_get0_serialNumber(c));
+	X509_free(c);
+	return r || *serial ? r : err_set(e, ERR_ENV, "out of memory");
+}
+
+static int write_list(struct args *a, const struct identity *ca, X509_CRL *before, ASN1_INTEGER **serials, struct err *e)
+{
+	int left = certificate_days_left(ca->certificate), r;
+	X509_CRL *list;
+	char path[4096];
+	uint64_t days;
+
+	if (left < 1)
+		return err_set(e, ERR_INPUT, "the authority itself has ended or ends today; make a new one");
+	if (args_number(a, FLAG_days, (uint64_t)left, 1, (uint64_t)left, &days, e) ||
+	    path_of(path, sizeof(path), folder(a), "revoked", ".crl", e) ||
+	    revocation_make(&list, ca, before, (const ASN1_INTEGER *const *)serials, a->n - 1, (unsigned)days, e))
+		return -1;
+	r = revocation_write(path, list, e);
+	if (!r) {
+		puts(path);
+		fputs("obscura: copy it to every host, name it there with --revoked, and reload the roles (SIGHUP)\n", stderr);
+	}
+	X509_CRL_free(list);
+	return r;
+}
+
+static int pki_revoke(struct args *a, struct err *e)
+{
+	ASN1_INTEGER **serials = calloc((size_t)a->n, sizeof(ASN1_INTEGER *));
+	X509_CRL *before = NULL;
+	struct identity ca;
+	int r;
+
+	if (!serials)
+		return err_set(e, ERR_ENV, "out of memory");
+	if (read_pair(folder(a), "ca", &ca, e)) {
+		free(serials);
+		return err_context(e, "no authority here (--dir names the folder)");
+	}
+	r = read_list(folder(a), ca.certificate, &before, e);
+	for (int i = 1; !r && i < a->n; i++)
+		r = serial_of(folder(a), a->words[i], ca.certificate, &serials[i - 1], e);
+	if (!r)
+		r = write_list(a, &ca, before, serials, e);
+	for (int i = 1; i < a->n; i++)
+		ASN1_INTEGER_free(serials[i - 1]);
+	free(serials);
+	X509_CRL_free(before);
+	identity_free(&ca);
+	return r;
+}
+
 /* ---- list, check
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -193,7 +288,7 @@ static void check_key(struct entry *x, const char *dir, const char *name, X509 *
 	EVP_PKEY_free(key);
 }
 
-static void examine(struct entry *x, const char *dir, const char *name, X509 *c, X509 *ca)
+static void examine(struct entry *x, const char *dir, const char *name, X509 *c, X509 *ca, X509_CRL *list)
 {
 	struct err why = {0};
 	int authority = !strcmp(name, "ca");
@@ -213,11 +308,13 @@ static void examine(struct entry *x, const char *dir, const char *name, X509 *c,
 		return;
 	if (x->days < 0)
 		snprintf(x->state, sizeof(x->state), "expired");
+	else if (!authority && revocation_has(list, c))
+		x->bad = snprintf(x->state, sizeof(x->state), "revoked") > 0;
 	else if (!authority && certificate_verify(c, ca, &why))
 		snprintf(x->state, sizeof(x->state), "%.200s", why.text);
 	else if (x->days < WARN_DAYS)
 		snprintf(x->state, sizeof(x->state), "expires in %d days: issue it again", x->days);
-	x->bad = x->days < 0 || why.code;
+	x->bad |= x->days < 0 || why.code;
 }
 
 static int is_pem(const struct dirent *d)
@@ -255,7 +352,7 @@ static int show(struct sheet *sheet, const struct entry *x, struct err *e)
 	return 0;
 }
 
-static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, int *bad, int *soon,
+static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, X509_CRL *list, int *bad, int *soon,
 		    struct err *e)
 {
 	struct entry x = {.days = -1};
@@ -270,7 +367,7 @@ static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, 
 		x.bad = 1;
 	} else {
 		*strrchr(file, '.') = 0;
-		examine(&x, dir, file, c, ca);
+		examine(&x, dir, file, c, ca, list);
 		X509_free(c);
 	}
 	*bad += x.bad;
@@ -278,7 +375,7 @@ static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, 
 	return show(sheet, &x, e);
 }
 
-static int show_all(struct args *a, X509 *ca, int *bad, int *soon, struct err *e)
+static int show_all(struct args *a, X509 *ca, X509_CRL *list, int *bad, int *soon, struct err *e)
 {
 	struct dirent **files;
 	struct sheet *sheet = NULL;
@@ -290,7 +387,7 @@ static int show_all(struct args *a, X509 *ca, int *bad, int *soon, struct err *e
 		r = sheet_new(&sheet, "FILE|ROLE|HOSTS|UNTIL|>DAYS|STATE", e);
 	for (int i = 0; i < n; i++) {
 		if (!r)
-			r = show_one(sheet, folder(a), files[i]->d_name, ca, bad, soon, e);
+			r = show_one(sheet, folder(a), files[i]->d_name, ca, list, bad, soon, e);
 		free(files[i]);
 	}
 	free(files);
@@ -301,24 +398,43 @@ static int show_all(struct args *a, X509 *ca, int *bad, int *soon, struct err *e
 	return r;
 }
 
+/* Roles refuse everybody when their list has ended: 1; a warning before. */
+static int list_ends(X509_CRL *list)
+{
+	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(list);
+	int days = 0, seconds = 0, ok = end && ASN1_TIME_diff(&days, &seconds, NULL, end);
+
+	if (!end)
+		return 0;
+	if (ok && !(days < 0 || seconds < 0) && days >= WARN_DAYS)
+		return 0;
+	fprintf(stderr, "obscura: warning: revoked.crl %s: obscura pki revoke makes the next one\n",
+		!ok || days < 0 || seconds < 0 ? "has ended" : "ends within 30 days");
+	return !ok || days < 0 || seconds < 0;
+}
+
 static int pki_list(struct args *a, int check, struct err *e)
 {
 	int bad = 0, soon = 0, r;
 	char path[4096];
+	X509_CRL *list = NULL;
 	X509 *ca;
 
 	if (path_of(path, sizeof(path), folder(a), "ca", ".pem", e) || certificate_read(path, &ca, e))
 		return err_context(e, "no authority here (--dir names the folder)");
-	r = show_all(a, ca, &bad, &soon, e);
+	r = read_list(folder(a), ca, &list, e) || show_all(a, ca, list, &bad, &soon, e) ? -1 : 0;
+	if (!r && check && list)
+		bad += list_ends(list);
+	X509_CRL_free(list);
 	X509_free(ca);
 	if (r || !check)
 		return r;
-	if (bad)
-		return err_set(e, ERR_RESULT, "%d of the certificates in %s %s not usable", bad, folder(a),
-			       bad == 1 ? "is" : "are");
 	if (soon)
 		fprintf(stderr, "obscura: warning: %d of the certificates in %s expire within %d days\n",
 			soon, folder(a), WARN_DAYS);
+	if (bad)
+		return err_set(e, ERR_RESULT, "%d of the certificates in %s %s not usable", bad, folder(a),
+			       bad == 1 ? "is" : "are");
 	return 0;
 }
 
@@ -330,7 +446,9 @@ int command_pki(struct args *a, struct err *e)
 		return pki_init(a, e);
 	if (!strcmp(what, "issue"))
 		return pki_issue(a, e);
+	if (!strcmp(what, "revoke"))
+		return pki_revoke(a, e);
 	if (a->n == 1 && (!strcmp(what, "list") || !strcmp(what, "check")))
 		return pki_list(a, *what == 'c', e);
-	return err_set(e, ERR_USAGE, "say what: obscura pki init DIR | issue ROLE HOST… | list | check");
+	return err_set(e, ERR_USAGE, "say what: obscura pki init DIR | issue ROLE HOST… | revoke [NAME|SERIAL…] | list | check");
 }

@@ -89,7 +89,8 @@ static struct json_object *json_pool(const Wire__Pool *p)
 
 static int status_json(const Wire__Status *s, struct err *e)
 {
-	struct json_object *o = json_object_new_object(), *pools = json_object_new_array();
+	struct json_object *o = json_object_new_object(), *pools = json_object_new_array(),
+			   *warnings = json_object_new_array();
 
 	json_text(o, "role", s->role);
 	json_text(o, "software", s->software);
@@ -98,6 +99,9 @@ static int status_json(const Wire__Status *s, struct err *e)
 	for (size_t i = 0; i < s->n_pools; i++)
 		json_object_array_add(pools, json_pool(s->pools[i]));
 	json_object_object_add(o, "pools", pools);
+	for (size_t i = 0; i < s->n_warnings; i++)
+		json_object_array_add(warnings, json_object_new_string(s->warnings[i]));
+	json_object_object_add(o, "warnings", warnings);
 	return json_line(o, e);
 }
 
@@ -127,6 +131,8 @@ int command_status(struct args *a, struct err *e)
 	} else {
 		printf("%s, up for %.0f s\n\n", s->role, s->uptime);
 		r = print_peers(s, e);
+		for (size_t i = 0; i < s->n_warnings; i++)
+			printf("warning: %s\n", s->warnings[i]);
 		puts("");
 		if (!r)
 			r = print_pools(s, e);

@@ -155,12 +155,16 @@ static int take_error(const struct frame *f, struct err *e)
 
 static int come_up(struct conn *c, const struct frame *f, struct err *e)
 {
+	char warning[400];
+
 	if (c->state != CONN_HELLO)
 		return err_set(e, ERR_PEER, "said HELLO twice");
 	if (take_hello(c, f, e))
 		return -1;
 	c->state = CONN_UP;
 	c->up_told = 1;
+	if (c->ssl && tls_peer_expiring(c->ssl, c->channel.name, warning, sizeof(warning)))
+		log_line(LOG_WARNING, "%s", warning);
 	c->handler->up(c->ctx, c);
 	return 0;
 }

@@ -309,6 +309,18 @@ static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry
 	return p;
 }
 
+static void add_warning(void *ctx, const char *text)
+{
+	Wire__Status *s = ctx;
+	char **longer = reallocarray(s->warnings, s->n_warnings + 1, sizeof(*longer));
+
+	if (!longer)
+		return;
+	s->warnings = longer;
+	if ((longer[s->n_warnings] = strdup(text)))
+		s->n_warnings++;
+}
+
 void data_owner_status(struct data_owner *d, Wire__Status *s)
 {
 	size_t sessions = 0;
@@ -326,6 +338,7 @@ void data_owner_status(struct data_owner *d, Wire__Status *s)
 	for (struct entry *n = d->entries; s->pools && n; n = n->next)
 		if ((s->pools[s->n_pools] = status_of_pool(d, n)))
 			s->n_pools++;
+	net_expiring(d->net, add_warning, s);
 }
 
 void data_owner_status_free(Wire__Status *s)
@@ -334,8 +347,11 @@ void data_owner_status_free(Wire__Status *s)
 		free(s->peers[i]);
 	for (size_t i = 0; i < s->n_pools; i++)
 		free(s->pools[i]);
+	for (size_t i = 0; i < s->n_warnings; i++)
+		free(s->warnings[i]);
 	free(s->peers);
 	free(s->pools);
+	free(s->warnings);
 }
 
 /* ---- the role ---- */

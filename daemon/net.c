@@ -14,6 +14,7 @@
 #include "daemon/notify.h"
 
 #define TICK_US 25000
+#define DAY_US UINT64_C(86400000000)
 #define LATE_US 500000	  /* a tick that comes so late says that the loop, not the peers, was away */
 #define LINGER_US 1000000 /* for a peer to read why it was refused */
 #define LINGERS_MAX 64
@@ -216,6 +217,50 @@ int net_read_tls(const struct net *net, const struct config *next, struct tls *t
 	return tls_new(tls, next, net->self, e);
 }
 
+/* The list of the revoked may be a new one. The peer reads why. */
+static void check_peer(void *ctx, struct conn *c)
+{
+	struct net *net = ctx;
+	struct err e = {0}, told = {0};
+
+	if (!c->ssl || !tls_still_good(&net->tls, c->ssl, &e))
+		return;
+	err_set(&told, ERR_PEER, "your%s", e.text + strlen("its"));
+	channel_send_error(&c->channel, 0, &told, "");
+	conn_fail(c, e.code, "%s", e.text);
+}
+
+static void warn(void *ctx, const char *text)
+{
+	log_line(LOG_WARNING, "%s", text);
+}
+
+void net_expiring(struct net *net, void (*each)(void *ctx, const char *text), void *ctx)
+{
+	char text[400];
+
+	tls_expiring(&net->tls, each, ctx);
+	for (const struct conn *c = net->conns; c; c = c->next)
+		if (c->state == CONN_UP && c->ssl && tls_peer_expiring(c->ssl, c->channel.name, text, sizeof(text)))
+			each(ctx, text);
+}
+
+double conn_seconds_left(const struct conn *c)
+{
+	return c->ssl ? tls_peer_seconds_left(c->ssl) : 0;
+}
+
+/* Once a day: a role runs for longer than the 30 days between the warning and the end. */
+static void check_day(struct net *net, uint64_t now)
+{
+	if (net->self == ROLE_L || (net->warned_us && now < net->warned_us + DAY_US))
+		return;
+	if (net->warned_us)
+		net_each(net, ROLE_A, check_peer, net);
+	net->warned_us = now;
+	net_expiring(net, warn, NULL);
+}
+
 int net_take_tls(struct net *net, struct tls *tls)
 {
 	int other = memcmp(net->tls.fingerprint, tls->fingerprint, sizeof(tls->fingerprint)) != 0;
@@ -224,6 +269,8 @@ int net_take_tls(struct net *net, struct tls *tls)
 	net->tls = *tls;
 	*tls = (struct tls){0};
 	connectors_forget(net);
+	net_each(net, ROLE_A, check_peer, net);
+	net_expiring(net, warn, NULL);
 	if (other)
 		net_leave(net);
 	return other;
@@ -272,6 +319,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	net->ticked_us = now;
 	for (struct conn *c = net->conns; c; c = c->next)
 		conn_tick(c, now, late);
+	check_day(net, now);
 	check_stop(net, now);
 }
 

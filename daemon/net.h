@@ -72,6 +72,12 @@ struct tls;
 int net_read_tls(const struct net *net, const struct config *next, struct tls *tls, struct err *e) MUST_USE;
 int net_take_tls(struct net *net, struct tls *tls);
 
+/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists, peers' certificates. Calls each
+ * with a line for a person. The log has the same lines, at start, when a peer comes, and daily. */
+void net_expiring(struct net *net, void (*each)(void *ctx, const char *text), void *ctx);
+/* Seconds until the peer's certificate ends, negative afterwards; 0 on a Unix socket. For metrics. */
+double conn_seconds_left(const struct conn *c);
+
 struct event_base *net_base(struct net *net);
 const struct config *net_config(const struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the

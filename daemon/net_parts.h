@@ -64,7 +64,7 @@ struct net {
 	unsigned n_conns, n_lingers;
 	struct conn_wire wire_gone; /* of connections that have ended */
 	struct event *tick, *signals[2];
-	uint64_t ticked_us;
+	uint64_t ticked_us, warned_us;
 	struct spin spin;
 	/* stopping */
 	int (*busy)(void *ctx);

@@ -95,6 +95,17 @@ static void explain(struct tls_note *note, X509 *cert, X509 *leaf, int code)
 		snprintf(out, n, "its certificate (%s) is of an unknown authority, not of %.120s", name,
 			 note->tls->authority);
 		break;
+	case X509_V_ERR_CERT_REVOKED:
+		snprintf(out, n, "its certificate (%s) is revoked, says %.160s", name, note->tls->revoked);
+		break;
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+		snprintf(out, n, "our revocation list %.160s has ended; obscura pki revoke makes the next one",
+			 note->tls->revoked);
+		break;
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+		snprintf(out, n, "its certificate (%s) is of an authority that %.160s has no revocation list of", name,
+			 note->tls->revoked);
+		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
 		hosts(cert, text, sizeof(text));
@@ -141,6 +152,67 @@ static int readable(const char *what, const char *path, struct err *e)
 		       "cannot read the %s %s: %s; make one with `obscura pki init` and `obscura pki issue`, "
 		       "or name it with --%s",
 		       what, path, strerror(errno), what);
+}
+
+/* Whether one of the lists names the certificate. */
+static int is_revoked(const struct tls *tls, X509 *cert)
+{
+	X509_REVOKED *r;
+
+	for (int i = 0; i < sk_X509_CRL_num(tls->lists); i++) {
+		X509_CRL *list = sk_X509_CRL_value(tls->lists, i);
+
+		if (!X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_issuer_name(cert)) &&
+		    X509_CRL_get0_by_cert(list, &r, cert) == 1)
+			return 1;
+	}
+	return 0;
+}
+
+/* Signed by one of the authorities, and not ended: a list that is not good must not be one that says nothing. */
+static int check_list(X509_STORE *store, X509_CRL *list, const char *path, struct err *e)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	int signed_by_us = 0;
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509 *ca = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		signed_by_us |= ca && !X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(list)) &&
+				X509_CRL_verify(list, X509_get0_pubkey(ca)) == 1;
+	}
+	if (!signed_by_us)
+		return err_set(e, ERR_INPUT, "the revocation list %s is not signed by our authority", path);
+	if (X509_CRL_get0_nextUpdate(list) && X509_cmp_current_time(X509_CRL_get0_nextUpdate(list)) <= 0)
+		return err_set(e, ERR_INPUT, "the revocation list %s has ended; obscura pki revoke makes the next one", path);
+	return 0;
+}
+
+static int load_lists(struct tls *tls, struct err *e)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(tls->ctx);
+	FILE *f = fopen(tls->revoked, "re");
+	X509_CRL *list;
+	int failed = 0;
+
+	if (!f)
+		return err_set(e, ERR_INPUT, "cannot read the revocation list %s: %s; make one with `obscura pki revoke`",
+			       tls->revoked, strerror(errno));
+	tls->lists = sk_X509_CRL_new_null();
+	while (!failed && tls->lists && (list = PEM_read_X509_CRL(f, NULL, NULL, NULL))) {
+		failed = check_list(store, list, tls->revoked, e);
+		if (!failed && !X509_STORE_add_crl(store, list))
+			failed = err_set(e, ERR_ENV, "OpenSSL does not take the revocation list %s", tls->revoked);
+		if (!sk_X509_CRL_push(tls->lists, list))
+			X509_CRL_free(list);
+	}
+	fclose(f);
+	if (!failed && !sk_X509_CRL_num(tls->lists))
+		failed = err_set(e, ERR_INPUT, "%s is not a PEM file with a revocation list", tls->revoked);
+	if (!failed)
+		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+	ERR_clear_error();
+	return failed;
 }
 
 static int check_own(const struct config *c, X509 *cert, enum frame_role self, struct err *e)
@@ -216,7 +288,7 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 {
 	SSL_CTX *ctx;
 
-	*tls = (struct tls){.authority = c->ca};
+	*tls = (struct tls){.authority = c->ca, .certificate = c->certificate, .revoked = c->revoked};
 	if (readable("ca", c->ca, e) || readable("certificate", c->certificate, e) ||
 	    readable("key", c->key, e))
 		return -1;
@@ -226,10 +298,13 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 		return err_set(e, ERR_ENV, "OpenSSL offers no TLS 1.3");
 	if (!SSL_CTX_load_verify_locations(ctx, c->ca, NULL))
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with the authority's certificate", c->ca);
-	if (load_own(ctx, c, e) || check_own(c, SSL_CTX_get0_certificate(ctx), self, e)) {
+	if ((c->revoked[0] && load_lists(tls, e)) || load_own(ctx, c, e) || check_own(c, SSL_CTX_get0_certificate(ctx), self, e)) {
 		ERR_clear_error();
 		return -1;
 	}
+	if (is_revoked(tls, SSL_CTX_get0_certificate(ctx)))
+		return err_set(e, ERR_INPUT, "own certificate %s is revoked, says %s; issue another one", c->certificate,
+			       c->revoked);
 	settle(ctx);
 	X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(), tls->fingerprint, NULL);
 	return 0;
@@ -238,6 +313,7 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 void tls_free(struct tls *tls)
 {
 	SSL_CTX_free(tls->ctx);
+	sk_X509_CRL_pop_free(tls->lists, X509_CRL_free);
 	*tls = (struct tls){0};
 }
 
@@ -278,22 +354,38 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 	return ssl;
 }
 
+int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	char name[64], when[64];
+
+	if (!cert)
+		return err_set(e, ERR_PEER, "its certificate is missing or not valid");
+	subject(cert, NID_commonName, name, sizeof(name));
+	date(X509_get0_notAfter(cert), when, sizeof(when));
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
+		return err_set(e, ERR_PEER, "its certificate (%s) has expired on %s", name, when);
+	if (is_revoked(tls, cert))
+		return err_set(e, ERR_PEER, "its certificate (%s) is revoked", name);
+	return 0;
+}
+
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
 	     size_t bytes, struct err *e)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
-	char unit[64], when[64];
+	const struct tls_note *note = SSL_get_app_data(ssl);
+	char unit[64];
 
 	if (!cert || SSL_get_verify_result(ssl) != X509_V_OK)
-		return err_set(e, ERR_PEER, "shows no valid certificate");
+		return err_set(e, ERR_PEER, "its certificate is missing or not valid");
 	subject(cert, NID_organizationalUnitName, unit, sizeof(unit));
 	subject(cert, NID_commonName, name, bytes);
 	*role = frame_role(unit);
 	X509_digest(cert, EVP_sha256(), fingerprint, NULL);
-	/* a resumed session does not look at dates again */
-	date(X509_get0_notAfter(cert), when, sizeof(when));
-	if (X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
-		return err_set(e, ERR_PEER, "its certificate (%s) has expired on %s", name, when);
+	/* a resumed session looks neither at dates nor at lists again */
+	if (tls_still_good(note->tls, ssl, e))
+		return -1;
 	if (!*role || !(*role & allowed))
 		return err_set(e, ERR_PEER, "its certificate (%.48s) is for the wrong role: \"%.32s\"", name,
 			       unit);

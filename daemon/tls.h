@@ -9,7 +9,8 @@
 
 struct tls {
 	SSL_CTX *ctx;
-	const char *authority;	 /* borrows: the file, for messages */
+	const char *authority, *certificate, *revoked; /* borrow: the files, for messages */
+	STACK_OF(X509_CRL) *lists;		       /* own: what is revoked; NULL: there is no list */
 	uint8_t fingerprint[32]; /* SHA-256 of our certificate */
 };
 /* Reads authority, certificate and key; checks that they belong together, that the role is `self`, that it
@@ -30,12 +31,22 @@ struct tls_note {
 };
 /* A connection's TLS, for the note's host. */
 SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *e);
+/* Whether the peer of a connection that was made before is still good: not revoked meanwhile, not expired. */
+int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e) MUST_USE;
 /* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
 	     size_t bytes, struct err *e) MUST_USE;
 /* The peer's common name, then its hosts, one a line; hosts that do not fit are left out. */
 #define TLS_NAMES 2048
 void tls_names(SSL *ssl, char *names, size_t bytes);
+/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists. Calls each with a line for a
+ * person, remedy included. */
+typedef void (*tls_warning)(void *ctx, const char *text);
+void tls_expiring(const struct tls *tls, tls_warning each, void *ctx);
+/* Likewise for a peer's certificate: 1 and the line, or 0. */
+int tls_peer_expiring(SSL *ssl, const char *name, char *text, size_t bytes);
+/* Seconds until a peer's certificate ends, negative afterwards: for metrics. */
+double tls_peer_seconds_left(SSL *ssl);
 /* Why a handshake, read or write failed, in words: our verdict on the peer's certificate, its alert on ours,
  * or the system's error (ERR_REACH: the connection itself was lost). saved: errno after the call that failed.
  */

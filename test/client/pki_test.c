@@ -181,7 +181,8 @@ static void test_bad_arguments(void **state)
 	    ("issue provider aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
 	    "init",
 	    "list x",
-	    "revoke"};
+	    "revoke ca",
+	    "retract"};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
 		char text[512];
@@ -219,6 +220,57 @@ static void test_check(void **state)
 	assert_int_equal(pki(NULL, "check --dir %s", dir), ERR_RESULT);
 }
 
+static int revoked_by_openssl(const char *name)
+{
+	return sh("openssl verify -crl_check -CAfile %s/ca.pem -CRLfile %s/revoked.crl %s/%s.pem >/dev/null 2>&1", dir, dir, dir,
+		  name) != 0;
+}
+
+static void test_revoke(void **state)
+{
+	char text[512], serial[64];
+	X509 *c;
+
+	assert_int_equal(pki(NULL, "issue provider a --dir %s", dir), 0);
+	assert_int_equal(pki(NULL, "issue data-owner b --dir %s", dir), 0);
+	assert_int_equal(pki(NULL, "issue model-owner c --dir %s", dir), 0);
+	assert_int_equal(pki(NULL, "revoke --dir %s", dir), 0);
+	assert_int_equal(mode_of("revoked.crl"), 0644);
+	assert_false(revoked_by_openssl("data-owner"));
+	assert_int_equal(pki(NULL, "check --dir %s", dir), 0);
+	assert_int_equal(pki(NULL, "revoke data-owner --dir %s", dir), 0);
+	assert_true(revoked_by_openssl("data-owner"));
+	assert_false(revoked_by_openssl("provider"));
+	assert_int_equal(pki(NULL, "check --dir %s", dir), ERR_RESULT);
+	/* by number, when the file is another one by now; what was revoked stays so, and once is enough */
+	c = load("model-owner.pem");
+	certificate_serial(c, serial, sizeof(serial));
+	X509_free(c);
+	assert_int_equal(sh("cp %s/model-owner.pem %s/old.pem", dir, dir), 0);
+	assert_int_equal(pki(NULL, "issue model-owner c --dir %s --force", dir), 0);
+	assert_int_equal(pki(NULL, "revoke %s data-owner --dir %s --days 9", serial, dir), 0);
+	assert_true(revoked_by_openssl("old"));
+	assert_true(revoked_by_openssl("data-owner"));
+	assert_false(revoked_by_openssl("model-owner"));
+	assert_int_equal(sh("test $(openssl crl -in %s/revoked.crl -noout -text | grep -c 'Serial Number') = 2", dir), 0);
+	assert_int_equal(sh("test $(openssl crl -in %s/revoked.crl -noout -crlnumber) = crlNumber=0x03", dir), 0);
+	/* what is wrong changes nothing */
+	assert_int_equal(sh("cp %s/revoked.crl %s/kept", dir, dir), 0);
+	assert_int_equal(pki(text, "revoke provider nosuch --dir %s", dir), ERR_INPUT);
+	assert_non_null(strstr(text, "nosuch"));
+	assert_int_equal(pki(NULL, "revoke ../provider --dir %s", dir), ERR_INPUT);
+	assert_int_equal(pki(NULL, "revoke provider --dir %s --days 99999", dir), ERR_USAGE);
+	assert_int_equal(sh("cmp %s/revoked.crl %s/kept", dir, dir), 0);
+	assert_int_equal(pki(NULL, "init %s/other", dir), 0);
+	assert_int_equal(pki(NULL, "revoke --dir %s/other", dir), 0);
+	assert_int_equal(sh("cp %s/other/revoked.crl %s", dir, dir), 0);
+	assert_int_equal(pki(text, "revoke provider --dir %s", dir), ERR_INPUT);
+	assert_non_null(strstr(text, "not signed"));
+	assert_int_equal(pki(NULL, "list --dir %s", dir), ERR_INPUT);
+	assert_int_equal(sh("echo x >%s/revoked.crl", dir), 0);
+	assert_int_equal(pki(text, "check --dir %s", dir), ERR_INPUT);
+}
+
 /* A certificate that ended yesterday, made by the openssl tool with our authority. */
 static void test_expired(void **state)
 {
@@ -254,6 +306,7 @@ int main(void)
 	    TEST(test_never_overwrites),
 	    TEST(test_bad_arguments),
 	    TEST(test_check),
+	    TEST(test_revoke),
 	    TEST(test_expired),
 	};
 
