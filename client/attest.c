@@ -16,7 +16,7 @@ struct inputs {
 	size_t n;
 	struct attest_files files;
 	int has_collateral;
-	struct attest_policy policy;
+	struct attest_policy_file policy;
 	int64_t now;
 };
 
@@ -78,7 +78,11 @@ static int read_inputs(const struct args *a, int verify, struct inputs *in, stru
 	in->now = (int64_t)time(NULL);
 	if (a->flag[FLAG_time] && attest_time(a->flag[FLAG_time], &in->now, e))
 		return -1;
-	if (a->flag[FLAG_allow] && attest_allow_list(a->flag[FLAG_allow], &in->policy.allow, e))
+	if (a->flag[FLAG_policy] && attest_policy_read(&in->policy, a->flag[FLAG_policy], e))
+		return -1;
+	if (a->flag[FLAG_accept_simulated])
+		in->policy.policy.allow |= 1u << ATTEST_ALLOW_SIMULATED;
+	if (a->flag[FLAG_allow] && attest_allow_list(a->flag[FLAG_allow], &in->policy.policy.allow, e))
 		return -1;
 	return attest_file_read(a->flag[FLAG_evidence], &in->evidence, e) || read_chain(a, verify, in, e) ||
 		       read_collateral(a, in, e)
@@ -91,13 +95,15 @@ static int judge(const char *kind, const struct inputs *in, struct attest_result
 	const struct attest_collateral *collateral = in->has_collateral ? &in->files.collateral : NULL;
 
 	if (!strcmp(kind, "snp"))
-		attest_verify_snp(r, in->evidence, in->chain, in->n, in->crl, &in->policy, in->now);
+		attest_verify_snp(r, in->evidence, in->chain, in->n, in->crl, &in->policy.policy, in->now);
 	else if (!strcmp(kind, "dcap"))
-		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
+		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &in->policy.policy,
+				   in->now);
 	else if (!strcmp(kind, "ratls"))
-		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &in->policy, in->now);
+		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &in->policy.policy,
+				    in->now);
 	else if (!strcmp(kind, "sim"))
-		attest_verify_sim(r, in->evidence, in->chain, in->n, &in->policy, in->now);
+		attest_verify_sim(r, in->evidence, in->chain, in->n, &in->policy.policy, in->now);
 	else
 		return err_set(e, ERR_USAGE, "--kind: \"%.40s\" is not snp, dcap, ratls or sim", kind);
 	return 0;

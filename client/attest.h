@@ -26,6 +26,17 @@ struct attest_files {
 int attest_files_read(struct attest_files *f, const char *folder, struct err *e) MUST_USE;
 void attest_files_free(struct attest_files *f);
 
+/* A policy from a file (attest_policy.c); `policy` points into the rest, so this is not copied. Start it with
+ * zeros. */
+#define ATTEST_POLICY_VALUES 64
+#define ATTEST_POLICY_ROOTS 8
+struct attest_policy_file {
+	struct attest_policy policy;
+	struct attest_value values[ATTEST_POLICY_VALUES];
+	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
+};
+int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
+
 /* What `obscura attest verify` prints: a table for people, or one JSON object. */
 int attest_show(const struct attest_result *r, int json, struct err *e) MUST_USE;
 

@@ -80,7 +80,8 @@ struct attest_policy {
 	struct snp_tcb tcb_minimum[SNP_PRODUCTS];	    /* SNP: for reported, launch and committed TCB */
 	uint32_t evaluation_minimum;			    /* Intel: least tcbEvaluationDataNumber */
 	uint16_t isvsvn_minimum;			    /* SGX: least security version of the enclave */
-	const struct attest_value *values;		    /* borrows */
+	int64_t collateral_age;		   /* Intel: seconds since it was issued, at most; 0: any */
+	const struct attest_value *values; /* borrows */
 	size_t n_values;
 	struct attest_roots amd, intel, simulation;
 	const uint8_t *nonce; /* RA-TLS: the nonce that the claims must carry; NULL: any */
@@ -138,6 +139,9 @@ enum attest_verdict attest_verify_ratls(struct attest_result *r, struct span cer
  */
 enum attest_verdict attest_verify_sim(struct attest_result *r, struct span report, const struct span *chain,
 				      size_t n, const struct attest_policy *policy, int64_t now);
+
+/* The digest by which roots are named, of a file with one certificate. 0 or -1. */
+int attest_root_digest(struct span certificate, uint8_t digest[ATTEST_DIGEST]);
 
 /* Whether the verdict lets a client go on: OK, or SIMULATED where the policy allowed it. */
 int attest_accepted(enum attest_verdict v);

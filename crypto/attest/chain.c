@@ -106,6 +106,16 @@ int chain_key_digest(const X509 *cert, uint8_t digest[ATTEST_DIGEST])
 	return ok ? 0 : -1;
 }
 
+int attest_root_digest(struct span certificate, uint8_t digest[ATTEST_DIGEST])
+{
+	struct attest_result unused;
+	struct chain c = {.n = 0};
+	int bad = chain_add(&unused, &c, certificate) || c.n != 1 || chain_key_digest(c.cert[0], digest);
+
+	chain_free(&c);
+	return bad ? -1 : 0;
+}
+
 int chain_trusted(const X509 *root, const uint8_t (*built_in)[ATTEST_DIGEST], size_t n,
 		  const struct attest_roots *more)
 {

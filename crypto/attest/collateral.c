@@ -78,7 +78,7 @@ int collateral_check(struct attest_result *r, const struct platform *p, const st
 	    check_signed(r, p, c, c->tcb_info, c->tcb_signature, c->tcb_chain, ATTEST_TCBINFO_SIG, now) ||
 	    tcb_info_check(r, p, c->tcb_info, policy, now) ||
 	    check_signed(r, p, c, c->qe_identity, c->qe_signature, c->qe_chain, ATTEST_QEID_SIG, now) ||
-	    qe_identity_check(r, p, c->qe_identity, now) || tcb_levels_judge(r, p, c->tcb_info))
+	    qe_identity_check(r, p, c->qe_identity, policy, now) || tcb_levels_judge(r, p, c->tcb_info))
 		return -1;
 	return check_status(r, policy);
 }

@@ -47,7 +47,7 @@ int collateral_check(struct attest_result *r, const struct platform *p, const st
 int tcb_info_check(struct attest_result *r, const struct platform *p, struct span info,
 		   const struct attest_policy *policy, int64_t now) MUST_USE;
 int qe_identity_check(struct attest_result *r, const struct platform *p, struct span identity,
-		      int64_t now) MUST_USE;
+		      const struct attest_policy *policy, int64_t now) MUST_USE;
 /* Finds levels and converges them (after both checks above). */
 int tcb_levels_judge(struct attest_result *r, const struct platform *p, struct span info) MUST_USE;
 

@@ -99,7 +99,7 @@ static int isvsvn_level(struct span object, unsigned isvsvn, enum tcb_status *st
 }
 
 static int timely(struct attest_result *r, struct span object, enum attest_verdict form,
-		  enum attest_verdict late, int64_t now)
+		  enum attest_verdict late, int64_t age, int64_t now)
 {
 	int64_t from, to;
 
@@ -108,6 +108,9 @@ static int timely(struct attest_result *r, struct span object, enum attest_verdi
 	if (now < from || now > to)
 		return attest_reject(r, late, "valid from %lld to %lld, judged at %lld (Unix seconds)",
 				     (long long)from, (long long)to, (long long)now);
+	if (age && now - from > age)
+		return attest_reject(r, late, "expected an age of at most %lld s, received %lld s",
+				     (long long)age, (long long)(now - from));
 	if (to < r->fresh_until)
 		r->fresh_until = to;
 	return 0;
@@ -194,7 +197,8 @@ int tcb_info_check(struct attest_result *r, const struct platform *p, struct spa
 	if (version != 3)
 		return bad_info(r, "it is not of version 3");
 	r->evaluation = (uint32_t)evaluation;
-	if (timely(r, info, ATTEST_TCBINFO_FORM, ATTEST_TCBINFO_TIME, now) || check_platform(r, p, info))
+	if (timely(r, info, ATTEST_TCBINFO_FORM, ATTEST_TCBINFO_TIME, policy->collateral_age, now) ||
+	    check_platform(r, p, info))
 		return -1;
 	if (evaluation < policy->evaluation_minimum)
 		return attest_reject(r, ATTEST_TCBINFO_OLD, "expected evaluation %u at least, received %u",
@@ -243,14 +247,15 @@ static int check_qe(struct attest_result *r, const uint8_t *qe, struct span iden
 	return masked_equal(qe + 48, mask, attributes, 16) ? 0 : attest_reject(r, ATTEST_QE_ATTR, "%s", "");
 }
 
-int qe_identity_check(struct attest_result *r, const struct platform *p, struct span identity, int64_t now)
+int qe_identity_check(struct attest_result *r, const struct platform *p, struct span identity,
+		      const struct attest_policy *policy, int64_t now)
 {
 	const char *want = p->quote->td ? "TD_QE" : "QE";
 	uint64_t version;
 
 	if (jspan_check(identity) || jspan_number(identity, "version", 99, &version) || version != 2)
 		return attest_reject(r, ATTEST_QEID_FORM, "it is not of version 2");
-	if (timely(r, identity, ATTEST_QEID_FORM, ATTEST_QEID_TIME, now) ||
+	if (timely(r, identity, ATTEST_QEID_FORM, ATTEST_QEID_TIME, policy->collateral_age, now) ||
 	    check_qe(r, p->quote->qe_report, identity))
 		return -1;
 	if (!is_text(identity, "id", want))

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p.pck.pcesvn = 11;
 	memcpy(p.pck.fmspc, "\0\xa1\xb2\xc3\xd4\xe5", 6);
 	if (*data & 4)
-		(void)!qe_identity_check(&r, &p, in, MAKE_NOW);
+		(void)!qe_identity_check(&r, &p, in, &policy, MAKE_NOW);
 	else if (!tcb_info_check(&r, &p, in, &policy, MAKE_NOW) || !jspan_check(in))
 		(void)!tcb_levels_judge(&r, &p, in);
 	inside(&r, in);

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A policy file (libconfig): which program, on which patch level, by which root. Every message names file and
+ * line. */
+#include <libconfig.h>
+
+#include "client/attest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a setting stands, for messages, and where it goes. */
+struct reading {
+	struct attest_policy_file *to;
+	const char *path;
+	struct err *e;
+};
+
+static int refuse(const struct reading *r, const config_setting_t *s, const char *why)
+{
+	const char *name = config_setting_name(s);
+
+	return err_set(r->e, ERR_INPUT, "%.200s:%u: %s%s%s", r->path, config_setting_source_line(s),
+		       name ? name : "", name ? ": " : "", why);
+}
+
+/* ---- values of fields ---- */
+
+static int hex_bytes(const char *text, uint8_t *out, size_t n)
+{
+	if (strlen(text) != 2 * n || strspn(text, "0123456789abcdefABCDEF") != 2 * n)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		sscanf(text + 2 * i, "%2hhx", &out[i]);
+	return 0;
+}
+
+static int add_value(const struct reading *r, const config_setting_t *s, enum attest_field f,
+		     const char *text)
+{
+	struct attest_policy_file *to = r->to;
+	char why[80];
+
+	if (to->policy.n_values == ATTEST_POLICY_VALUES)
+		return refuse(r, s, "too many values in this file");
+	to->values[to->policy.n_values].field = f;
+	if (!text || hex_bytes(text, to->values[to->policy.n_values].bytes, attest_field_bytes(f))) {
+		snprintf(why, sizeof(why), "needs strings of %zu hexadecimal digits",
+			 2 * attest_field_bytes(f));
+		return refuse(r, s, why);
+	}
+	to->policy.n_values++;
+	return 0;
+}
+
+static int read_field(const struct reading *r, config_setting_t *s, enum attest_field f)
+{
+	if (config_setting_type(s) == CONFIG_TYPE_STRING)
+		return add_value(r, s, f, config_setting_get_string(s));
+	if (!config_setting_is_array(s) && !config_setting_is_list(s))
+		return add_value(r, s, f, NULL);
+	for (int i = 0; i < config_setting_length(s); i++)
+		if (add_value(r, s, f, config_setting_get_string_elem(s, i)))
+			return -1;
+	/* An empty list would look like a demand and be none. */
+	return config_setting_length(s) ? 0 : refuse(r, s, "the list is empty: no evidence could meet it");
+}
+
+/* ---- words and roots ---- */
+
+static int read_allow(const struct reading *r, const config_setting_t *s, const char *word)
+{
+	struct err why = {0};
+
+	if (!strcmp(word, attest_allow_word(ATTEST_ALLOW_SIMULATED)))
+		return refuse(r, s, "simulation is accepted by --accept-simulated alone, each time");
+	return attest_allow_list(word, &r->to->policy.allow, &why) ? refuse(r, s, why.text) : 0;
+}
+
+static int read_status(const struct reading *r, const config_setting_t *s, const char *word)
+{
+	enum tcb_status status = tcb_status_find(word, strlen(word));
+
+	if (status == TCB_NONE)
+		return refuse(r, s, "this is no patch level of Intel's: OutOfDate, SWHardeningNeeded, …");
+	if (status == TCB_REVOKED)
+		return refuse(r, s, "Revoked is never accepted: the keys of such a platform may be known");
+	r->to->policy.tcb_accepted |= 1u << status;
+	return 0;
+}
+
+/* A path in a policy is relative to the policy. */
+static int read_root_file(const struct reading *r, const config_setting_t *s, const char *name,
+			  uint8_t digest[ATTEST_DIGEST])
+{
+	const char *slash = strrchr(r->path, '/');
+	int folder = *name == '/' || !slash ? 0 : (int)(slash + 1 - r->path), bad;
+	struct err why = {0};
+	char path[1024];
+	struct span file;
+
+	snprintf(path, sizeof(path), "%.*s%s", folder, r->path, name);
+	if (attest_file_read(path, &file, &why))
+		return refuse(r, s, why.text);
+	bad = attest_root_digest(file, digest);
+	attest_file_free(&file);
+	return bad ? refuse(r, s, "the file is not one certificate, nor is this the SHA-256 of a public key")
+		   : 0;
+}
+
+static int add_root(const struct reading *r, const config_setting_t *s, const char *text,
+		    struct attest_roots *roots, uint8_t (*keys)[ATTEST_DIGEST])
+{
+	if (roots->n == ATTEST_POLICY_ROOTS)
+		return refuse(r, s, "too many roots");
+	if (hex_bytes(text, keys[roots->n], ATTEST_DIGEST) && read_root_file(r, s, text, keys[roots->n]))
+		return -1;
+	roots->keys = (const uint8_t(*)[ATTEST_DIGEST])keys;
+	roots->n++;
+	return 0;
+}
+
+static int read_amd(const struct reading *r, const config_setting_t *s, const char *text)
+{
+	return add_root(r, s, text, &r->to->policy.amd, r->to->keys[0]);
+}
+
+static int read_intel(const struct reading *r, const config_setting_t *s, const char *text)
+{
+	return add_root(r, s, text, &r->to->policy.intel, r->to->keys[1]);
+}
+
+static int read_simulation(const struct reading *r, const config_setting_t *s, const char *text)
+{
+	return add_root(r, s, text, &r->to->policy.simulation, r->to->keys[2]);
+}
+
+static const struct list_row {
+	const char *name;
+	int (*read)(const struct reading *r, const config_setting_t *s, const char *text);
+	const char *example;
+} list_rows[] = {
+#define LIST(name, reader, example, what) {#name, reader, example},
+#include "client/attest_policy.def"
+};
+
+static int read_list(const struct reading *r, config_setting_t *s, const struct list_row *row)
+{
+	char why[120];
+
+	snprintf(why, sizeof(why), "needs a list of strings, for example %s", row->example);
+	if (!config_setting_is_array(s) && !config_setting_is_list(s))
+		return refuse(r, s, why);
+	for (int i = 0; i < config_setting_length(s); i++) {
+		const char *text = config_setting_get_string_elem(s, i);
+
+		if (!text)
+			return refuse(r, s, why);
+		if (row->read(r, s, text))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- numbers ---- */
+
+static int read_number(const struct reading *r, const config_setting_t *s, uint64_t most, uint64_t *value)
+{
+	int type = config_setting_type(s);
+	long long x = type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : -1;
+	char why[80];
+
+	*value = (uint64_t)x;
+	if (x >= 0 && (uint64_t)x <= most)
+		return 0;
+	snprintf(why, sizeof(why), "needs a whole number from 0 to %llu", (unsigned long long)most);
+	return refuse(r, s, why);
+}
+
+/* 1 when there is such a number, -1 when it is wrong. */
+static int read_numbers(const struct reading *r, const config_setting_t *s, const char *name)
+{
+	struct attest_policy *p = &r->to->policy;
+	uint64_t x;
+
+#define NUMBER(key, field, most, what)                                                                       \
+	if (!strcmp(name, #key)) {                                                                           \
+		if (read_number(r, s, most, &x))                                                             \
+			return -1;                                                                           \
+		p->field = (__typeof__(p->field))x;                                                          \
+		return 1;                                                                                    \
+	}
+#include "client/attest_policy.def"
+	return 0;
+}
+
+/* milan = { bootloader = 4; snp = 24; … }: what is left out is 0. */
+static int read_tcb(const struct reading *r, config_setting_t *s, struct snp_tcb *t)
+{
+	static const char *const names[] = {"fmc", "bootloader", "tee", "snp", "microcode"};
+	uint8_t *parts = &t->fmc;
+
+	if (!config_setting_is_group(s))
+		return refuse(r, s, "needs a group: { bootloader = 4; tee = 0; snp = 24; microcode = 219; }");
+	for (int i = 0; i < config_setting_length(s); i++) {
+		config_setting_t *part = config_setting_get_elem(s, (unsigned)i);
+		unsigned k = 0;
+		uint64_t x;
+
+		while (k < 5 && strcmp(names[k], config_setting_name(part)))
+			k++;
+		if (k == 5)
+			return refuse(r, part,
+				      "is no part of the firmware: fmc, bootloader, tee, snp, microcode");
+		if (read_number(r, part, 255, &x))
+			return -1;
+		parts[k] = (uint8_t)x;
+	}
+	return 0;
+}
+
+static int read_setting(const struct reading *r, config_setting_t *s)
+{
+	const char *name = config_setting_name(s);
+	int found = read_numbers(r, s, name);
+
+	if (found)
+		return found < 0 ? -1 : 0;
+	for (size_t i = 0; i < sizeof(list_rows) / sizeof(*list_rows); i++)
+		if (!strcmp(name, list_rows[i].name))
+			return read_list(r, s, &list_rows[i]);
+	for (unsigned p = 0; p < SNP_PRODUCTS; p++)
+		if (!strcasecmp(name, snp_product_name((enum snp_product)p)))
+			return read_tcb(r, s, &r->to->policy.tcb_minimum[p]);
+	for (unsigned f = 0; f < ATTEST_FIELDS; f++)
+		if (!strcmp(name, attest_field_word((enum attest_field)f)))
+			return read_field(r, s, (enum attest_field)f);
+	return refuse(r, s, "there is no such setting; docs/ATTESTATION.md lists them");
+}
+
+/* ---- the file ---- */
+
+static int read_text(struct reading *r, const char *text)
+{
+	config_setting_t *root;
+	config_t file;
+	int bad = 0;
+
+	if (strstr(text, "@include"))
+		return err_set(r->e, ERR_INPUT, "%.200s: @include is not supported: a policy is one file",
+			       r->path);
+	config_init(&file);
+	if (!config_read_string(&file, text)) {
+		err_set(r->e, ERR_INPUT, "%.200s:%d: %s; write one setting a line: name = value;", r->path,
+			config_error_line(&file), config_error_text(&file));
+		config_destroy(&file);
+		return -1;
+	}
+	root = config_root_setting(&file);
+	for (int i = 0; !bad && i < config_setting_length(root); i++)
+		bad = read_setting(r, config_setting_get_elem(root, (unsigned)i));
+	config_destroy(&file);
+	return bad;
+}
+
+int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e)
+{
+	struct reading r = {f, path, e};
+	struct span file;
+	char *text;
+	int bad;
+
+	f->policy.values = f->values;
+	if (attest_file_read(path, &file, e))
+		return -1;
+	text = memchr(file.p, 0, file.n) ? NULL : strndup((const char *)file.p, file.n);
+	attest_file_free(&file);
+	if (!text)
+		return err_set(e, ERR_INPUT, "%.300s: this is no policy file (binary?)", path);
+	bad = read_text(&r, text);
+	free(text);
+	return bad;
+}
