@@ -27,18 +27,24 @@ classify --model digits_mlp --limit 20 --json "$PICTURES" >"$T/want" 2>"$T/err"
 is "the service answers" 0 $?
 jq -r .label "$T/want" >"$T/labels"
 
-# Load: one request after the other until $T/stop; each must give the same labels.
-( n=0 bad=0
-while [ ! -e "$T/stop" ]; do
-	if classify --model digits_mlp --limit 20 --json "$PICTURES" 2>"$T/load.err" | jq -r .label | cmp -s - "$T/labels"; then n=$((n + 1)); else bad=$((bad + 1)); cat "$T/load.err" >>"$T/load.log"; fi
-	echo "$n $bad" >"$T/load.count.new"; mv "$T/load.count.new" "$T/load.count"
-done ) &
-LOAD=$!
-PIDS="$PIDS $LOAD"
+# Load: three clients, each one request after the other until $T/stop; each must give the same labels. A line of "good" or "bad" each.
+load() {
+	while [ ! -e "$T/stop" ]; do
+		if classify --model digits_mlp --limit 20 --json "$PICTURES" 2>"$T/load$1.err" | jq -r .label | cmp -s - "$T/labels"; then echo good; else echo bad; cat "$T/load$1.err" >>"$T/load.log"; fi >>"$T/load$1.count"
+	done
+}
+LOAD=""
+for client in 1 2 3; do
+	: >"$T/load$client.count"
+	load $client &
+	LOAD="$LOAD $!"
+	PIDS="$PIDS $!"
+done
+count() { cat "$T"/load?.count | grep -c "$1"; }
 # served N: waits until N more requests than now have been answered
 served() {
-	from=$(cut -d' ' -f1 "$T/load.count" 2>/dev/null || echo 0)
-	for _ in $(seq 600); do [ "$(cut -d' ' -f1 "$T/load.count" 2>/dev/null || echo 0)" -ge $((from + $1)) ] && return 0; sleep 0.05; done
+	from=$(count good)
+	for _ in $(seq 600); do [ "$(count good)" -ge $((from + $1)) ] && return 0; sleep 0.05; done
 	return 1
 }
 # hup ROLE PATTERN: SIGHUP, and a new line of its log that matches
@@ -56,14 +62,14 @@ hup() {
 # reload NAME ROLE PATTERN
 reload() { if said=$(hup "$2" "$3"); then ok "$1"; else not_ok "$1" "no line matches /$3/: $said"; fi; }
 sessions() { grep -c "session .* on digits_mlp" "$T/model-owner.log"; }
-served 3
+served 6
 
 reload "an unchanged file is in force again" model-owner "new configuration is in force$"
-served 3
+served 6
 is "  no session was lost for it" 1 "$(sessions)"
 model_owner "models = [\"$T/models/digits_mlp.onnx\", \"$T/models/digits_conv.onnx\"];" 'log_level = "debug";'
 reload "a model is added" model-owner "new configuration is in force$"
-served 3
+served 6
 is "  the session on the other model goes on" 1 "$(sessions)"
 classify --model digits_conv --limit 1 "$PICTURES" >"$T/out" 2>"$T/err"
 is "  the new model answers" 0 $?
@@ -74,18 +80,18 @@ sleep 0.2
 classify --model digits_conv --limit 1 "$PICTURES" >"$T/out" 2>"$T/err"
 is "  and refused" 4 $?
 is "  by name" 1 "$(grep -c 'no model "digits_conv"' "$T/err")"
-served 3
+served 6
 is "  the session on the other model goes on" 1 "$(sessions)"
 cp "$ROOT/test/models/digits_mlp.onnx" "$T/models/copy" && mv "$T/models/copy" "$T/models/digits_mlp.onnx"
 reload "a model file is replaced" model-owner "serves digits_mlp, of"
-served 3
+served 6
 is "  it is served in a new session" 2 "$(sessions)"
 
 model_owner "models = [\"$T/models/none.onnx\"];"
 reload "a file that names no model is refused" model-owner "reload: .*model-owner.conf:6: models: cannot open .*nothing has changed"
 model_owner "lanes = 0;" "models = [\"$T/models/digits_mlp.onnx\"];"
 reload "a bad number is refused" model-owner "reload: .*model-owner.conf:6: lanes: 0 is outside.*nothing has changed"
-served 3
+served 6
 is "  what was in force goes on" 2 "$(sessions)"
 model_owner "threads = 3;" "models = [\"$T/models/digits_mlp.onnx\"];"
 reload "what needs a restart is named" model-owner "restart for the new values of: threads"
@@ -93,7 +99,7 @@ reload "what needs a restart is named" model-owner "restart for the new values o
 for role in provider model-owner data-owner; do
 	"$OBSCURA" pki issue --dir "$P" --force $role localhost 127.0.0.1 >/dev/null
 	reload "a new certificate of the $role" $role "in force, with a new certificate"
-	served 5 || not_ok "  requests go on" "$(cat "$T/load.count")"
+	served 10 || not_ok "  requests go on" "$(count good) good, $(count bad) bad"
 done
 mv "$P/provider.key" "$P/kept.key"; cp "$P/data-owner.key" "$P/provider.key"
 reload "a key of another certificate is refused" provider "reload: .*provider.conf:3: key: .*does not belong"
@@ -101,7 +107,7 @@ mv "$P/kept.key" "$P/provider.key"
 reload "a provider with other limits" provider "in force$"
 data_owner 'pool_high = 12;' 'pool_low = 4;' 'max_batch = 16;'
 reload "a data owner with other limits" data-owner "in force$"
-served 3
+served 6
 
 for role in provider model-owner; do
 	eval "old=\$$(echo $role | tr a-z- A-Z_)"
@@ -109,11 +115,12 @@ for role in provider model-owner; do
 	is "SIGTERM: the $role ends in order under load" 0 $?
 	start $role "$OBSCURAD" $role -c "$T/$role.conf" --listen="$old"
 	port $role >/dev/null
-	served 3 || not_ok "  requests go on" "$(cat "$T/load.count")"
+	served 6 || not_ok "  requests go on" "$(count good) good, $(count bad) bad"
 done
 : >"$T/stop"
-wait "$LOAD"
-n=$(cut -d' ' -f1 "$T/load.count") bad=$(cut -d' ' -f2 "$T/load.count")
+# shellcheck disable=SC2086
+wait $LOAD
+n=$(count good) bad=$(count bad)
 if [ "$bad" = 0 ] && [ "$n" -gt 30 ]; then ok "all $n requests under way gave the right labels"; else not_ok "requests under way" "$n good, $bad bad: $(cat "$T/load.log")
 $(grep -h -E 'warning|error' "$T/"*.log | sort | tail -12)"; fi
 kill "$(cat "$T/data-owner.pid")"; wait "$(cat "$T/data-owner.pid")"

@@ -34,4 +34,5 @@ for line in open(sys.argv[1]):
 made = set()
 for path in sys.argv[2:]:
     made |= set(re.findall(r"^(?:\d+ +)?(\w+)\(", open(path, errors="replace").read(), re.M))
+made.discard("fchown")  # SQLite, only as root
 print(len(made), *sorted(made - allowed))
