@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ring.h"
+#include "crypto/secret.h"
 #include "nn/linear.h"
 #include "nn/plan.h"
 
@@ -38,9 +39,12 @@ static size_t sum_words(const struct fixed *f, const struct row *row)
 static int check_weights(const struct fixed *f, uint16_t i, struct err *e)
 {
 	const struct row *row = &tape_of(f)->rows[i];
-	const struct layer_weights *w = &f->weights->rows[i];
+	const struct layer_weights *w;
 	size_t n = 0;
 
+	if (!f->weights)
+		return 0;
+	w = &f->weights->rows[i];
 	for (uint16_t j = 0; j < row->n_terms; j++)
 		n += term_weights(&row->terms[j]);
 	if (w->n_weights == n && (!w->n_bias || (row->kind == OP_LINEAR && w->n_bias == sum_words(f, row))))
@@ -71,7 +75,7 @@ static int fixed_prepare(struct fixed *f, struct err *e)
 {
 	const struct tape *t = tape_of(f);
 
-	if (f->weights->n_rows != t->n_rows)
+	if (f->weights && f->weights->n_rows != t->n_rows)
 		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u",
 			       f->weights->n_rows, t->n_rows);
 	if (fixed_memory(f, e))
@@ -106,8 +110,11 @@ void fixed_free(struct fixed *f)
 		return;
 	for (uint16_t i = 0; f->sets && i < tape_of(f)->n_rows; i++)
 		pool_sets_free(&f->sets[i]);
-	for (uint16_t v = 0; f->values && v < tape_of(f)->n_values; v++)
+	for (uint16_t v = 0; f->values && v < tape_of(f)->n_values; v++) {
+		if (f->values[v])
+			secret_wipe(f->values[v], words(f, v) * sizeof(int64_t));
 		free(f->values[v]);
+	}
 	free(f->sets);
 	free(f->values);
 	free(f->wide);
@@ -250,6 +257,23 @@ static int64_t element(const struct fixed *f, const struct row *row, size_t i)
 	return row->kind == OP_SQUARE ? (int64_t)((uint64_t)z * (uint64_t)z) : z;
 }
 
+void fixed_row(struct fixed *f, uint16_t i)
+{
+	const struct row *row = &tape_of(f)->rows[i];
+
+	if (row->kind == OP_LINEAR)
+		run_linear(f, i, row);
+	else if (row->kind == OP_MAP)
+		run_map(f, row);
+	else if (row->kind == OP_MAX)
+		run_max(f, i, row);
+	else if (row->kind == OP_ARGMAX)
+		f->values[row->out][0] = greatest(f->values[row->in[0]], words(f, row->in[0]));
+	else
+		for (size_t j = 0; j < words(f, row->out); j++)
+			f->values[row->out][j] = element(f, row, j);
+}
+
 void fixed_infer(struct fixed *f, const uint8_t *pixels, fixed_low low, void *ctx, int64_t *result)
 {
 	const struct tape *t = tape_of(f);
@@ -259,22 +283,14 @@ void fixed_infer(struct fixed *f, const uint8_t *pixels, fixed_low low, void *ct
 	f->ctx = ctx;
 	for (size_t i = 0; i < words(f, 0); i++)
 		f->values[0][i] = pixels[i];
-	for (uint16_t i = 0; i < t->n_rows; i++) {
-		const struct row *row = &t->rows[i];
-
-		if (row->kind == OP_LINEAR)
-			run_linear(f, i, row);
-		else if (row->kind == OP_MAP)
-			run_map(f, row);
-		else if (row->kind == OP_MAX)
-			run_max(f, i, row);
-		else if (row->kind == OP_ARGMAX)
-			f->values[row->out][0] = greatest(f->values[row->in[0]], words(f, row->in[0]));
-		else
-			for (size_t j = 0; j < words(f, row->out); j++)
-				f->values[row->out][j] = element(f, row, j);
-	}
+	for (uint16_t i = 0; i < t->n_rows; i++)
+		fixed_row(f, i);
 	memcpy(result, f->values[last], words(f, last) * sizeof(*result));
+}
+
+int64_t *fixed_values(struct fixed *f, uint16_t value)
+{
+	return f->values[value];
 }
 
 const int64_t *fixed_value(const struct fixed *f, uint16_t value)

@@ -47,8 +47,9 @@ int he_conv_of(struct he_conv *c, const struct term *t, const struct window *pos
 		return 0;
 	if (merged_extent(w.kh, w.dh, w.sh, post->kh) > 4096 || merged_extent(w.kw, w.dw, w.sw, post->kw) > 4096 ||
 	    (uint64_t)w.sh * post->sh > INT32_MAX || (uint64_t)w.sw * post->sw > INT32_MAX)
-		return err_set(e, ERR_INPUT, "a pool of %u × %u behind a convolution of %u × %u is too large for the he personality; use smpc",
-			       post->kh, post->kw, w.kh, w.kw);
+		return err_set(e, ERR_INPUT,
+			       "a pool of %u × %u behind a convolution of %u × %u is too large for the he personality; use smpc", post->kh,
+			       post->kw, w.kh, w.kw);
 	c->win.kh = (uint32_t)merged_extent(w.kh, w.dh, w.sh, post->kh);
 	c->win.kw = (uint32_t)merged_extent(w.kw, w.dw, w.sw, post->kw);
 	c->win.pt = w.pt + post->pt * (int32_t)w.sh;
@@ -95,7 +96,8 @@ static uint32_t divided_up(uint32_t a, uint32_t b)
 /* An axis cut into tiles of `outputs`. A kernel of one pixel skips what its stride skips. */
 static struct he_axis axis_of(uint32_t out, uint32_t outputs, uint32_t k, uint32_t stride, uint32_t dilation)
 {
-	struct he_axis a = {.tiles = divided_up(out, outputs), .outputs = outputs, .stride = k == 1 ? 1 : stride, .step = k == 1 ? stride : 1};
+	struct he_axis a = {
+	    .tiles = divided_up(out, outputs), .outputs = outputs, .stride = k == 1 ? 1 : stride, .step = k == 1 ? stride : 1};
 
 	a.extent = (k - 1) * dilation + 1;
 	a.size = (outputs - 1) * a.stride + a.extent;
@@ -164,8 +166,8 @@ int he_layout_choose(struct he_layout *l, const struct he_conv *conv, size_t n, 
 	}
 	if (!s.found)
 		return err_set(e, ERR_INPUT,
-			       "a kernel of %u × %u pixels with dilation %u × %u does not fit a polynomial of %zu coefficients; use smpc", w->kh,
-			       w->kw, w->dh, w->dw, n);
+			       "a kernel of %u × %u pixels with dilation %u × %u does not fit a polynomial of %zu coefficients; use smpc",
+			       w->kh, w->kw, w->dh, w->dw, n);
 	*l = s.best;
 	return 0;
 }
@@ -239,6 +241,20 @@ void he_layout_weights(const struct he_layout *l, uint32_t c_block, uint32_t m_b
 			if (channel / in == filter / out)
 				put_kernel(l, m, i, weights + ((size_t)filter * in + channel % in) * w->kh * w->kw, poly);
 		}
+}
+
+static size_t at_most(uint32_t size, uint32_t left)
+{
+	return size < left ? size : left;
+}
+
+size_t he_layout_count(const struct he_layout *l, uint64_t tile, uint32_t block)
+{
+	const struct window *w = &l->conv.win;
+	uint32_t ty, tx;
+
+	tile_at(l, tile, &ty, &tx);
+	return at_most(l->m, w->out.c - block * l->m) * at_most(l->y.outputs, w->out.h - ty) * at_most(l->x.outputs, w->out.w - tx);
 }
 
 size_t he_layout_wanted(const struct he_layout *l, uint64_t tile, uint32_t block, uint32_t *coefficient, uint32_t *element)

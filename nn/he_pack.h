@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nn/he_pack.h — linear layers as products of polynomials: coefficient packing (Cheetah, USENIX Security 2022).
  *
- * Every term of a linear row becomes one convolution: a dense layer is one of 1 × 1 pixels, a sum pool behind a convolution is merged into its
- * kernel. The (padded) image is cut into tiles of h × w pixels that overlap; a polynomial holds c channels of one tile:
- *	x[(i h + y) w + x']	pixel (y, x') of channel i of the block
- *	w[((m c + c-1-i) h + K_h-1-a) w + K_w-1-b]	weight (a, b) of filter m of the block for channel i, K the kernel's extent
- *	y[((m c + c-1) h + y s_h + K_h-1) w + x s_w + K_w-1]	output (y, x) of filter m in the negacyclic product
- * Wanted coefficients get no other products when m c h w <= N: an output's window never leaves its row, its tile or its block, and what wraps
- * around X^N = -1 lands below the first of them. */
+ * Every term of a linear row becomes one convolution: a dense layer is one of 1 × 1 pixels, a sum pool behind a convolution is merged into
+ *its kernel. The (padded) image is cut into tiles of h × w pixels that overlap; a polynomial holds c channels of one tile: x[(i h + y) w +
+ *x']	pixel (y, x') of channel i of the block w[((m c + c-1-i) h + K_h-1-a) w + K_w-1-b]	weight (a, b) of filter m of the block for
+ *channel i, K the kernel's extent y[((m c + c-1) h + y s_h + K_h-1) w + x s_w + K_w-1]	output (y, x) of filter m in the negacyclic product
+ * Wanted coefficients get no other products when m c h w <= N: an output's window never leaves its row, its tile or its block, and what
+ *wraps around X^N = -1 lands below the first of them. */
 #ifndef OBSCURA_NN_HE_PACK_H
 #define OBSCURA_NN_HE_PACK_H
 
@@ -70,6 +69,8 @@ void he_layout_input(const struct he_layout *l, uint64_t tile, uint32_t block, c
 void he_layout_needs(const struct he_layout *l, uint32_t m_block, uint32_t *first, uint32_t *blocks);
 /* The weight polynomial of a pair of blocks: N coefficients. */
 void he_layout_weights(const struct he_layout *l, uint32_t c_block, uint32_t m_block, const int64_t *weights, int64_t *poly);
+/* How many outputs polynomial `block` of `tile` has. */
+size_t he_layout_count(const struct he_layout *l, uint64_t tile, uint32_t block);
 /* Which coefficients of output polynomial `block` of `tile` are wanted, in rising order, and which elements of the output they are.
  * Returns how many, at most N. */
 size_t he_layout_wanted(const struct he_layout *l, uint64_t tile, uint32_t block, uint32_t *coefficient, uint32_t *element);

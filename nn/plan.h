@@ -65,12 +65,16 @@ void bounds_free(struct bounds *bounds);
  * (OP_MAX's and later wires have f = 0.) Several rows may ask for the same element, and must be told the same. */
 typedef uint64_t (*fixed_low)(void *ctx, uint16_t value, size_t i, unsigned f);
 struct fixed;
+/* weights NULL: linear rows are not this object's to run (the he personality: fixed_row and fixed_values). */
 int fixed_new(struct fixed **fixed, const struct plan *plan, const struct weights *weights, struct err *e) MUST_USE;
 /* result: shape_size of the last value, signed, as OP_REVEAL gives it. All before it are exact integers: nothing is reduced mod 2^k. */
 void fixed_infer(struct fixed *fixed, const uint8_t *pixels, fixed_low low, void *ctx, int64_t *result);
 /* The signed integers of any value after fixed_infer (n = shape_size). */
 const int64_t *fixed_value(const struct fixed *fixed, uint16_t value);
-void fixed_free(struct fixed *fixed);
+/* One row alone, from the values that it reads; where values are kept, to be written. */
+void fixed_row(struct fixed *fixed, uint16_t row);
+int64_t *fixed_values(struct fixed *fixed, uint16_t value);
+void fixed_free(struct fixed *fixed); /* wipes the values */
 
 /* result integers → scores (floats), with result_bits and result_divisor, then plan->output applied. For REVEAL_LABEL scores is
  * one-hot. Returns the label: index of the greatest score, ties to the lower. */

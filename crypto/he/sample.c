@@ -87,6 +87,12 @@ void he_noise(struct he_rng *r, int8_t *out, size_t n)
 	secret_wipe(r->bytes, n * 8);
 }
 
+void he_words(struct he_rng *r, uint64_t *out, size_t n)
+{
+	prg_read(r->prg, 0, r->offset, out, n * 8);
+	r->offset += (n * 8 + PRG_BLOCK - 1) / PRG_BLOCK * PRG_BLOCK;
+}
+
 void he_uniform(struct prg *half, uint64_t index, const struct he_params *p, unsigned limbs, uint32_t *out)
 {
 	uint32_t words[CHUNK / 4];

@@ -21,6 +21,9 @@ void he_ternary(struct he_rng *rng, int8_t *out, size_t n);
 /* n values of the centred binomial distribution of variance 10.5, in constant time. n <= HE_N_MAX. */
 void he_noise(struct he_rng *rng, int8_t *out, size_t n);
 
+/* n uniform words of 64 bits. */
+void he_words(struct he_rng *rng, uint64_t *out, size_t n);
+
 /* A uniform polynomial for each of the first `limbs` primes, limb after limb: stream `index` of a public seed. Both ends of a link make
  * the same: words of 32 bits, little endian, lower 26 bits, those >= q skipped; one run of words for each prime, which starts at offset
  * limb · 2^32. */

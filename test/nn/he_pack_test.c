@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packings against plain convolutions and pools, over random shapes and polynomials small enough that everything has to be cut. Polynomials are
- * multiplied by the book, mod X^N + 1 and mod 2^64. */
+/* Packings against plain convolutions and pools, over random shapes and polynomials small enough that everything has to be cut. Polynomials
+ * are multiplied by the book, mod X^N + 1 and mod 2^64. */
 #include "test/test.h"
 
 #include "nn/he_pack.h"
@@ -96,6 +96,7 @@ static void by_polynomials(const struct he_layout *l, const int64_t *x, const in
 
 			he_layout_needs(l, m, &first, &blocks);
 			assert_true(first + blocks <= l->c_blocks && wanted <= n && wanted);
+			assert_int_equal(wanted, he_layout_count(l, tile, m));
 			memset(sum, 0, n * 8);
 			for (uint32_t c = first; c < first + blocks; c++) {
 				he_layout_input(l, tile, c, x, poly);
