@@ -53,6 +53,8 @@ static struct conn *prepare(struct connector *k, int fd, struct err *e)
 		return NULL;
 	}
 	socket_no_delay(fd);
+	if (k->peer == ROLE_M)
+		socket_short_queue(fd);
 	c->connector = k;
 	c->outgoing = 1;
 	c->channel.peer = k->peer;

@@ -48,6 +48,13 @@ void socket_no_delay(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
+void socket_short_queue(int fd)
+{
+	int bytes = 128 << 10;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
 static void name_of(const struct sockaddr *sa, socklen_t n, char *out, size_t bytes)
 {
 	char host[64], port[16];

@@ -17,7 +17,7 @@ struct listener {
 	struct listener *next;
 	struct net *net;
 	int fd, local, open; /* open: whoever can open the Unix socket may use it */
-	char *path; /* owns; of a Unix socket, removed at the end */
+	char *path;	     /* owns; of a Unix socket, removed at the end */
 	unsigned roles;
 	struct event *event, *again;
 	const struct net_handler *handler;
@@ -82,6 +82,9 @@ int address_split(const char *address, char *host, size_t hosts, char *port, siz
 		  struct err *e) MUST_USE;
 int address_unix(const char *path, struct sockaddr_un *un, struct err *e) MUST_USE;
 void socket_no_delay(int fd);
+/* What the network has not taken yet waits here, not in the kernel: no step of an inference stands behind
+ * megabytes of δ. */
+void socket_short_queue(int fd);
 
 /* listen.c */
 /* A socket that listens on "host:port": the descriptor, or -1; name: the address as text. */

@@ -9,7 +9,8 @@
 #define TICKETS_END UINT64_C(0xffffffff) /* a ticket's number is a frame's lane */
 #define TAG_BYTES 20			 /* tag, u32 bytes of corrections */
 #define LATE 16				 /* after about so many smaller batches a large one is forgotten */
-#define QUEUE_BYTES ((size_t)8 << 20)	 /* δ waits while more than this has not left */
+#define QUEUE_BYTES                                                                                          \
+	((size_t)256 << 10) /* δ waits while more than this has not left: a step may come behind it */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -137,7 +138,8 @@ int pool_tags(void *owner, const struct frame *f, struct err *e)
 	return 0;
 }
 
-/* Whoever waits for tickets need not wait any longer; those that are there, and those that come later, are used. */
+/* Whoever waits for tickets need not wait any longer; those that are there, and those that come later, are
+ * used. */
 int pool_held(void *owner, const struct frame *f, struct err *e)
 {
 	struct owner *o = owner;
