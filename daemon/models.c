@@ -176,7 +176,7 @@ static struct model *load_one(const char *path, const struct config *c, struct e
 	if (!m)
 		return NULL;
 	prepare(m, c);
-	first = &m->variants[PLAN_LATENCY][REVEAL_LOGITS];
+	first = &m->variants[PLAN_LATENCY][m->g->pre.label_only ? REVEAL_LABEL : REVEAL_LOGITS];
 	if (!served_new(&first->served, m->g, &first->options, e))
 		return m;
 	first->served = NULL;
@@ -326,6 +326,11 @@ int models_serve(struct models *s, const char *name, unsigned optimise, unsigned
 		return -1;
 	if (optimise > PLAN_BANDWIDTH || reveal > REVEAL_LABEL)
 		return err_set(e, ERR_PEER, "an unknown way to optimise or to reveal");
+	if (m->g->pre.label_only && reveal != REVEAL_LABEL)
+		return err_set(e, ERR_PEER,
+			       "model %s gives only labels, no scores: its owner's policy (\"reveal\":\"label\"); ask with "
+			       "--reveal label",
+			       m->g->name);
 	v = &m->variants[optimise][reveal];
 	if (!v->making && !v->served && !v->err.code) {
 		v->making = 1;

@@ -65,6 +65,7 @@ struct preprocess {
 	enum nn_resize resize;
 	char **labels; /* owns; NULL or n_labels names */
 	uint32_t n_labels;
+	int label_only; /* the model's owner lets data owners learn labels, no scores */
 	int composed; /* mean and std include arithmetic of the network itself on its input: overriding them would undo it */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What turns pixels into the network's input, from JSON:
  * {"layout":"NCHW","scale":255,"mean":[…],"std":[…],"labels":[…],"resize":"bilinear"}; every key may be
- * absent. */
+ * absent. And what may come out: {"reveal":"label"} keeps scores from data owners. */
 #include "nn/onnx.h"
 
 #include <json-c/json.h>
@@ -116,12 +116,16 @@ static int member(struct graph *g, const char *key, struct json_object *o, const
 		if (!text_is(o, "bilinear") && !text_is(o, "none"))
 			return err_set(e, ERR_INPUT, "%s: resize must be \"bilinear\" or \"none\"", where);
 		pre->resize = text_is(o, "none") ? NN_RESIZE_NONE : NN_RESIZE_BILINEAR;
+	} else if (!strcmp(key, "reveal")) {
+		if (!text_is(o, "label") && !text_is(o, "logits"))
+			return err_set(e, ERR_INPUT, "%s: reveal must be \"label\" or \"logits\"", where);
+		pre->label_only = text_is(o, "label");
 	} else if (!strcmp(key, "labels")) {
 		if (labels(pre, o))
 			return err_set(e, ERR_INPUT, "%s: labels must be a list of printable names", where);
 	} else {
 		return err_set(e, ERR_INPUT,
-			       "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize are known",
+			       "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize, reveal are known",
 			       where, label_ok(key) ? key : "?");
 	}
 	return 0;
