@@ -28,7 +28,7 @@ LDFLAGS := -pthread $(filter -fsanitize%,$(CFLAGS_$(V))) $(if $(filter cov,$(V))
 LAYERS := conf crypto nn protocol provider daemon client
 MAINS := daemon/main.c client/main.c
 SRC := $(filter-out $(MAINS),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
-GEN := build/gen/onnx.pb-c.c build/gen/wire.pb-c.c
+GEN := build/gen/onnx.pb-c.c build/gen/wire.pb-c.c build/gen/web.c
 OBJ := $(SRC:%.c=$(O)/%.o) $(GEN:build/gen/%.c=$(O)/gen/%.o)
 LIB := $(O)/libobscura.a
 PROGRAMS := $(O)/obscurad $(O)/obscura
@@ -47,6 +47,10 @@ build/packages.ok: conf/packages
 build/gen/onnx.pb-c.c: /usr/include/onnx/onnx.proto
 	@mkdir -p build/gen
 	@protoc-c --proto_path=/usr/include/onnx --c_out=build/gen onnx.proto
+# The page of the HTTP API, as arrays of bytes.
+build/gen/web.c: daemon/web/embed.sh $(wildcard daemon/web/*.*)
+	@mkdir -p build/gen
+	@sh daemon/web/embed.sh >$@.new && mv $@.new $@
 build/gen/wire.pb-c.c: protocol/wire.proto
 	@mkdir -p build/gen
 	@protoc-c --proto_path=protocol --c_out=build/gen wire.proto

@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/version.h"
+#include "daemon/web.h"
 
 /* ---- health and metadata ---- */
 
@@ -129,6 +130,28 @@ static void on_v2(struct api *a, struct http_call *c, const char *path)
 	}
 }
 
+/* The page: it has nothing secret, so that it can ask for the token. Scripts and pictures come from here
+ * only. */
+static int on_page(struct http_call *c, const char *path)
+{
+	for (size_t i = 0; i < web_count; i++) {
+		if (strcmp(web_files[i].path, path))
+			continue;
+		if (!is_get(c))
+			return 1;
+		http_set(c, "Content-Security-Policy",
+			 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+			 "connect-src "
+			 "'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'");
+		http_set(c, "Referrer-Policy", "no-referrer");
+		http_set(c, "Cross-Origin-Opener-Policy", "same-origin");
+		http_set(c, "Cross-Origin-Resource-Policy", "same-origin");
+		http_reply(c, 200, web_files[i].type, web_files[i].bytes, web_files[i].n);
+		return 1;
+	}
+	return 0;
+}
+
 static void on_call(void *ctx, struct http_call *c)
 {
 	struct api *a = ctx;
@@ -136,6 +159,8 @@ static void on_call(void *ctx, struct http_call *c)
 
 	if (!strncmp(path, "/v2", 3) && (path[3] == '/' || !path[3]))
 		on_v2(a, c, path + 3);
+	else if (on_page(c, path))
+		return;
 	else if (strcmp(path, "/status.json"))
 		http_refuse(c, 404, "there is no such address");
 	else if (is_get(c) && http_authorised(c))

@@ -162,6 +162,20 @@ static void put_image(struct writing *w, const struct infer_wanted *wanted, size
 	}
 }
 
+/* Of the whole batch: "operator:nanoseconds of computing:nanoseconds of waiting". */
+static void put_layers(struct writing *w)
+{
+	char text[2 * NUMBER_MAX + 64];
+
+	for (size_t i = 0; i < w->m->n_layers; i++) {
+		const Wire__Layer *l = w->m->layers[i];
+
+		snprintf(text, sizeof(text), "%.40s:%llu:%llu", l->op, (unsigned long long)l->compute,
+			 (unsigned long long)l->wait);
+		put_text(w, text);
+	}
+}
+
 static void add_number(struct json_object *list, uint64_t n)
 {
 	json_object_array_add(list, json_object_new_uint64(n));
@@ -172,10 +186,10 @@ static struct json_object *shape_of(const struct api_call *c, const Wire__Classi
 {
 	struct json_object *shape = json_object_new_array();
 
-	add_number(shape, m->n_results);
+	add_number(shape, w->what == INFER_LAYERS ? m->n_layers : m->n_results);
 	if (w->what == INFER_SCORES) {
 		add_number(shape, w->classes && w->classes < m->classes ? w->classes : m->classes);
-	} else if (w->what != INFER_LABEL) {
+	} else if (w->what == INFER_VIEW_OWNER || w->what == INFER_VIEW_MODEL) {
 		add_number(shape, c->want.c);
 		add_number(shape, c->want.h);
 		add_number(shape, c->want.w);
@@ -189,7 +203,7 @@ static const char *type_of(const struct infer_wanted *w)
 		return w->classes ? "BYTES" : "FP32";
 	if (w->what == INFER_LABEL)
 		return w->names ? "BYTES" : "INT64";
-	return "UINT8";
+	return w->what == INFER_LAYERS ? "BYTES" : "UINT8";
 }
 
 static struct json_object *output(const struct api_call *c, const Wire__Classified *m,
@@ -202,8 +216,10 @@ static struct json_object *output(const struct api_call *c, const Wire__Classifi
 	json_text(o, "name", infer_output_names[wanted->what]);
 	json_text(o, "datatype", type_of(wanted));
 	json_object_object_add(o, "shape", shape_of(c, m, wanted));
-	for (size_t i = 0; i < m->n_results; i++)
+	for (size_t i = 0; wanted->what != INFER_LAYERS && i < m->n_results; i++)
 		put_image(&w, wanted, i);
+	if (wanted->what == INFER_LAYERS)
+		put_layers(&w);
 	if (w.data) {
 		json_object_object_add(o, "data", w.data);
 	} else {

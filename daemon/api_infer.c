@@ -84,7 +84,7 @@ static void classify(struct api_call *c)
 	q.model = c->model;
 	q.optimise = c->q.optimise;
 	q.reveal = c->q.reveal;
-	q.views = infer_wants(&c->q, INFER_VIEW_MODEL);
+	q.views = infer_wants(&c->q, INFER_VIEW_MODEL) || infer_wants(&c->q, INFER_LAYERS);
 	q.deadline_ms = c->q.deadline_ms;
 	for (size_t i = 0; i < c->q.n; i++)
 		q.images[i] = (ProtobufCBinaryData){n, pixels + i * n};

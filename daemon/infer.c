@@ -14,7 +14,7 @@
 #define DEADLINE_MAX 86400000
 
 const char *const infer_output_names[INFER_OUTPUTS] = {"scores", "label", "view_data_owner",
-						       "view_model_owner"};
+						       "view_model_owner", "layers"};
 
 struct json_object *infer_field(struct json_object *o, const char *of, const char *field, enum json_type type,
 				struct err *e)
@@ -109,8 +109,8 @@ static int output(struct infer *q, struct json_object *o, struct err *e)
 			w->what = i;
 	if (w->what == INFER_OUTPUTS)
 		return err_set(e, ERR_INPUT,
-			       "there is no output \"%.64s\"; there are scores, label, view_data_owner and "
-			       "view_model_owner",
+			       "there is no output \"%.64s\"; there are scores, label, view_data_owner, "
+			       "view_model_owner and layers",
 			       text);
 	if (infer_wants(q, w->what))
 		return err_set(e, ERR_INPUT, "output %s is asked for twice", text);

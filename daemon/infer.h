@@ -18,7 +18,7 @@
 					  */
 #define INFER_ID_MAX 256
 
-enum infer_output { INFER_SCORES, INFER_LABEL, INFER_VIEW_OWNER, INFER_VIEW_MODEL, INFER_OUTPUTS };
+enum infer_output { INFER_SCORES, INFER_LABEL, INFER_VIEW_OWNER, INFER_VIEW_MODEL, INFER_LAYERS, INFER_OUTPUTS };
 extern const char *const infer_output_names[INFER_OUTPUTS];
 
 /* An output that was asked for. */

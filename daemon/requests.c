@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/metrics.h"
+#include "protocol/op.h"
 
 /* ---- requests ---- */
 
@@ -308,17 +309,39 @@ static void count_inference(const struct inference *i, const char *model)
 	count_payload(&i->offline, "offline");
 }
 
+/* Times of the rows, of the whole batch. They live in layers and list: n_rows of each. */
+static void fill_layers(Wire__Classified *m, Wire__Layer *layers, Wire__Layer **list, const uint64_t *times,
+			const struct tape *tape)
+{
+	for (size_t row = 0; row < tape->n_rows; row++) {
+		wire__layer__init(&layers[row]);
+		layers[row].op = (char *)(uintptr_t)ops[tape->rows[row].kind]->name;
+		layers[row].compute = times[row];
+		layers[row].wait = times[tape->n_rows + row];
+		list[row] = &layers[row];
+	}
+	m->layers = list;
+	m->n_layers = tape->n_rows;
+}
+
 void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
 		  uint64_t now_us)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
 	struct shared s = {.batch = g, .plan = plan, .classes = plan_classes(plan), .now_us = now_us};
-	size_t at = 0;
+	size_t at = 0, rows = plan->tape.n_rows;
+	Wire__Layer *layers = NULL, **list = NULL;
 
+	if (g->inference.times) {
+		layers = memory_take(g->requests->memory, rows * sizeof(*layers));
+		list = memory_take(g->requests->memory, rows * sizeof(*list));
+	}
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
 	describe(&m, &d, model, plan, program);
 	count_inference(&g->inference, model);
+	if (layers && list)
+		fill_layers(&m, layers, list, g->inference.times, &plan->tape);
 	for (struct request *r = g->requests; r; r = r->next) {
 		answer(r, &s, m, at);
 		at += r->images;

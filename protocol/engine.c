@@ -26,6 +26,7 @@ struct lane {
 	size_t out_have;
 	int out_taken;
 	struct profile *profile; /* borrows; NULL also for the first inference, which finds memory and caches cold */
+	struct profile *own; /* owns; of one inference, for lane_time */
 	uint64_t lap;
 	int begun;
 };
@@ -118,6 +119,7 @@ void lane_free(struct lane *l)
 	if (!l)
 		return;
 	secret_free(l->arena);
+	profile_free(l->own);
 	free(l->values);
 	free(l->tickets);
 	free(l);
@@ -158,6 +160,25 @@ void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, s
 	for (size_t i = 0; i < batch * n; i++)
 		l->values[0][i] = pixels ? pixels[i] : 0;
 	profile_lap(l->profile, PROFILE_COMPUTE, 0, &l->lap);
+}
+
+void lane_time(struct lane *l)
+{
+	if (!l->own)
+		l->own = profile_make(l->program->tape->n_rows);
+	if (!l->own)
+		return;
+	profile_zero(l->own);
+	l->profile = l->own;
+	profile_start(l->profile, &l->lap);
+}
+
+void lane_times(const struct lane *l, uint64_t *compute, uint64_t *wait)
+{
+	for (size_t row = 0; l->own && row < l->program->tape->n_rows; row++) {
+		compute[row] += profile_ns(l->own, PROFILE_COMPUTE, row) + profile_ns(l->own, PROFILE_SEND, row);
+		wait[row] += profile_ns(l->own, PROFILE_WAIT, row);
+	}
 }
 
 static size_t awaited(const struct lane *l)

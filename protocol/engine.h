@@ -21,6 +21,11 @@ size_t lane_bytes(const struct program *program, size_t batch_max);
  * prg: the party's PRG_TICKET stream, borrowed likewise. pixels: P0 only, batch × input 8-bit values. */
 void lane_begin(struct lane *lane, struct prg *prg, const struct ticket *tickets, size_t batch, const uint8_t *pixels);
 
+/* After lane_begin: this inference is timed, row by row. Adds its nanoseconds of computing (and sending) and of waiting for the
+ * peer, after ENGINE_DONE. */
+void lane_time(struct lane *lane);
+void lane_times(const struct lane *lane, uint64_t *compute, uint64_t *wait);
+
 enum engine_state { ENGINE_WAIT, ENGINE_DONE };
 /* Hands over received bytes of the peer's current message (any split). -1: more than that message holds (a peer's fault). */
 int lane_receive(struct lane *lane, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;

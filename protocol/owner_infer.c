@@ -65,9 +65,11 @@ static void infer_fail(struct owner *o, struct inference *i, const struct err *w
 	if (!i->memory) {
 		free(i->result);
 		free(i->masked);
+		free(i->times);
 	}
 	i->result = NULL;
 	i->masked = NULL;
+	i->times = NULL;
 	i->err = *why;
 	i->done(i);
 }
@@ -93,6 +95,7 @@ void owner_infer(struct owner *o, struct inference *i)
 	i->err = why;
 	i->result = NULL;
 	i->masked = NULL;
+	i->times = NULL;
 	i->round_trips = 0;
 	i->online = i->offline = (struct counted){0};
 	i->seconds_online = i->seconds_offline = 0;
@@ -141,6 +144,8 @@ static void finish_part(struct owner *o, struct slot *s)
 
 	if (i) {
 		memcpy(i->result + s->at * words, lane_result(s->lane), batch * words * sizeof(*i->result));
+		if (i->times)
+			lane_times(s->lane, i->times, i->times + o->core->plan->tape.n_rows);
 		i->online.sent += s->sent;
 		i->online.received += s->received;
 		i->offline.sent += s->delta;
@@ -210,7 +215,9 @@ static int take_memory(struct owner *o, struct inference *i, struct err *e)
 	views = i->views && tape->rows[0].kind == OP_MASK && tape->rows[0].in[0] == 0;
 	if (views)
 		i->masked = zeroed(i, i->batch * n);
-	if (!i->result || (views && !i->masked))
+	if (i->views)
+		i->times = zeroed(i, 2 * tape->n_rows * sizeof(*i->times));
+	if (!i->result || (views && !i->masked) || (i->views && !i->times))
 		return err_set(e, ERR_ENV, "out of memory for %zu results", i->batch);
 	return 0;
 }
@@ -259,6 +266,8 @@ static int begin_part(struct owner *o, struct inference *i, struct slot *s, size
 		unlink_inference(o, i);
 	send_begin(o, s, n);
 	slot_begin(s, first, n, pixels);
+	if (i->times)
+		lane_time(s->lane);
 	slot_run(s);
 	return 0;
 }

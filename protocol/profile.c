@@ -37,10 +37,24 @@ void profile_close(void)
 
 struct profile *profile_new(size_t rows)
 {
+	return output ? profile_make(rows) : NULL;
+}
+
+void profile_zero(struct profile *p)
+{
+	for (size_t i = 0; i < p->rows * PROFILE_WHATS; i++)
+		atomic_store_explicit(&p->ns[i], 0, memory_order_relaxed);
+}
+
+uint64_t profile_ns(const struct profile *p, enum profile_what what, size_t row)
+{
+	return atomic_load_explicit(&p->ns[row * PROFILE_WHATS + what], memory_order_relaxed);
+}
+
+struct profile *profile_make(size_t rows)
+{
 	struct profile *p;
 
-	if (!output)
-		return NULL;
 	p = calloc(1, sizeof(*p) + rows * PROFILE_WHATS * sizeof(p->ns[0]));
 	if (p) /* memory is short: then there is no profile */
 		p->rows = rows;

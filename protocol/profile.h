@@ -20,6 +20,9 @@ void profile_close(void);
 /* Of one program, for all lanes and producers of this process. */
 struct profile;
 struct profile *profile_new(size_t rows); /* NULL when off */
+struct profile *profile_make(size_t rows); /* also when off: for figures of one inference; NULL when memory is short */
+void profile_zero(struct profile *p);
+uint64_t profile_ns(const struct profile *p, enum profile_what what, size_t row);
 /* name(ctx, row) is the row's operator. NULL is allowed. */
 void profile_write(struct profile *p, const char *(*name)(const void *ctx, size_t row), const void *ctx);
 void profile_free(struct profile *p);

@@ -74,13 +74,14 @@ struct inference {
 	const uint8_t *pixels; /* batch × input, borrowed until done */
 	void (*done)(struct inference *i);
 	void *ctx;
-	int views;		/* keep what the model owner receives first, for pictures */
+	int views;		/* keep what the model owner receives first, for pictures, and the time that each row takes */
 	/* where results come from: n zeroed bytes that stay the caller's; NULL: from calloc, then they are the inference's */
 	void *(*memory)(struct inference *i, size_t n);
 	/* results */
 	struct err err;		/* code ERR_NONE: fine */
 	int64_t *result;	/* owns (free) unless from memory(): batch × shape_size of the tape's last value (1 for REVEAL_LABEL) */
 	uint8_t *masked;	/* likewise: with views, batch × input bytes: the top 8 bits of each word of e */
+	uint64_t *times;	/* likewise: with views, nanoseconds of computing of each row, then of waiting for the model owner */
 	uint32_t round_trips;	/* counted as messages really exchanged; of a batch in parts: the most of any part */
 	struct counted online, offline; /* payload of the whole batch */
 	double seconds_online, seconds_offline; /* offline: waiting for tickets of this request */

@@ -65,6 +65,7 @@ V='{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}
 is "views: names, types, shapes" '[["view_data_owner","UINT8",[1,1,28,28],784],["view_model_owner","UINT8",[1,1,28,28],784]]' "$(api $I -d "$V" | jq -c '[.outputs[]|[.name,.datatype,.shape,(.data|length)]]')"
 is "views: the data owner sees the picture" "$(head -c 784 "$T/pixels" | od -An -v -tu1 | jq -sc .)" "$(api $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"data":['"$(head -c 784 "$T/pixels" | od -An -v -tu1 | tr -s ' \n' ',,' | sed 's/^,//;s/,$//')"']}],"outputs":[{"name":"view_data_owner"}]}' | jq -c '.outputs[0].data')"
 is "views: the model owner sees something else each time" 2 "$({ api $I -d "$V"; api $I -d "$V"; } | jq -c '.outputs[1].data' | sort -u | wc -l)"
+is "layers: operators with their times" "mask true" "$(api $I -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}],"outputs":[{"name":"layers"}]}' | jq -r '.outputs[0]|[(.data[0]|split(":")[0]),((.data|length)==.shape[0] and all(.data[]; test("^[a-z]+:[0-9]+:[0-9]+$")))]|join(" ")')"
 is "label only" '[["label"],[7]]' "$(api $I -d '{"parameters":{"reveal":"label"},"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}]}' | jq -c '[[.outputs[].name],.outputs[0].data]')"
 is "bandwidth mode" '["bandwidth",7]' "$(api $I -d '{"parameters":{"optimise":"bandwidth"},"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}]}' | jq -c '[.parameters.mode,.outputs[1].data[0]]')"
 

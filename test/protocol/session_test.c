@@ -113,6 +113,7 @@ static void release(struct request *r)
 {
 	free(r->i.result);
 	free(r->i.masked);
+	free(r->i.times);
 }
 
 static void start(struct world *w, enum net net, size_t owners)
