@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/bench_table.h"
 #include "client/json.h"
 #include "client/papers.h"
 
@@ -247,6 +248,8 @@ static int one_mode(struct bench *b, const struct bench_model *m, enum plan_opti
 {
 	if (!b->profile)
 		return measure_with(b, m, optimise, 1, matrix_rows, e);
+	if (!b->args->flag[FLAG_batch])
+		return profile_of(b, m, optimise, 1, e);
 	for (size_t i = 0; i < b->n_batches; i++)
 		if (profile_of(b, m, optimise, b->batches[i], e))
 			return -1;
@@ -274,7 +277,7 @@ static int parse_batches(struct bench *b, struct err *e)
 {
 	const char *p = b->args->flag[FLAG_batch];
 
-	p = p ? p : b->profile ? "1" : b->quick ? "1,8" : "1,8,128";
+	p = p ? p : b->quick ? "1,8" : "1,8,128";
 	for (char *end;; p = end + 1) {
 		unsigned long n = strtoul(p, &end, 10);
 
@@ -320,39 +323,61 @@ static int load_models(struct bench *b, struct err *e)
 	return there < 0 ? -1 : 0;
 }
 
+static FILE *create(const struct bench *b, const char *name, struct err *e)
+{
+	char path[PATH_MAX + 16];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", b->folder, name);
+	f = fopen(path, "we");
+	if (!f)
+		err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	return f;
+}
+
+static int show_conditions(struct bench *b, struct err *e)
+{
+	struct bench_table *t;
+
+	if (bench_table_new(&t, b->markdown, "Conditions", "WHAT|VALUE", e))
+		return -1;
+	json_object_object_foreach(b->conditions, name, value)
+	{
+		bench_table_row(t);
+		bench_table_cell(t, "%s", name);
+		bench_table_cell(t, "%s", value ? json_object_get_string(value) : "not known");
+	}
+	return bench_table_print(t, e);
+}
+
+/* What was measured where: first in each file. */
 static int open_results(struct bench *b, struct err *e)
 {
 	const char *out = b->args->flag[FLAG_out];
-	char path[PATH_MAX + 16];
 
 	snprintf(b->folder, sizeof(b->folder), "%s", out ? out : "build/bench");
 	if (!out)
 		mkdir("build", 0755);
 	if (mkdir(b->folder, 0755) && errno != EEXIST)
 		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", b->folder, strerror(errno));
-	snprintf(path, sizeof(path), "%s/bench.jsonl", b->folder);
-	b->jsonl = fopen(path, "we");
-	if (!b->jsonl)
-		return err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	if (!(b->jsonl = create(b, "bench.jsonl", e)) || !(b->markdown = create(b, "bench.md", e)))
+		return -1;
 	b->conditions = host_conditions();
-	json_text(b->conditions, "kind", "conditions");
 	json_object_object_add(b->conditions, "quick", json_object_new_boolean(b->quick));
-	return report_line(b, json_object_get(b->conditions), e);
+	return show_conditions(b, e) ? -1 : report_line(b, json_object_get(b->conditions), e);
 }
 
-static int write_markdown(struct bench *b, struct err *e)
+/* What was measured is on the disk before we say that it was. */
+static int close_results(struct bench *b, struct err *e)
 {
-	char path[PATH_MAX + 16];
-	FILE *f;
-	int failed;
+	FILE *files[] = {b->jsonl, b->markdown};
+	int failed = 0;
 
-	snprintf(path, sizeof(path), "%s/bench.md", b->folder);
-	f = fopen(path, "we");
-	if (!f)
-		return err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
-	failed = report_markdown(b, f, e);
-	if (fclose(f) && !failed)
-		failed = err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	for (int i = 0; i < 2; i++)
+		if (files[i] && (fflush(files[i]) || ferror(files[i]) || fclose(files[i])))
+			failed = err_set(e, ERR_ENV, "cannot write the results in %s: %s", b->folder,
+					 strerror(errno));
+	b->jsonl = b->markdown = NULL;
 	return failed;
 }
 
@@ -367,24 +392,37 @@ static int verdict(const struct bench *b, struct err *e)
 		      : 0;
 }
 
+/* Kernels, profiles, the matrix: the one that was asked for, or all. */
+static int run_parts(struct bench *b, struct err *e)
+{
+	int micro = b->args->flag[FLAG_micro] != NULL, profile = b->args->flag[FLAG_profile] != NULL,
+	    all = !micro && !profile && !b->quick, failed = 0;
+
+	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent */
+		failed = roles_prepare(&b->roles, e) || load_models(b, e);
+	if (failed || ((micro || all) && bench_micro(b, e)))
+		return -1;
+	if (micro && !profile)
+		return 0;
+	if (profile || all) {
+		b->profile = 1;
+		failed = matrix(b, e);
+		b->profile = 0;
+	}
+	if (!failed && !profile)
+		failed = matrix(b, e);
+	bench_clear(b);
+	if (b->n_rows && report_tables(b, failed ? NULL : e))
+		return -1; /* what was measured is shown also when the rest failed */
+	return failed;
+}
+
 static int run(struct bench *b, struct err *e)
 {
-	int failed;
-
-	if (parse_batches(b, e) || open_results(b, e))
+	if (parse_batches(b, e) || open_results(b, e) || run_parts(b, e) || close_results(b, e))
 		return -1;
-	if (b->args->flag[FLAG_micro])
-		return bench_micro(b, e);
-	if (roles_prepare(&b->roles, e) || load_models(b, e))
-		return -1;
-	failed = matrix(b, e);
-	bench_clear(b);
-	if (b->n_rows && (report_tables(b, failed ? NULL : e) || write_markdown(b, failed ? NULL : e)))
-		return -1; /* what was measured is shown also when the rest failed */
-	if (failed)
-		return -1;
-	printf("\nAll of it, and more: %s/bench.jsonl%s\n", b->folder,
-	       b->n_rows ? "; these tables in Markdown: bench.md there" : "");
+	printf("\nAll of it, and more: %s/bench.jsonl; these tables in Markdown: %s/bench.md\n", b->folder,
+	       b->folder);
 	return verdict(b, e);
 }
 
@@ -397,7 +435,6 @@ int command_bench(struct args *a, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory");
 	b->args = a;
 	b->quick = a->flag[FLAG_quick] != NULL;
-	b->profile = a->flag[FLAG_profile] != NULL;
 	b->latency_seconds = b->quick ? 0.25 : 1.5;
 	b->steady_seconds = b->quick ? 0.4 : 2;
 	roles_catch();
@@ -405,8 +442,8 @@ int command_bench(struct args *a, struct err *e)
 	roles_stop(&b->roles);
 	for (size_t i = 0; i < b->n_models; i++)
 		bench_model_free(&b->models[i]);
-	if (b->jsonl && fclose(b->jsonl) && !r)
-		r = err_set(e, ERR_ENV, "cannot write %s/bench.jsonl: %s", b->folder, strerror(errno));
+	if (close_results(b, r ? NULL : e))
+		r = -1;
 	json_object_put(b->conditions);
 	free(b->rows);
 	free(b);

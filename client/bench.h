@@ -95,6 +95,7 @@ struct measured {
 	/* as many requests as there is time for, offline work included */
 	struct load_result steady;
 	uint64_t made, burnt; /* tickets, meanwhile */
+	uint64_t pool_high;   /* tickets that the data owner keeps ready */
 	double images_per_second;
 	struct usage used;	/* seconds of processor meanwhile; peaks since the start of the processes */
 	struct wire_pairs wire; /* meanwhile */
@@ -129,7 +130,7 @@ struct bench {
 	size_t n_rows, room;
 	struct json_object *conditions; /* owns */
 	char folder[PATH_MAX];		/* results */
-	FILE *jsonl;
+	FILE *jsonl, *markdown;
 };
 /* Where we are: a line on standard error, on a terminal. */
 void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -141,7 +142,7 @@ uint64_t bench_pool_low(uint64_t high);
 /* ---- bench_report.c ---- */
 int report_row(struct bench *b, const struct measured *m, struct err *e) MUST_USE;
 int report_line(struct bench *b, struct json_object *o, struct err *e) MUST_USE; /* takes o */
+/* Prints what was measured, and writes it to b->markdown. */
 int report_tables(const struct bench *b, struct err *e) MUST_USE;
-int report_markdown(const struct bench *b, FILE *f, struct err *e) MUST_USE;
 
 #endif

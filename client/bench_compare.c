@@ -6,7 +6,7 @@
 
 #include "client/bench_micro.h"
 #include "client/json.h"
-#include "client/sheet.h"
+#include "client/bench_table.h"
 #include "crypto/prg.h"
 
 #define N 4096	  /* comparisons of an image */
@@ -166,13 +166,13 @@ static int run(struct contest *c, double total, double best[WHO_ALL], struct err
 	return 0;
 }
 
-static int report(struct micro *m, struct sheet *s, size_t width, enum table_mode mode,
+static int report(struct micro *m, struct bench_table *t, size_t width, enum table_mode mode,
 		  const double best[WHO_ALL], struct err *e)
 {
-	sheet_row(s);
-	sheet_cell(s, "%s", mode == TABLE_BANDWIDTH ? "bandwidth" : "latency");
-	sheet_cell(s, "%u", widths[width].k - widths[width].f);
-	sheet_cell(s, "%u", widths[width].kout);
+	bench_table_row(t);
+	bench_table_cell(t, "%s", mode == TABLE_BANDWIDTH ? "bandwidth" : "latency");
+	bench_table_cell(t, "%u", widths[width].k - widths[width].f);
+	bench_table_cell(t, "%u", widths[width].kout);
 	for (int w = 0; w < WHO_ALL; w++) {
 		double rate = N * TICKETS / best[w];
 		struct json_object *o = micro_line(m, "comparisons");
@@ -182,14 +182,15 @@ static int report(struct micro *m, struct sheet *s, size_t width, enum table_mod
 		json_count(o, "kout", widths[width].kout);
 		json_text(o, "party", who[w]);
 		json_real(o, "per_second", rate);
-		sheet_cell(s, "%.2f", rate / 1e6);
+		bench_table_cell(t, "%.2f", rate / 1e6);
 		if (report_line(m->b, o, e))
 			return -1;
 	}
 	return 0;
 }
 
-static int compare_one(struct micro *m, struct sheet *s, size_t width, enum table_mode mode, struct err *e)
+static int compare_one(struct micro *m, struct bench_table *t, size_t width, enum table_mode mode,
+		       struct err *e)
 {
 	struct contest *c = calloc(1, sizeof(*c));
 	double best[WHO_ALL];
@@ -200,7 +201,7 @@ static int compare_one(struct micro *m, struct sheet *s, size_t width, enum tabl
 	lay_tape(c, width, mode);
 	r = tape_check(&c->tape, e) || program_new(&c->program, &c->tape, e) || take_tickets(c, e) ||
 		    take_parties(c, e) || run(c, 10 * m->seconds, best, e) ||
-		    report(m, s, width, mode, best, e)
+		    report(m, t, width, mode, best, e)
 		? -1
 		: 0;
 	contest_free(c);
@@ -209,19 +210,21 @@ static int compare_one(struct micro *m, struct sheet *s, size_t width, enum tabl
 
 int micro_compare(struct micro *m, struct err *e)
 {
-	struct sheet *s;
+	struct bench_table *t;
+	char title[128];
 
-	printf("\n%s: comparisons (M/s, one core) of words of W bits with results of KOUT bits\n",
-	       cpu_name(m->tier));
+	snprintf(title, sizeof(title),
+		 "%s: comparisons (M/s, one core) of words of W bits with results of KOUT bits",
+		 cpu_name(m->tier));
 	bench_progress(m->b, "%s: comparisons", cpu_name(m->tier));
-	if (sheet_new(&s, "MODE|>W|>KOUT|>PROVIDER|>DATA OWNER|>MODEL OWNER", e))
+	if (bench_table_new(&t, m->b->markdown, title, "MODE|>W|>KOUT|>PROVIDER|>DATA OWNER|>MODEL OWNER", e))
 		return -1;
 	for (int mode = TABLE_LATENCY; mode <= TABLE_BANDWIDTH; mode++)
 		for (size_t width = 0; width < WIDTHS; width++)
-			if (roles_go_on(e) || compare_one(m, s, width, (enum table_mode)mode, e)) {
-				sheet_free(s);
+			if (roles_go_on(e) || compare_one(m, t, width, (enum table_mode)mode, e)) {
+				bench_table_free(t);
 				return -1;
 			}
 	bench_clear(m->b);
-	return sheet_print(s, e);
+	return bench_table_print(t, e);
 }

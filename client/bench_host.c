@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/bench_host.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,7 @@ struct json_object *host_conditions(void)
 	char text[256];
 
 	uname(&u);
+	json_text(o, "kind", "conditions");
 	add_date(o);
 	snprintf(text, sizeof(text), "%s %s %s", u.sysname, u.release, u.machine);
 	json_text(o, "kernel", text);
@@ -122,7 +124,7 @@ struct json_object *host_conditions(void)
 	json_text(o, "congestion_control", text);
 	if (getloadavg(load, 3) == 3)
 		for (int i = 0; i < 3; i++)
-			json_object_array_add(loads, json_real_new(load[i]));
+			json_object_array_add(loads, json_real_new(round(load[i] * 100) / 100));
 	json_object_object_add(o, "load", loads);
 	json_text(o, "compiler", "gcc " __VERSION__);
 	output_of("git describe --always --dirty --abbrev=12 2>/dev/null", text, sizeof(text));

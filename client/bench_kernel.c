@@ -5,7 +5,7 @@
 
 #include "client/bench_micro.h"
 #include "client/json.h"
-#include "client/sheet.h"
+#include "client/bench_table.h"
 #include "crypto/prg.h"
 #include "crypto/ring.h"
 #include "nn/linear.h"
@@ -130,7 +130,7 @@ static unsigned exact(enum cpu_tier tier, unsigned k)
 	return tier == CPU_REF ? 64 : k <= 32 ? 32 : k <= 52 && tier == CPU_AVX512 ? 52 : 64;
 }
 
-static int linear_line(struct micro *m, struct sheet *s, size_t layer, size_t use, struct err *e)
+static int linear_line(struct micro *m, struct bench_table *t, size_t layer, size_t use, struct err *e)
 {
 	static double plain[LAYERS][USES]; /* REF runs first */
 	unsigned bits = exact(m->tier, layers[layer].k);
@@ -149,36 +149,38 @@ static int linear_line(struct micro *m, struct sheet *s, size_t layer, size_t us
 	json_real(o, "peak", peak);
 	json_real(o, "share", peak > 0 ? rate / peak : 0);
 	json_real(o, "times_ref", plain[layer][use] > 0 ? rate / plain[layer][use] : 0);
-	sheet_row(s);
-	sheet_cell(s, "%s", layers[layer].name);
-	sheet_cell(s, "%s", uses[use].name);
-	sheet_cell(s, "%zu", uses[use].images);
-	sheet_cell(s, "%u", layers[layer].k);
-	sheet_cell(s, "%.2f", rate / 1e9);
-	sheet_cell(s, "%.2f × %.2f", peak / m->clock, m->clock / 1e9);
-	sheet_cell(s, "%.0f %%", peak > 0 ? rate / peak * 100 : 0);
-	sheet_cell(s, "%.1f", plain[layer][use] > 0 ? rate / plain[layer][use] : 0);
+	bench_table_row(t);
+	bench_table_cell(t, "%s", layers[layer].name);
+	bench_table_cell(t, "%s", uses[use].name);
+	bench_table_cell(t, "%zu", uses[use].images);
+	bench_table_cell(t, "%u", layers[layer].k);
+	bench_table_cell(t, "%.2f", rate / 1e9);
+	bench_table_cell(t, "%.2f × %.2f", peak / m->clock, m->clock / 1e9);
+	bench_table_cell(t, "%.0f %%", peak > 0 ? rate / peak * 100 : 0);
+	bench_table_cell(t, "%.1f", plain[layer][use] > 0 ? rate / plain[layer][use] : 0);
 	return rate < 0 ? (json_object_put(o), -1) : report_line(m->b, o, e);
 }
 
 int micro_linear(struct micro *m, struct err *e)
 {
-	struct sheet *s;
+	struct bench_table *t;
+	char title[128];
 
-	printf("\n%s: multiply-adds (G/s), and the tier's peak: multiply-adds a cycle × clock (GHz)\n",
-	       cpu_name(m->tier));
-	if (sheet_new(&s, "LAYER|MATRIX|>IMAGES|>K|>G/S|>PEAK|>SHARE|>TIMES PLAIN C", e))
+	snprintf(title, sizeof(title),
+		 "%s: multiply-adds (G/s); the peak: multiply-adds a cycle × clock (GHz)", cpu_name(m->tier));
+	if (bench_table_new(&t, m->b->markdown, title,
+			    "LAYER|MATRIX|>IMAGES|>K|>G/S|>PEAK|>SHARE|>TIMES PLAIN C", e))
 		return -1;
 	for (size_t layer = 0; layer < LAYERS; layer++)
 		for (size_t use = 0; use < USES; use++) {
 			bench_progress(m->b, "%s: %s", cpu_name(m->tier), layers[layer].name);
-			if (roles_go_on(e) || linear_line(m, s, layer, use, e)) {
-				sheet_free(s);
+			if (roles_go_on(e) || linear_line(m, t, layer, use, e)) {
+				bench_table_free(t);
 				return -1;
 			}
 		}
 	bench_clear(m->b);
-	return sheet_print(s, e);
+	return bench_table_print(t, e);
 }
 
 /* ---- packing ---- */
@@ -220,15 +222,15 @@ static int packing_line(struct micro *m, unsigned k, const double rate[2], struc
 	return report_line(m->b, o, e);
 }
 
-static void packing_cells(struct sheet *s, const char *what, unsigned k, double a, double b)
+static void packing_cells(struct bench_table *t, const char *what, unsigned k, double a, double b)
 {
-	sheet_row(s);
-	sheet_cell(s, "%s%u", what, k);
-	sheet_cell(s, "%.1f", a / 1e9);
-	sheet_cell(s, "%.1f", b / 1e9);
+	bench_table_row(t);
+	bench_table_cell(t, "%s%u", what, k);
+	bench_table_cell(t, "%.1f", a / 1e9);
+	bench_table_cell(t, "%.1f", b / 1e9);
 }
 
-static int all_widths(struct micro *m, struct packing *p, struct sheet *s, struct err *e)
+static int all_widths(struct micro *m, struct packing *p, struct bench_table *t, struct err *e)
 {
 	static void (*const runs[])(void *) = {pack, unpack};
 	double least[2] = {1e99, 1e99};
@@ -245,34 +247,36 @@ static int all_widths(struct micro *m, struct packing *p, struct sheet *s, struc
 			}
 		}
 		if (is_shown(p->k))
-			packing_cells(s, "", p->k, rate[0], rate[1]);
+			packing_cells(t, "", p->k, rate[0], rate[1]);
 		if (roles_go_on(e) || packing_line(m, p->k, rate, e))
 			return -1;
 	}
-	sheet_row(s);
-	sheet_cell(s, "least, of 1 to 64");
+	bench_table_row(t);
+	bench_table_cell(t, "least, of 1 to 64");
 	for (int i = 0; i < 2; i++)
-		sheet_cell(s, "%.1f (k = %u)", least[i] / 1e9, at[i]);
+		bench_table_cell(t, "%.1f (k = %u)", least[i] / 1e9, at[i]);
 	return 0;
 }
 
 int micro_packing(struct micro *m, struct err *e)
 {
 	struct packing *p = calloc(1, sizeof(*p));
-	struct sheet *s = NULL;
+	struct bench_table *t = NULL;
+	char title[128];
 	int r;
 
 	if (!p)
 		return err_set(e, ERR_ENV, "out of memory");
-	printf("\n%s: words of 64 bits packed to k bits, and back (GB/s of words)\n", cpu_name(m->tier));
+	snprintf(title, sizeof(title), "%s: words of 64 bits packed to k bits, and back (GB/s of words)",
+		 cpu_name(m->tier));
 	bench_progress(m->b, "%s: packing", cpu_name(m->tier));
 	fill(p->words, WORDS, 64, 0);
-	r = sheet_new(&s, ">K|>PACK|>UNPACK", e) || all_widths(m, p, s, e);
+	r = bench_table_new(&t, m->b->markdown, title, ">K|>PACK|>UNPACK", e) || all_widths(m, p, t, e);
 	bench_clear(m->b);
 	if (r)
-		sheet_free(s);
+		bench_table_free(t);
 	else
-		r = sheet_print(s, e);
+		r = bench_table_print(t, e);
 	free(p);
 	return r ? -1 : 0;
 }
@@ -315,33 +319,45 @@ static void gather(void *ctx)
 	prg_gather(s->prg, 1, s->blocks, BLOCKS, s->words);
 }
 
+static const struct {
+	const char *name;
+	void (*run)(void *ctx);
+	size_t bytes;
+} streams[] = {{"bytes, 64 kB at once", read_bytes, STREAM},
+	       {"words mod 2^40, 64 kB at once", read_words, STREAM},
+	       {"single blocks, 4096 at once", gather, STREAM},
+	       {"bytes, 64 at once", read_small, 64}};
+
+static int stream_line(struct micro *m, struct bench_table *t, struct stream *s, size_t i, struct err *e)
+{
+	double rate = (double)streams[i].bytes / micro_time(streams[i].run, s, m->seconds);
+	struct json_object *o = micro_line(m, "stream");
+
+	json_text(o, "how", streams[i].name);
+	json_real(o, "bytes_per_second", rate);
+	bench_table_row(t);
+	bench_table_cell(t, "%s", streams[i].name);
+	bench_table_cell(t, "%.2f", rate / 1e9);
+	return report_line(m->b, o, e);
+}
+
 int micro_streams(struct micro *m, struct err *e)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void *ctx);
-		size_t bytes;
-	} runs[] = {{"bytes, 64 kB at once", read_bytes, STREAM},
-		    {"words mod 2^40, 64 kB at once", read_words, STREAM},
-		    {"single blocks, 4096 at once", gather, STREAM},
-		    {"bytes, 64 at once", read_small, 64}};
 	uint8_t seed[PRG_SEED_BYTES] = {1};
 	struct stream *s = calloc(1, sizeof(*s));
+	struct bench_table *t = NULL;
 	int r = s && (s->prg = prg_new(seed, PRG_TICKET, e)) ? 0 : err_set(e, ERR_ENV, "out of memory");
 
-	if (!r)
-		printf("\nKey streams (GB/s)\n");
 	for (size_t i = 0; !r && i < BLOCKS; i++)
 		s->blocks[i] = 7 * i;
-	for (size_t i = 0; !r && i < sizeof(runs) / sizeof(*runs); i++) {
-		double rate = (double)runs[i].bytes / micro_time(runs[i].run, s, m->seconds);
-		struct json_object *o = micro_line(m, "stream");
-
-		printf("  %-32s %6.2f\n", runs[i].name, rate / 1e9);
-		json_text(o, "how", runs[i].name);
-		json_real(o, "bytes_per_second", rate);
-		r = report_line(m->b, o, e);
-	}
+	if (!r)
+		r = bench_table_new(&t, m->b->markdown, "Key streams (GB/s)", "WHAT|>GB/S", e);
+	for (size_t i = 0; !r && i < sizeof(streams) / sizeof(*streams); i++)
+		r = stream_line(m, t, s, i, e);
+	if (r)
+		bench_table_free(t);
+	else
+		r = bench_table_print(t, e);
 	if (s)
 		prg_free(s->prg);
 	free(s);

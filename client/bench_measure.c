@@ -140,6 +140,7 @@ static void difference(struct measured *m, struct snapshot *before, struct snaps
 	m->wire = after->wire;
 	m->made = after->pool.made - before->pool.made;
 	m->burnt = after->pool.burnt - before->pool.burnt;
+	m->pool_high = after->pool.high;
 }
 
 /* Images for which a ticket was made and burnt meanwhile: what the pool had before, or has more after, is not

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "client/bench_table.h"
 #include "client/json.h"
 
 #define RUNS 5
@@ -137,10 +138,13 @@ int bench_micro(struct bench *b, struct err *e)
 	enum cpu_tier best = cpu_best();
 
 	m.clock = micro_clock();
-	printf("Clock %.2f GHz, measured by additions that wait for each other.\n", m.clock / 1e9);
+	bench_note(b->markdown,
+		   "Clock %.2f GHz, measured by additions that wait for each other. All times of kernels are "
+		   "of the processor, one core.",
+		   m.clock / 1e9);
 	for (m.tier = CPU_REF; m.tier <= best; m.tier++)
 		if (one_tier(&m, e))
 			return -1;
 	m.tier = best;
-	return micro_streams(&m, e);
+	return cpu_select("auto", e) || micro_streams(&m, e) ? -1 : 0;
 }

@@ -7,7 +7,7 @@
 #include "client/bench.h"
 #include "client/json.h"
 #include "client/rows.h"
-#include "client/sheet.h"
+#include "client/bench_table.h"
 
 enum of { OF_OWNER, OF_MODELLER, OF_PROVIDER, OFS };
 static const char *const names[OFS] = {"data_owner", "model_owner", "provider"};
@@ -86,63 +86,74 @@ static const struct {
 	       {OF_OWNER, PROFILE_AHEAD},      {OF_PROVIDER, PROFILE_DEAL}};
 #define COLUMNS (sizeof(columns) / sizeof(*columns))
 
-static void cells(struct sheet *s, const struct taken *t)
+static void cells(struct bench_table *t, const struct taken *x)
 {
 	for (size_t c = 0; c < COLUMNS; c++)
-		sheet_cell(s, "%.1f", t->seconds[columns[c].of][columns[c].what] * 1e6);
+		bench_table_cell(t, "%.1f", x->seconds[columns[c].of][columns[c].what] * 1e6);
 }
 
-static void sheet_line(struct sheet *s, const struct program *p, uint16_t i, const struct taken *t)
+static void row_line(struct bench_table *t, const struct program *p, uint16_t i, const struct taken *x)
 {
 	const struct row *row = &p->tape->rows[i];
 	const struct shape shape = p->tape->values[row->out].shape;
 	const struct placed *at = &p->rows[i];
 	char text[96];
 
-	sheet_row(s);
-	sheet_cell(s, "%u", i);
-	sheet_cell(s, "%s", row_describe(row, text, sizeof(text)));
-	sheet_cell(s, "%u×%u×%u", shape.c, shape.h, shape.w);
-	cells(s, t);
-	sheet_cell(s, "%llu", (unsigned long long)row_sent(p, at, P0));
-	sheet_cell(s, "%llu", (unsigned long long)row_sent(p, at, P1));
-	sheet_cell(s, "%llu", (unsigned long long)at->cost.delta);
-	sheet_cell(s, "%llu", (unsigned long long)at->cost.corrections);
+	bench_table_row(t);
+	bench_table_cell(t, "%u", i);
+	bench_table_cell(t, "%s", row_describe(row, text, sizeof(text)));
+	bench_table_cell(t, "%u×%u×%u", shape.c, shape.h, shape.w);
+	cells(t, x);
+	bench_table_cell(t, "%llu", (unsigned long long)row_sent(p, at, P0));
+	bench_table_cell(t, "%llu", (unsigned long long)row_sent(p, at, P1));
+	bench_table_cell(t, "%llu", (unsigned long long)at->cost.delta);
+	bench_table_cell(t, "%llu", (unsigned long long)at->cost.corrections);
 }
 
-static int print(const struct measured *m, const struct program *p, const struct taken *rows,
-		 const struct taken *sum, struct err *e)
+/* What the rows do not say: the daemon around them, the socket, the network. */
+static void print_rest(FILE *f, const struct measured *m, const struct taken *sum)
 {
-	struct sheet *s;
-	double inside = sum->seconds[OF_OWNER][PROFILE_COMPUTE] + sum->seconds[OF_OWNER][PROFILE_SEND] +
-			sum->seconds[OF_OWNER][PROFILE_WAIT];
+	const double *d = sum->seconds[OF_OWNER], *o = sum->seconds[OF_MODELLER];
+	double rows = (d[PROFILE_COMPUTE] + d[PROFILE_SEND] + d[PROFILE_WAIT]) * (double)m->batch;
 
-	printf("\n%s, %s mode, batch %zu: microseconds of one image, means over %zu requests\n",
-	       m->model->name, m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency", m->batch,
-	       m->latency_requests);
-	if (sheet_new(
-		&s,
+	bench_note(f,
+		   "Of a request: rows %.1f, the daemon around them %.1f, socket and driver %.1f; in all "
+		   "%.1f (median "
+		   "%.1f).",
+		   rows * 1e6, (m->online.mean - rows) * 1e6, (m->client.mean - m->online.mean) * 1e6,
+		   m->client.mean * 1e6, m->client.median * 1e6);
+	bench_note(f,
+		   "While the data owner waits, the model owner computes and sends (%.1f); the rest is the "
+		   "network, TLS "
+		   "and being woken.",
+		   (o[PROFILE_COMPUTE] + o[PROFILE_SEND]) * 1e6);
+}
+
+static int print(const struct bench *b, const struct measured *m, const struct program *p,
+		 const struct taken *rows, const struct taken *sum, struct err *e)
+{
+	struct bench_table *t;
+	char title[200];
+
+	snprintf(title, sizeof(title),
+		 "%s, %s mode, batch %zu: microseconds of one image, means over %zu requests", m->model->name,
+		 m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency", m->batch, m->latency_requests);
+	if (bench_table_new(
+		&t, b->markdown, title,
 		"ROW|STEP|OUT|>D COMPUTES|>SENDS|>WAITS|>M COMPUTES|>SENDS|>WAITS|>D OFFLINE|>C OFFLINE|>D→M "
 		"BYTES|>M→D|>D→M OFFLINE|>C→M",
 		e))
 		return -1;
 	for (uint16_t i = 0; i < p->tape->n_rows; i++)
-		sheet_line(s, p, i, &rows[i]);
-	sheet_row(s);
-	sheet_cell(s, " ");
-	sheet_cell(s, "all");
-	sheet_cell(s, " ");
-	cells(s, sum);
-	if (sheet_print(s, e))
+		row_line(t, p, i, &rows[i]);
+	bench_table_row(t);
+	bench_table_cell(t, " ");
+	bench_table_cell(t, "all");
+	bench_table_cell(t, " ");
+	cells(t, sum);
+	if (bench_table_print(t, e))
 		return -1;
-	printf("Of a request: rows %.1f, the daemon around them %.1f, socket and driver %.1f; in all %.1f "
-	       "(median %.1f).\n",
-	       inside * 1e6 * (double)m->batch, (m->online.mean - inside * (double)m->batch) * 1e6,
-	       (m->client.mean - m->online.mean) * 1e6, m->client.mean * 1e6, m->client.median * 1e6);
-	printf("Of the data owner's waiting, the model owner computes and sends %.1f; the rest is the "
-	       "network, TLS and being "
-	       "woken.\n",
-	       (sum->seconds[OF_MODELLER][PROFILE_COMPUTE] + sum->seconds[OF_MODELLER][PROFILE_SEND]) * 1e6);
+	print_rest(b->markdown, m, sum);
 	return 0;
 }
 
@@ -214,8 +225,9 @@ int bench_profile(struct bench *b, const struct measured *m, const struct progra
 	if (!failed) {
 		total(&sum, rows, n);
 		bench_clear(b);
-		failed =
-		    print(m, p, rows, &sum, e) || report_line(b, json_profile(m, p, rows, &sum), e) ? -1 : 0;
+		failed = print(b, m, p, rows, &sum, e) || report_line(b, json_profile(m, p, rows, &sum), e)
+			     ? -1
+			     : 0;
 	}
 	free(rows);
 	return failed;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows as JSON Lines and as tables. One schema for all rows: docs/BENCHMARKS.md names every field. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "client/bench.h"
+#include "client/bench_table.h"
 #include "client/json.h"
 #include "client/sheet.h"
 
@@ -145,6 +145,7 @@ static struct json_object *json_row(const struct measured *m)
 	json_count(o, "images", m->steady.images);
 	json_real(o, "wall", m->steady.wall);
 	json_real(o, "images_per_second", m->images_per_second);
+	json_count(o, "pool_high", m->pool_high);
 	json_count(o, "tickets_made", m->made);
 	json_count(o, "tickets_burnt", m->burnt);
 	json_real(o, "agreement", m->steady.images ? (double)m->steady.agree / (double)m->steady.images : 0);
@@ -183,26 +184,10 @@ static uint64_t mean(uint64_t sum, size_t images)
 	return images ? (sum + images / 2) / images : 0;
 }
 
-/* Cells of one row, both for people's tables and for Markdown. */
-struct cells {
-	char text[24][32];
-	int n;
-};
-
-static void cell(struct cells *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void cell(struct cells *c, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(c->text[c->n++], sizeof(c->text[0]), format, ap);
-	va_end(ap);
-}
-
 struct listing {
 	const char *title, *columns; /* as sheet_new takes them */
 	int (*wants)(const struct measured *m);
-	void (*fill)(const struct measured *m, struct cells *c);
+	void (*fill)(const struct measured *m, struct bench_table *t);
 };
 
 static int is_alone(const struct measured *m)
@@ -215,67 +200,68 @@ static int is_together(const struct measured *m)
 	return strcmp(m->kind, "macro") != 0;
 }
 
-static void fill_speed(const struct measured *m, struct cells *c)
+static void fill_speed(const struct measured *m, struct bench_table *t)
 {
 	double floor_seconds = m->floor.seconds.median;
 
-	cell(c, "%s", m->model->name);
-	cell(c, "%s", mode_of(m));
-	cell(c, "%zu", m->batch);
-	cell(c, "%.3f", m->online.median * 1e3);
-	cell(c, "%.3f", m->online.p99 * 1e3);
-	cell(c, "%.3f", m->client.median * 1e3);
-	cell(c, "%zu/%zu", m->warm, m->latency_requests);
-	cell(c, "%.3f", floor_seconds * 1e3);
-	cell(c, "%.1f", ratio(m->online.median, floor_seconds));
-	cell(c, "%.3f", m->model->float_seconds * 1e3);
-	cell(c, "%.0f", m->images_per_second);
-	cell(c, "%.1f", ratio(m->images_per_second, 1 / m->model->float_seconds) * 100);
+	bench_table_cell(t, "%s", m->model->name);
+	bench_table_cell(t, "%s", mode_of(m));
+	bench_table_cell(t, "%zu", m->batch);
+	bench_table_cell(t, "%.3f", m->online.median * 1e3);
+	bench_table_cell(t, "%.3f", m->online.p99 * 1e3);
+	bench_table_cell(t, "%.3f", m->client.median * 1e3);
+	bench_table_cell(t, "%zu/%zu", m->warm, m->latency_requests);
+	bench_table_cell(t, "%.3f", floor_seconds * 1e3);
+	bench_table_cell(t, "%.1f", ratio(m->online.median, floor_seconds));
+	bench_table_cell(t, "%.3f", m->model->float_seconds * 1e3);
+	bench_table_cell(t, "%.0f", m->images_per_second);
+	bench_table_cell(t, "%.1f", ratio(m->images_per_second, 1 / m->model->float_seconds) * 100);
 }
 
-static void fill_cost(const struct measured *m, struct cells *c)
+static void fill_cost(const struct measured *m, struct bench_table *t)
 {
 	const struct load_result *r = &m->steady;
 	double n = r->images ? (double)r->images : 1;
 	char bytes[24];
 
-	cell(c, "%s", m->model->name);
-	cell(c, "%s", mode_of(m));
-	cell(c, "%zu", m->batch);
-	cell(c, "%u", r->round_trips);
-	cell(c, "%llu", (unsigned long long)mean(r->on.sent, r->images));
-	cell(c, "%llu", (unsigned long long)mean(r->on.received, r->images));
-	cell(c, "%llu", (unsigned long long)mean(r->off.sent, r->images));
-	cell(c, "%llu", (unsigned long long)mean(r->off.provider, r->images));
-	cell(c, "%s", m->unlike ? "NO" : "yes");
-	cell(c, "%llu",
-	     (unsigned long long)mean(m->wire.sent[PAIR_D_M] + m->wire.received[PAIR_D_M], r->images));
-	cell(c, "%llu", (unsigned long long)mean(m->wire.received[PAIR_M_C], r->images));
+	bench_table_cell(t, "%s", m->model->name);
+	bench_table_cell(t, "%s", mode_of(m));
+	bench_table_cell(t, "%zu", m->batch);
+	bench_table_cell(t, "%u", r->round_trips);
+	bench_table_cell(t, "%llu", (unsigned long long)mean(r->on.sent, r->images));
+	bench_table_cell(t, "%llu", (unsigned long long)mean(r->on.received, r->images));
+	bench_table_cell(t, "%llu", (unsigned long long)mean(r->off.sent, r->images));
+	bench_table_cell(t, "%llu", (unsigned long long)mean(r->off.provider, r->images));
+	bench_table_cell(t, "%s", m->unlike ? "NO" : "yes");
+	bench_table_cell(
+	    t, "%llu",
+	    (unsigned long long)mean(m->wire.sent[PAIR_D_M] + m->wire.received[PAIR_D_M], r->images));
+	bench_table_cell(t, "%llu", (unsigned long long)mean(m->wire.received[PAIR_M_C], r->images));
 	for (int u = 0; u <= USED_PROVIDER; u++)
-		cell(c, "%.3f", m->used.cpu[u] / n * 1e3);
+		bench_table_cell(t, "%.3f", m->used.cpu[u] / n * 1e3);
 	for (int u = 0; u <= USED_PROVIDER; u++)
-		cell(c, "%s", sheet_bytes(bytes, m->used.peak[u]));
+		bench_table_cell(t, "%s", sheet_bytes(bytes, m->used.peak[u]));
 }
 
-static void fill_together(const struct measured *m, struct cells *c)
+static void fill_together(const struct measured *m, struct bench_table *t)
 {
 	double n = m->steady.images ? (double)m->steady.images : 1;
 	char bytes[24];
 
-	cell(c, "%s", m->kind);
-	cell(c, "%s", m->model->name);
-	cell(c, "%s", mode_of(m));
-	cell(c, "%zu", m->owners);
-	cell(c, "%zu", m->in_flight);
-	cell(c, "%zu", m->batch);
-	cell(c, "%.3f", m->client.median * 1e3);
-	cell(c, "%.3f", m->client.p99 * 1e3);
-	cell(c, "%.0f", m->images_per_second);
+	bench_table_cell(t, "%s", m->kind);
+	bench_table_cell(t, "%s", m->model->name);
+	bench_table_cell(t, "%s", mode_of(m));
+	bench_table_cell(t, "%zu", m->owners);
+	bench_table_cell(t, "%zu", m->in_flight);
+	bench_table_cell(t, "%zu", m->batch);
+	bench_table_cell(t, "%.3f", m->client.median * 1e3);
+	bench_table_cell(t, "%.3f", m->client.p99 * 1e3);
+	bench_table_cell(t, "%.0f", m->images_per_second);
 	for (int u = 0; u <= USED_PROVIDER; u++)
-		cell(c, "%.3f", m->used.cpu[u] / n * 1e3);
+		bench_table_cell(t, "%.3f", m->used.cpu[u] / n * 1e3);
 	for (int u = 0; u <= USED_PROVIDER; u++)
-		cell(c, "%s", sheet_bytes(bytes, m->used.peak[u]));
-	cell(c, "%s", m->unlike ? "NO" : "yes");
+		bench_table_cell(t, "%s", sheet_bytes(bytes, m->used.peak[u]));
+	bench_table_cell(t, "%s", m->unlike ? "NO" : "yes");
 }
 
 static const struct listing tables[] = {
@@ -307,71 +293,21 @@ static int wanted(const struct bench *b, const struct listing *t)
 
 int report_tables(const struct bench *b, struct err *e)
 {
-	for (size_t t = 0; t < TABLES; t++) {
-		struct sheet *s;
+	for (size_t i = 0; i < TABLES; i++) {
+		struct bench_table *t;
 
-		if (!wanted(b, &tables[t]))
+		if (!wanted(b, &tables[i]))
 			continue;
-		printf("%s%s\n", t ? "\n" : "", tables[t].title);
-		if (sheet_new(&s, tables[t].columns, e))
+		if (bench_table_new(&t, b->markdown, tables[i].title, tables[i].columns, e))
 			return -1;
-		for (size_t i = 0; i < b->n_rows; i++) {
-			struct cells c = {.n = 0};
-
-			if (!tables[t].wants(&b->rows[i]))
+		for (size_t j = 0; j < b->n_rows; j++) {
+			if (!tables[i].wants(&b->rows[j]))
 				continue;
-			tables[t].fill(&b->rows[i], &c);
-			sheet_row(s);
-			for (int j = 0; j < c.n; j++)
-				sheet_cell(s, "%s", c.text[j]);
+			bench_table_row(t);
+			tables[i].fill(&b->rows[j], t);
 		}
-		if (sheet_print(s, e))
+		if (bench_table_print(t, e))
 			return -1;
 	}
 	return 0;
-}
-
-/* ---- Markdown ---- */
-
-/* "A|>B" → "| A | B |" and the line that aligns them. */
-static void markdown_head(const char *columns, FILE *f)
-{
-	fputs("| ", f);
-	for (const char *p = columns; *p; p++)
-		if (*p == '|')
-			fputs(" | ", f);
-		else if (*p != '>')
-			putc(*p, f);
-	fputs(" |\n|", f);
-	for (const char *p = columns;; p++) {
-		fputs(*p == '>' ? "---:|" : "---|", f);
-		p += strcspn(p, "|");
-		if (!*p)
-			break;
-	}
-	putc('\n', f);
-}
-
-int report_markdown(const struct bench *b, FILE *f, struct err *e)
-{
-	fprintf(f, "Conditions: `%s`\n",
-		json_object_to_json_string_ext(b->conditions,
-					       JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	for (size_t t = 0; t < TABLES; t++) {
-		if (!wanted(b, &tables[t]))
-			continue;
-		fprintf(f, "\n%s:\n\n", tables[t].title);
-		markdown_head(tables[t].columns, f);
-		for (size_t i = 0; i < b->n_rows; i++) {
-			struct cells c = {.n = 0};
-
-			if (!tables[t].wants(&b->rows[i]))
-				continue;
-			tables[t].fill(&b->rows[i], &c);
-			for (int j = 0; j < c.n; j++)
-				fprintf(f, "| %s ", c.text[j]);
-			fputs("|\n", f);
-		}
-	}
-	return ferror(f) ? err_set(e, ERR_ENV, "cannot write Markdown: %m") : 0;
 }
