@@ -350,12 +350,31 @@ void entry_lost(struct entry *n, struct channel *c, const struct err *why)
 
 /* ---- the clock ---- */
 
+/* Whom a request still waits for when its deadline has passed. */
+static void deadline_passed(const struct data_owner *d, int session, struct err *e)
+{
+	const char *why = "the peers are there, but slow";
+
+	for (int i = 0; i < PEERS; i++) {
+		const struct peer *p = &d->peers[i];
+
+		if (p->conn)
+			continue;
+		err_set(e, ERR_REACH, "the deadline of the request has passed; there is no connection to the %s %s%s%s",
+			i == PROVIDER ? "provider" : "model-owner", i == PROVIDER ? d->config->provider : d->config->model_owner,
+			p->why.text[0] ? ": " : "", p->why.text);
+		return;
+	}
+	if (!session)
+		why = "the model-owner and the provider are there, but the session is not open yet";
+	err_set(e, session ? ERR_PEER : ERR_REACH, "the deadline of the request has passed; %s", why);
+}
+
 static void expire(struct entry *n, uint64_t now)
 {
 	struct err e = {0};
 
-	err_set(&e, n->owner ? ERR_PEER : ERR_REACH, "the deadline of the request has passed; %s",
-		n->owner ? "the peers are there, but slow" : "there is no session yet");
+	deadline_passed(n->d, n->owner != NULL, &e);
 	for (struct request *r = n->waiting, *next; r; r = next) {
 		next = r->next;
 		if (now >= r->deadline_us)

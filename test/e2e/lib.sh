@@ -84,3 +84,40 @@ start_three() {
 }
 
 classify() { timeout 120 "$OBSCURA" classify --socket="$T/data-owner.sock" "$@"; }
+
+# three_hosts: each role's host is a network namespace ($N-c, $N-m, $N-d), joined by veth pairs and a bridge in $N-sw, where a
+# cable is pulled with `ip -n $N-sw link set $N-m down`. 1 and $WHY when that cannot be.
+three_hosts() {
+	N=obs$$
+	WHY="needs root and CAP_NET_ADMIN"
+	ip netns add $N-sw 2>/dev/null || return 1
+	trap 'stop_all; for h in sw c m d; do ip netns del $N-$h 2>/dev/null; done; rm -rf "$T"; exit $FAILED' EXIT
+	WHY="no bridge in this kernel"
+	ip -n $N-sw link add br0 type bridge 2>/dev/null || return 1
+	ip -n $N-sw link set br0 up
+	i=1
+	for h in c m d; do
+		ip netns add $N-$h
+		ip link add $N-$h netns $N-sw type veth peer name eth0 netns $N-$h
+		ip -n $N-sw link set $N-$h master br0 up
+		ip -n $N-$h addr add 10.77.0.$i/24 dev eth0
+		ip -n $N-$h link set eth0 up
+		ip -n $N-$h link set lo up
+		i=$((i + 1))
+	done
+}
+
+# start_hosts MODELS: the roles on these hosts
+start_hosts() {
+	make_pki "$T/pki" provider.test 10.77.0.1
+	"$OBSCURA" pki issue --dir "$T/pki" --force model-owner 10.77.0.2 >/dev/null
+	"$OBSCURA" pki issue --dir "$T/pki" --force data-owner 10.77.0.3 >/dev/null
+	# shellcheck disable=SC2046
+	start provider ip netns exec $N-c "$OBSCURAD" provider --listen=10.77.0.1:7403 $(creds "$T/pki" provider)
+	# shellcheck disable=SC2046
+	start model-owner ip netns exec $N-m "$OBSCURAD" model-owner --listen=10.77.0.2:7402 --provider=10.77.0.1:7403 --models="$1" $(creds "$T/pki" model-owner)
+	# shellcheck disable=SC2046
+	start data-owner ip netns exec $N-d "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider=10.77.0.1:7403 --model-owner=10.77.0.2:7402 $(creds "$T/pki" data-owner)
+	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
+	return 1
+}
