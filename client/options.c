@@ -216,9 +216,9 @@ int args_personality(const struct args *a, struct err *e)
 {
 	const char *text = a->flag[FLAG_personality];
 
-	if (!text || !strcmp(text, "smpc"))
+	if (!text || !strcmp(text, "smpc") || (!strcmp(text, "he") && strcmp(a->command, "batch")))
 		return 0;
-	return err_set(e, ERR_USAGE, "--personality: \"%s\" is not in this version; it has smpc", text);
+	return err_set(e, ERR_USAGE, "--personality: \"%s\" is not in this version of %s; there are smpc and he", text, a->command);
 }
 
 /* One value for each channel, or one for all. */

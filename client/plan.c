@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/he.h"
 #include "client/json.h"
 #include "client/links.h"
 #include "client/rows.h"
@@ -375,6 +376,11 @@ int command_plan(struct args *a, struct err *e)
 		return err_set(e, ERR_USAGE, "say which: obscura plan MODEL.onnx");
 	if (args_personality(a, e) || args_model(a, a->words[0], &g, e))
 		return -1;
+	if (args_he(a)) {
+		r = he_plan_command(a, g, e);
+		graph_free(g);
+		return r;
+	}
 	r = make(&p, a, g, e);
 	if (!r) {
 		r = a->flag[FLAG_json] ? print_json(&p, g->name, e) : print_table(&p, g->name, e);

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "client/command.h"
+#include "client/he.h"
 #include "client/json.h"
 #include "client/private.h"
 #include "client/progress.h"
@@ -425,7 +426,7 @@ int command_verify(struct args *a, struct err *e)
 		return err_set(e, ERR_USAGE, "say which: obscura verify MODEL.onnx --images SRC");
 	if (args_personality(a, e) || cpu_select(a->config.cpu, e) || args_model(a, a->words[0], &g, e))
 		return -1;
-	r = verify_graph(a, g, e);
+	r = args_he(a) ? he_verify_command(a, g, e) : verify_graph(a, g, e);
 	graph_free(g);
 	return r;
 }
