@@ -381,7 +381,7 @@ static struct json_object *tensor(const char *name, const char *type, const int6
 	return o;
 }
 
-void api_describe(struct http_call *http, const char *model, const Wire__Classified *m)
+void api_describe(struct http_call *http, const char *model, const Wire__Classified *m, int label_only)
 {
 	struct json_object *o = json_object_new_object(), *in = json_object_new_array(),
 			   *out = json_object_new_array();
@@ -390,7 +390,8 @@ void api_describe(struct http_call *http, const char *model, const Wire__Classif
 	json_text(o, "platform", "obscura_smpc");
 	json_object_array_add(
 	    in, tensor(INFER_INPUT, "UINT8", (int64_t[]){-1, m->input->c, m->input->h, m->input->w}, 4));
-	json_object_array_add(out, tensor("scores", "FP32", (int64_t[]){-1, m->classes}, 2));
+	if (!label_only)
+		json_object_array_add(out, tensor("scores", "FP32", (int64_t[]){-1, m->classes}, 2));
 	json_object_array_add(out, tensor("label", "INT64", (int64_t[]){-1}, 1));
 	json_object_object_add(o, "inputs", in);
 	json_object_object_add(o, "outputs", out);

@@ -160,14 +160,30 @@ static void ask_model(struct api_call *c, data_owner_reply reply)
 	data_owner_classify(c->api->owner, &q, reply, c);
 }
 
+/* A model's owner may give only labels. Who did not ask for scores in so many words gets the label then. 1: c
+ * is taken care of. */
+static int refused(struct api_call *c, const Wire__Classified *m, data_owner_reply reply)
+{
+	if (!m->error)
+		return 0;
+	if (c->refusal.code) {
+		refuse(c, &c->refusal);
+	} else if (m->error->code == ERR_PEER && !c->q.scores_asked && c->q.reveal == REVEAL_LOGITS) {
+		err_set(&c->refusal, ERR_PEER, "%s", m->error->text);
+		c->q.reveal = REVEAL_LABEL;
+		ask_model(c, reply);
+	} else {
+		refuse_as(c, m->error);
+	}
+	return 1;
+}
+
 static void on_described(void *ctx, const Wire__Classified *m)
 {
 	struct api_call *c = ctx;
 
-	if (m->error) {
-		refuse_as(c, m->error);
+	if (refused(c, m, on_described))
 		return;
-	}
 	c->want = (struct shape){m->input->c, m->input->h, m->input->w};
 	c->resize = m->resize == NN_RESIZE_NONE ? NN_RESIZE_NONE : NN_RESIZE_BILINEAR;
 	start_pictures(c);
@@ -194,11 +210,9 @@ static void on_metadata(void *ctx, const Wire__Classified *m)
 {
 	struct api_call *c = ctx;
 
-	if (m->error) {
-		refuse_as(c, m->error);
+	if (refused(c, m, on_metadata))
 		return;
-	}
-	api_describe(c->http, c->model, m);
+	api_describe(c->http, c->model, m, c->q.reveal == REVEAL_LABEL);
 	api_call_free(c);
 }
 

@@ -28,6 +28,7 @@ struct api_call {
 	char model[API_MODEL_MAX];
 	struct infer q;
 	/* the model */
+	struct err refusal; /* of scores: then the label is asked for, if that will do */
 	struct shape want;
 	enum nn_resize resize;
 	/* pictures */
@@ -45,7 +46,7 @@ void api_call_free(struct api_call *c);
 /* Answers c->http. */
 void api_answer(struct api_call *c, const Wire__Classified *m);
 /* What a model takes and gives. */
-void api_describe(struct http_call *http, const char *model, const Wire__Classified *m);
+void api_describe(struct http_call *http, const char *model, const Wire__Classified *m, int label_only);
 
 /* api_status.c */
 void api_status(struct api *a, struct http_call *http);

@@ -89,6 +89,7 @@ static int parameters(struct infer *q, struct json_object *root, struct err *e)
 		return -1;
 	q->optimise = optimise;
 	q->reveal = reveal;
+	q->scores_asked = json_object_object_get_ex(o, "reveal", NULL) && reveal == REVEAL_LOGITS;
 	return 0;
 }
 
@@ -117,6 +118,7 @@ static int output(struct infer *q, struct json_object *o, struct err *e)
 	if (w->what == INFER_SCORES && q->reveal == REVEAL_LABEL)
 		return err_set(e, ERR_INPUT, "with \"reveal\": \"label\" there are no scores");
 	q->n_wanted++;
+	q->scores_asked |= w->what == INFER_SCORES;
 	if (!p)
 		return 0;
 	return flag(p, text, "binary_data", &w->binary, e) || flag(p, text, "names", &w->names, e) ||

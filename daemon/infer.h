@@ -14,11 +14,19 @@
 #include "nn/plan.h"
 
 #define INFER_INPUT "image"
-#define INFER_JSON_MAX ((size_t)4 << 20) /* bytes of JSON: each number in it takes some 60 bytes of memory   \
-					  */
+#define INFER_JSON_MAX                                                                                       \
+	((size_t)4 << 20) /* bytes of JSON: each number in it takes some 60 bytes of memory                  \
+			   */
 #define INFER_ID_MAX 256
 
-enum infer_output { INFER_SCORES, INFER_LABEL, INFER_VIEW_OWNER, INFER_VIEW_MODEL, INFER_LAYERS, INFER_OUTPUTS };
+enum infer_output {
+	INFER_SCORES,
+	INFER_LABEL,
+	INFER_VIEW_OWNER,
+	INFER_VIEW_MODEL,
+	INFER_LAYERS,
+	INFER_OUTPUTS
+};
 extern const char *const infer_output_names[INFER_OUTPUTS];
 
 /* An output that was asked for. */
@@ -50,6 +58,7 @@ struct infer {
 	int binary_output;
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
+	int scores_asked;     /* in so many words: no label instead */
 	int convert;	      /* grey ↔ colour is allowed */
 	uint32_t deadline_ms; /* 0: the daemon's */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether the data owner could start an image now, and its numbers. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/entry.h"
@@ -31,20 +32,49 @@ static int has_ticket(const struct data_owner *d, const struct entry *n)
 	return pool.depth > 0 || !d->config->pool_high;
 }
 
-static void ignore(void *ctx, const Wire__Classified *reply)
+/* A session that is opened ahead. */
+struct opening {
+	struct data_owner *d;
+	enum plan_reveal reveal;
+	char model[];
+};
+
+static void on_opened(void *ctx, const Wire__Classified *reply);
+
+static void open_ahead(struct opening *a)
 {
+	Wire__Classify q = WIRE__CLASSIFY__INIT;
+
+	q.model = a->model;
+	q.optimise = data_owner_mode(a->d);
+	q.reveal = a->reveal;
+	q.describe = 1;
+	data_owner_classify(a->d, &q, on_opened, a);
+}
+
+/* Where scores are refused the label may not be. */
+static void on_opened(void *ctx, const Wire__Classified *reply)
+{
+	struct opening *a = ctx;
+
+	if (reply->error && reply->error->code == ERR_PEER && a->reveal == REVEAL_LOGITS) {
+		a->reveal = REVEAL_LABEL;
+		open_ahead(a);
+	} else {
+		free(a);
+	}
 }
 
 /* Opens the session that a request with no wishes of its own would use; its pool fills by itself. */
 static void prepare(struct data_owner *d, const char *model)
 {
-	Wire__Classify q = WIRE__CLASSIFY__INIT;
+	struct opening *a = calloc(1, sizeof(*a) + strlen(model) + 1);
 
-	q.model = (char *)(uintptr_t)model;
-	q.optimise = data_owner_mode(d);
-	q.reveal = REVEAL_LOGITS;
-	q.describe = 1;
-	data_owner_classify(d, &q, ignore, NULL);
+	if (!a)
+		return;
+	a->d = d;
+	memcpy(a->model, model, strlen(model));
+	open_ahead(a);
 }
 
 enum plan_optimise data_owner_mode(const struct data_owner *d)

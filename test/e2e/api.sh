@@ -5,7 +5,8 @@
 command -v curl >/dev/null && command -v jq >/dev/null || { echo "skip - HTTP API (no curl or jq)"; exit 0; }
 printf '%s\n' 0123456789abcdef0123456789abcdef >"$T/token"
 chmod 600 "$T/token"
-start_three "$SAMPLES" --http-listen=127.0.0.1:0 --http-token-file="$T/token" --http-images=100 --http-body-mib=1 || { not_ok "roles start"; exit 1; }
+mkdir "$T/shy" && cp test/models/digits_mlp.onnx "$T/shy/shy.onnx" && echo '{"scale":255,"reveal":"label"}' >"$T/shy/shy.json"
+start_three "$SAMPLES,$T/shy/shy.onnx" --http-listen=127.0.0.1:0 --http-token-file="$T/token" --http-images=100 --http-body-mib=1 || { not_ok "roles start"; exit 1; }
 TCP=$(sed -n 's|.*HTTP at http://\([^/]*\)/.*|\1|p' "$T/data-owner.log")
 
 api() { u=$1; shift; curl -sS --max-time 60 --unix-socket "$T/http.sock" "http://localhost$u" "$@" 2>&1; }
@@ -69,6 +70,12 @@ is "layers: operators with their times" "mask true" "$(api $I -d '{"inputs":[{"n
 is "label only" '[["label"],[7]]' "$(api $I -d '{"parameters":{"reveal":"label"},"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}]}' | jq -c '[[.outputs[].name],.outputs[0].data]')"
 is "bandwidth mode" '["bandwidth",7]' "$(api $I -d '{"parameters":{"optimise":"bandwidth"},"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}]}' | jq -c '[.parameters.mode,.outputs[1].data[0]]')"
 
+# a model whose owner gives only labels: who does not insist gets the label
+is "label-only model: metadata" '["label"]' "$(api /v2/models/shy | jq -c '[.outputs[].name]')"
+is "label-only model: the label" '[["label"],[7]]' "$(api /v2/models/shy/infer -H 'Content-Type: image/png' --data-binary @$S | jq -c '[[.outputs[].name],.outputs[0].data]')"
+for _ in $(seq 100); do [ "$(code /v2/models/shy/ready)" = 200 ] && break; sleep 0.1; done
+is "label-only model: ready" 200 "$(code /v2/models/shy/ready)"
+
 # ---- refusals, all in the protocol's error form
 refused() { # refused NAME STATUS WORD ARGUMENTS…
 	n=$1 s=$2 w=$3; shift 3
@@ -80,6 +87,7 @@ refused "no JSON" 400 "cannot be read" $I -d 'hello'
 refused "JSON that ends early" 400 "ends early" $I -d '{"inputs":['
 refused "no inputs" 400 inputs $I -d '{}'
 refused "floats" 400 "8-bit pixels" $I -d '{"inputs":[{"name":"image","datatype":"FP32","shape":[1,1,28,28],"data":[0.5]}]}'
+refused "scores of a label-only model" 502 "only labels" /v2/models/shy/infer -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}],"outputs":[{"name":"scores"}]}'
 refused "an unknown input" 400 'no input' $I -d '{"inputs":[{"name":"x","datatype":"UINT8","shape":[1,1,28,28],"data":[1]}]}'
 refused "an unknown output" 400 'no output' $I -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}],"outputs":[{"name":"x"}]}'
 refused "too few numbers" 400 "has 3 numbers, its shape 784" $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"data":[1,2,3]}]}'
