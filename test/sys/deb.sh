@@ -10,20 +10,9 @@ for d in build/deb/*.deb; do dpkg-deb -c "$d"; done | sed -n 's/.* \.\/\(.*[^/]\
 (cd build/deb/all && find . ! -type d | sed 's/^\.\///') | sort >"$T/installed"
 is "what make install installs is packed, once" "" "$(diff "$T/installed" "$T/packed")"
 
-if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then echo "skip - installation in a chroot (needs root and debootstrap)"; exit 0; fi
-# What the packages depend on: the first alternative, without versions and our own; the rest of systemd is not needed.
-needs=$(for d in build/deb/*.deb; do dpkg-deb -f "$d" Depends; done | tr ',' '\n' | sed 's/systemd | //; s/|.*//; s/(.*//; s/ //g' | grep -v '^obscura' | sort -u | grep . | paste -sd,)
-base=build/debian-$(echo "$needs" | md5sum | cut -c1-8).tar
-if [ ! -f "$base" ]; then
-	if ! timeout 600 debootstrap --variant=minbase --include="$needs" bookworm "$T/base" http://deb.debian.org/debian >"$T/log" 2>&1; then
-		echo "skip - installation in a chroot (debootstrap: $(tail -1 "$T/log"))"; exit 0
-	fi
-	rm -rf "$T/base/var/cache/apt" "$T/base/var/lib/apt/lists" "$T/base/usr/share/locale"
-	tar -cf "$base.new" -C "$T/base" . && mv "$base.new" "$base"
-	rm -rf "$T/base"
-fi
+. test/sys/debian.inc
+debian_with_packages "$T/root" || { echo "skip - installation in a chroot ($WHY)"; exit 0; }
 R=$T/root
-mkdir "$R" && tar -xf "$base" -C "$R"
 mount -t proc proc "$R/proc" 2>/dev/null || mkdir -p "$R/proc/self/fd"
 in_root() { LC_ALL=C.UTF-8 chroot "$R" "$@"; }
 find "$R/etc" "$R/usr" "$R/var/lib" ! -type d | grep -vE '/var/lib/dpkg/|/etc/(passwd|group|shadow|gshadow|\.pwd)|cache' | sort >"$T/before"
