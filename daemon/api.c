@@ -238,6 +238,12 @@ void api_stop(struct api *a)
 	http_stop(a->http);
 }
 
+void api_end(struct api *a)
+{
+	if (a)
+		a->owner = NULL;
+}
+
 void api_free(struct api *a)
 {
 	if (!a)

@@ -14,7 +14,9 @@ int api_new(struct api **a, struct net *net, struct data_owner *d, struct decode
 	    const struct config *config, struct err *e) MUST_USE;
 /* Nothing new is accepted; what is under way is answered. */
 void api_stop(struct api *a);
-/* After data_owner_free, which answers what waits. NULL is allowed. */
+/* Before data_owner_free, which answers what waits. NULL is allowed. */
+void api_end(struct api *a);
+/* After data_owner_free and net_drain. NULL is allowed. */
 void api_free(struct api *a);
 
 #endif

@@ -8,6 +8,8 @@
 
 #include "crypto/secret.h"
 
+#define INLINE_BYTES 32768 /* longer requests are read on a worker: JSON takes its time */
+
 static struct api_call *call_new(struct api *a, struct http_call *http, const char *model)
 {
 	struct api_call *c = calloc(1, sizeof(*c));
@@ -189,21 +191,49 @@ static void on_described(void *ctx, const Wire__Classified *m)
 	start_pictures(c);
 }
 
+/* ---- reading ---- */
+
+/* May run on a worker: c's body stays where it is until c is answered. */
+static void read_request(struct job *job)
+{
+	struct api_call *c = (struct api_call *)job;
+	const uint8_t *body;
+	size_t n;
+
+	body = http_body(c->http, &n);
+	if (infer_parse(&c->q, body, n, http_header(c->http, "Inference-Header-Content-Length"),
+			http_header(c->http, "Content-Type"), &c->api->limits, &c->unread))
+		err_set(&c->unread, ERR_INPUT, "the request cannot be read");
+}
+
+static void on_read(struct job *job)
+{
+	struct api_call *c = (struct api_call *)job;
+
+	if (!c->api->owner)
+		err_set(&c->unread, ERR_REACH, "the data owner stops");
+	if (c->unread.code)
+		refuse(c, &c->unread);
+	else
+		ask_model(c, on_described);
+}
+
 void api_infer(struct api *a, struct http_call *http, const char *model)
 {
+	const struct host *host = net_host(a->net);
 	struct api_call *c = call_new(a, http, model);
-	const uint8_t *body;
-	struct err e = {0};
 	size_t n;
 
 	if (!c)
 		return;
-	body = http_body(http, &n);
-	if (infer_parse(&c->q, body, n, http_header(http, "Inference-Header-Content-Length"),
-			http_header(http, "Content-Type"), &a->limits, &e))
-		refuse(c, &e);
-	else
-		ask_model(c, on_described);
+	c->job = (struct job){.run = read_request, .done = on_read, .urgent = 1};
+	http_body(http, &n); /* in one piece from now on */
+	if (n > INLINE_BYTES) {
+		host->submit(host->ctx, &c->job);
+		return;
+	}
+	read_request(&c->job);
+	on_read(&c->job);
 }
 
 static void on_metadata(void *ctx, const Wire__Classified *m)

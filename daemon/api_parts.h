@@ -22,11 +22,13 @@ struct api {
 
 /* One infer, metadata or ready under way. */
 struct api_call {
+	struct job job; /* first: reading a long request */
 	struct api_call *next;
 	struct api *api;
 	struct http_call *http; /* NULL: answered */
 	char model[API_MODEL_MAX];
 	struct infer q;
+	struct err unread; /* why q could not be read */
 	/* the model */
 	struct err refusal; /* of scores: then the label is asked for, if that will do */
 	struct shape want;

@@ -483,6 +483,7 @@ int data_owner_main(const struct config *config)
 
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
+	api_end(x.api);
 	data_owner_free(x.owner);
 	net_drain(x.net);
 	jobs_free(x.jobs);

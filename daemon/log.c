@@ -19,6 +19,7 @@
 
 #define TEXT_MAX 1024
 #define FIELD_MAX 160
+#define JOURNAL "/run/systemd/journal/socket"
 
 static const struct {
 	const char *name;
@@ -63,7 +64,7 @@ void log_format(const char *format)
 		form = FORM_JSON;
 #ifdef HAVE_SYSTEMD
 	if (!strcmp(format, "journal") || (!strcmp(format, "auto") && stderr_is_journal()))
-		form = FORM_JOURNAL;
+		form = access(JOURNAL, W_OK) ? FORM_TEXT : FORM_JOURNAL; /* sd_journal_sendv tells nobody */
 #else
 	(void)stderr_is_journal;
 #endif

@@ -3,7 +3,13 @@
 #include "test/test.h"
 
 #include <json-c/json.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -149,6 +155,80 @@ static void test_long(void **state)
 	log_format("text");
 }
 
+/* ---- the journal: a socket where journald has its own, in a namespace of our own ---- */
+
+static int listen_as_journal(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/run", "tmpfs", 0, NULL) || mkdir("/run/systemd", 0755) ||
+	    mkdir("/run/systemd/journal", 0755) || bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		return -1;
+	return fd;
+}
+
+static int has_line(const char *said, const char *line)
+{
+	size_t n = strlen(line);
+
+	for (const char *at = said; (at = strstr(at, line)); at++)
+		if ((at == said || at[-1] == '\n') && at[n] == '\n')
+			return 1;
+	return 0;
+}
+
+/* 0: all fine, 77: this may not be tried here, else where it failed. */
+static int speak_to_journal(void)
+{
+	struct err e = {.code = ERR_REACH, .peer = "provider x", .text = "silent"};
+	char said[4096], stream[64];
+	struct stat st;
+	int fd = listen_as_journal();
+	ssize_t n;
+
+	if (fd < 0)
+		return 77;
+	if (fstat(2, &st))
+		return 1;
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_open("info", "provider");
+	log_format("auto");
+	log_err(LOG_WARNING, "connection lost", &e);
+	n = recv(fd, said, sizeof(said) - 1, MSG_DONTWAIT);
+	if (n <= 0)
+		return 2;
+	said[n] = 0;
+	if (!has_line(said, "MESSAGE=connection lost: provider x: silent") || !has_line(said, "PRIORITY=4") ||
+	    !has_line(said, "OBSCURA_ROLE=provider") || !has_line(said, "OBSCURA_PEER=provider x") ||
+	    !has_line(said, "OBSCURA_ERROR=REACH") || !has_line(said, "SYSLOG_IDENTIFIER=obscurad"))
+		return 3;
+	setenv("JOURNAL_STREAM", "1:1", 1); /* standard error is something else */
+	log_format("auto");
+	log_line(LOG_WARNING, "to standard error");
+	return recv(fd, said, sizeof(said), MSG_DONTWAIT) < 0 ? 0 : 4;
+}
+
+static void test_journal(void **state)
+{
+#ifdef HAVE_SYSTEMD
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(speak_to_journal());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+#else
+	skip();
+#endif
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(test_text),
 	    cmocka_unit_test(test_json),
 	    cmocka_unit_test(test_long),
+	    cmocka_unit_test(test_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
