@@ -5,51 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/access.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
-#include "daemon/models.h"
+#include "daemon/model_owner.h"
 #include "daemon/serve.h"
 
 #define TICK_US 20000
 #define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
 #define QUIET_US 100000	 /* no message of an inference for so long: none is under way */
-
-struct session {
-	struct session *next;
-	struct modeller *m;
-	struct model *model; /* holds it */
-	struct conn *owner, *provider;
-	uint16_t id, provider_id;
-	uint64_t made, burnt; /* tickets that metrics know of */
-	uint64_t leave_us; /* 0, or since when the data owner is asked to end it */
-};
-
-/* An OPEN that waits: for the provider's connection, or for a variant that is being made. */
-struct opening {
-	struct opening *next;
-	struct conn *owner;
-	uint16_t id;
-	uint64_t since_us;
-	unsigned optimise, reveal;
-	char model[128];
-};
-
-struct model_owner {
-	struct net *net;
-	const struct config *config;
-	struct models *models;
-	struct access *access;
-	struct conn *provider;
-	struct err provider_why;
-	uint64_t renew_us; /* 0, or since when the provider's connection waits to be made anew */
-	struct session *sessions;
-	struct opening *openings;
-	unsigned n_sessions; /* openings too */
-	uint16_t last_id;
-	uint64_t online_us; /* of the last message of an inference */
-};
 
 static uint64_t now_us(const struct model_owner *o)
 {
@@ -74,18 +38,6 @@ static struct session *find_session(const struct model_owner *o, const struct co
 	return NULL;
 }
 
-/* Tickets made and burnt since the last time. */
-static void count_tickets(struct session *s)
-{
-	struct pool_status pool = {0};
-
-	modeller_pool(s->m, &pool);
-	metrics_add(METRIC_tickets_made_total, (double)(pool.made - s->made), METRIC_NO_LABELS);
-	metrics_add(METRIC_tickets_burnt_total, (double)(pool.burnt - s->burnt), METRIC_NO_LABELS);
-	s->made = pool.made;
-	s->burnt = pool.burnt;
-}
-
 static void end_session(struct model_owner *o, struct session *s)
 {
 	struct session **at = &o->sessions;
@@ -94,7 +46,7 @@ static void end_session(struct model_owner *o, struct session *s)
 		at = &(*at)->next;
 	*at = s->next;
 	o->n_sessions--;
-	count_tickets(s);
+	session_count(s);
 	modeller_free(s->m);
 	model_release(s->model);
 	free(s);
@@ -534,60 +486,9 @@ static void on_status(void *ctx, char *line, size_t bytes)
 	snprintf(line, bytes, "provider %s; %u sessions", o->provider ? "connected" : "not connected", o->n_sessions);
 }
 
-/* ---- the admin socket ---- */
-
-static int is_ready(void *ctx, struct err *e)
-{
-	const struct model_owner *o = ctx;
-
-	if (!o->provider)
-		return err_set(e, ERR_REACH, "no connection to the provider %s%s%s", o->config->provider,
-			       o->provider_why.text[0] ? ": " : "", o->provider_why.text);
-	return o->n_sessions < o->config->max_sessions
-		   ? 0
-		   : err_set(e, ERR_ENV, "all %u sessions are taken (max_sessions)", o->n_sessions);
-}
-
-/* Of all sessions on the session's model. */
-static void collect_pool(const struct model_owner *o, const struct session *of)
-{
-	const char *name = model_name(of->model);
-	struct pool_status all = {0};
-
-	for (const struct session *s = o->sessions; s; s = s->next) {
-		struct pool_status pool = {0};
-
-		if (strcmp(model_name(s->model), name))
-			continue;
-		modeller_pool(s->m, &pool);
-		all.depth += pool.depth;
-		all.bytes += pool.bytes;
-	}
-	metrics_set(METRIC_pool_tickets, (double)all.depth, METRIC_LABELS(name));
-	metrics_set(METRIC_pool_bytes, (double)all.bytes, METRIC_LABELS(name));
-}
-
-static void collect(void *ctx)
-{
-	const struct model_owner *o = ctx;
-	unsigned open = 0;
-
-	metrics_clear(METRIC_pool_tickets);
-	metrics_clear(METRIC_pool_bytes);
-	for (struct session *s = o->sessions; s; s = s->next) {
-		open++;
-		count_tickets(s);
-		collect_pool(o, s);
-	}
-	metrics_set(METRIC_sessions, open, METRIC_LABELS("open"));
-	metrics_set(METRIC_sessions, o->n_sessions - open, METRIC_LABELS("opening"));
-	metrics_set(METRIC_peers_up, o->provider != NULL, METRIC_LABELS("provider"));
-	metrics_set(METRIC_peers_up, net_count(o->net, ROLE_D), METRIC_LABELS("data-owner"));
-}
-
 static int run(struct model_owner *o, struct err *e)
 {
-	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status, {is_ready, collect}};
+	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status, {model_owner_ready, model_owner_collect}};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
 	char ready[128];
