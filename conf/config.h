@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conf/config.h — the configuration of one process: options.def, from defaults, a libconfig file and flags. */
+/* conf/config.h — the configuration of one process: options.def, from defaults, a libconfig file and flags.
+ */
 #ifndef OBSCURA_CONF_CONFIG_H
 #define OBSCURA_CONF_CONFIG_H
 
@@ -34,7 +35,8 @@ struct config {
 int config_defaults(struct config *c, char role, struct err *e) MUST_USE;
 /* Errors name file, line, option, reason and remedy. An option that the role does not use is refused. */
 int config_file(struct config *c, const char *path, struct err *e) MUST_USE;
-int config_text(struct config *c, const char *name, const char *text, struct err *e) MUST_USE; /* for tests and fuzzing */
+int config_text(struct config *c, const char *name, const char *text,
+		struct err *e) MUST_USE; /* for tests and fuzzing */
 /* "--name=value" or "name=value"; '-' and '_' are alike. */
 int config_flag(struct config *c, const char *flag, struct err *e) MUST_USE;
 /* Checks what belongs together (addresses, limits, enumerations). Call after the last of the above. */

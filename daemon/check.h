@@ -6,8 +6,8 @@
 #include "conf/config.h"
 #include "protocol/frame.h"
 
-/* Certificates, key, rules of access and models; each problem is one line "FILE:LINE: option: what, why, remedy" on out.
- * Returns 0, or the code of the first problem. */
+/* Certificates, key, rules of access and models; each problem is one line "FILE:LINE: option: what, why,
+ * remedy" on out. Returns 0, or the code of the first problem. */
 int check_role(const struct config *c, enum frame_role self, FILE *out) MUST_USE;
 
 #endif

@@ -328,7 +328,8 @@ int models_serve(struct models *s, const char *name, unsigned optimise, unsigned
 		return err_set(e, ERR_PEER, "an unknown way to optimise or to reveal");
 	if (m->g->pre.label_only && reveal != REVEAL_LABEL)
 		return err_set(e, ERR_PEER,
-			       "model %s gives only labels, no scores: its owner's policy (\"reveal\":\"label\"); ask with "
+			       "model %s gives only labels, no scores: its owner's policy "
+			       "(\"reveal\":\"label\"); ask with "
 			       "--reveal label",
 			       m->g->name);
 	v = &m->variants[optimise][reveal];

@@ -21,7 +21,7 @@ static struct {
 	int on;		      /* there is somebody to notify */
 	uint64_t watchdog_us; /* 0: none */
 	struct {
-		int fd;	      /* -1: taken */
+		int fd; /* -1: taken */
 		char name[32];
 	} sockets[SOCKETS_MAX];
 	int n;
@@ -74,8 +74,9 @@ int notify_built(void)
 void notify_open(void)
 {
 	if (getenv("NOTIFY_SOCKET") || getenv("LISTEN_FDS"))
-		log_line(LOG_WARNING, "built without libsystemd: no readiness, watchdog or socket activation; install "
-				      "libsystemd-dev and build again, or use Type=exec");
+		log_line(LOG_WARNING,
+			 "built without libsystemd: no readiness, watchdog or socket activation; install "
+			 "libsystemd-dev and build again, or use Type=exec");
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("LISTEN_FDS");
 }

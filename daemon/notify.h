@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/notify.h — what systemd is told and gives: readiness, status, watchdog, sockets. All of it does nothing when
- * the process was not started by systemd; without libsystemd at build, a start by systemd is answered by a warning. */
+/* daemon/notify.h — what systemd is told and gives: readiness, status, watchdog, sockets. All of it does
+ * nothing when the process was not started by systemd; without libsystemd at build, a start by systemd is
+ * answered by a warning. */
 #ifndef OBSCURA_DAEMON_NOTIFY_H
 #define OBSCURA_DAEMON_NOTIFY_H
 
@@ -13,11 +14,12 @@ void notify_open(void);
 void notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* RELOADING=1 with the clock, as systemd wants it; READY=1 must follow. */
 void notify_reloading(void);
-/* The loop says that it lives, twice in each interval of the unit's WatchdogSec. Returns new; free with event_free;
- * NULL when no watchdog was asked for. */
+/* The loop says that it lives, twice in each interval of the unit's WatchdogSec. Returns new; free with
+ * event_free; NULL when no watchdog was asked for. */
 struct event *notify_watchdog(struct event_base *base);
-/* Takes over a listening socket that systemd made: by FileDescriptorName=name, else the first without a known name
- * of this family (AF_UNIX, or AF_INET for both internets). -1: there is none; the caller makes its own. */
+/* Takes over a listening socket that systemd made: by FileDescriptorName=name, else the first without a known
+ * name of this family (AF_UNIX, or AF_INET for both internets). -1: there is none; the caller makes its own.
+ */
 int notify_socket(const char *name, int family);
 /* 1: built with libsystemd. */
 int notify_built(void);

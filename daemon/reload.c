@@ -41,7 +41,8 @@ static int read_words(int argc, char **argv, struct asked *asked, struct err *e)
 		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
 			asked->file = argv[++i];
 		else if (strncmp(argv[i], "--", 2))
-			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i], argv[1]);
+			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i],
+				       argv[1]);
 	}
 	return 0;
 }
@@ -119,7 +120,8 @@ static void commit(struct reload *r)
 	log_open(source.live->log_level, frame_role_name(frame_role(source.argv[1])));
 	r->hooks->take(r->ctx, loaded, identity);
 	discard(r);
-	log_line(LOG_INFO, "reload: the new configuration is in force%s", identity ? ", with a new certificate" : "");
+	log_line(LOG_INFO, "reload: the new configuration is in force%s",
+		 identity ? ", with a new certificate" : "");
 	notify("READY=1\nSTATUS=Reloaded");
 	finish(r);
 }
@@ -177,7 +179,8 @@ static void on_hangup(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- life ---- */
 
-int reload_new(struct reload **reload, struct net *net, const struct reload_hooks *hooks, void *ctx, struct err *e)
+int reload_new(struct reload **reload, struct net *net, const struct reload_hooks *hooks, void *ctx,
+	       struct err *e)
 {
 	struct reload *r = calloc(1, sizeof(*r));
 

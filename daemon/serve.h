@@ -12,7 +12,8 @@ struct serve {
 	void (*status)(void *ctx, char *line, size_t bytes);
 	struct admin_hooks admin;
 };
-/* Runs until the net is stopped (net_run). ready: what the log says when all is set up. how and ctx borrow. */
+/* Runs until the net is stopped (net_run). ready: what the log says when all is set up. how and ctx borrow.
+ */
 int serve(struct net *net, const struct serve *how, void *ctx, const char *ready, struct err *e) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* manual page <TEMPLATE >PAGE: copies a page in mdoc(7) and fills in the lines that start with '@', from the tables:
+/* manual page <TEMPLATE >PAGE: copies a page in mdoc(7) and fills in the lines that start with '@', from the
+ * tables:
  *   @commands   every command of obscura with its flags and options     @errors   exit codes
  *   @options    every option of a configuration file                    @version  ".Os Obscura N"
  * manual bash >FILE: completion for bash from the same tables. */
@@ -277,13 +278,14 @@ static void words_of_role(char letter, const char *role)
 
 static int bash(void)
 {
-	puts("# bash completion for obscura and obscurad; made from client/commands.def and conf/options.def\n"
-	     "_obscura() {\n"
-	     "\tlocal cur=${COMP_LINE:0:COMP_POINT} words value first=${COMP_WORDS[1]}\n"
-	     "\tcur=${cur##*[[:space:]]}\n"
-	     "\tCOMPREPLY=()\n"
-	     "\tif ((COMP_CWORD == 1)); then\n"
-	     "\t\tcase ${COMP_WORDS[0]##*/} in");
+	puts(
+	    "# bash completion for obscura and obscurad; made from client/commands.def and conf/options.def\n"
+	    "_obscura() {\n"
+	    "\tlocal cur=${COMP_LINE:0:COMP_POINT} words value first=${COMP_WORDS[1]}\n"
+	    "\tcur=${cur##*[[:space:]]}\n"
+	    "\tCOMPREPLY=()\n"
+	    "\tif ((COMP_CWORD == 1)); then\n"
+	    "\t\tcase ${COMP_WORDS[0]##*/} in");
 	fputs("\t\tobscura) words='--help --version", stdout);
 	for (size_t i = 0; i < COUNT(command_rows); i++)
 		printf(" %s", command_rows[i].name);
@@ -291,7 +293,8 @@ static int bash(void)
 	     "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\t\treturn\n\tfi\n"
 	     "\tif [[ $cur == --*=* ]]; then\n\t\tvalue=${cur#*=}\n\t\tcase ${cur%%=*} in");
 	all_values();
-	puts("\t\tesac\n\t\treturn\n\tfi\n\tif [[ $cur != -* ]]; then\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n"
+	puts("\t\tesac\n\t\treturn\n\tfi\n\tif [[ $cur != -* ]]; then\n\t\tCOMPREPLY=($(compgen -f -- "
+	     "\"$cur\"))\n"
 	     "\t\treturn\n\tfi\n\tcase ${COMP_WORDS[0]##*/} in\n\tobscura)\n\t\tcase $first in");
 	for (size_t i = 0; i < COUNT(command_rows); i++)
 		words_of_command(i);

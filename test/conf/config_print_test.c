@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The committed sample files are those that the table makes, and parse; a message is placed by what it names. */
+/* The committed sample files are those that the table makes, and parse; a message is placed by what it names.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +29,8 @@ static void test_samples(void **state)
 	static const struct {
 		char role;
 		const char *path;
-	} files[] = {{'D', "conf/data-owner.conf"}, {'M', "conf/model-owner.conf"}, {'C', "conf/provider.conf"}};
+	} files[] = {
+	    {'D', "conf/data-owner.conf"}, {'M', "conf/model-owner.conf"}, {'C', "conf/provider.conf"}};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char *want = NULL, *have = read_all(files[i].path);
@@ -57,9 +59,9 @@ static void test_place(void **state)
 	char place[200];
 
 	assert_int_equal(config_defaults(&c, 'M', NULL), 0);
-	assert_int_equal(config_text(&c, "m.conf", "ca = \"/a/ca.pem\";\n\nmodels = [\"/x.onnx\", \"/y.onnx\"];",
-				     NULL),
-			 0);
+	assert_int_equal(
+	    config_text(&c, "m.conf", "ca = \"/a/ca.pem\";\n\nmodels = [\"/x.onnx\", \"/y.onnx\"];", NULL),
+	    0);
 	assert_int_equal(config_flag(&c, "--key=/k/m.key", NULL), 0);
 	assert_string_equal(config_place(&c, "cannot read /a/ca.pem", place, sizeof(place)), "m.conf:1: ca");
 	assert_string_equal(config_place(&c, "/y.onnx is short", place, sizeof(place)), "m.conf:3: models");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A set of models is replaced while sessions hold some: what has not changed is shared, what has gone lives until it is let go. */
+/* A set of models is replaced while sessions hold some: what has not changed is shared, what has gone lives
+ * until it is let go. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
