@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Networks of the literature: A of SecureML, B of CryptoNets as MiniONN and CryptoDL measure it, C of MiniONN
- * and Gazelle, D of MiniONN's second network with 16 filters (docs/BENCHMARKS.md). Weights are uniform within
- * ±1/√(inputs of a neuron), as PyTorch starts a layer: activations neither vanish nor grow, and words get the
- * widths that trained networks need. */
+/* Networks of the literature: SecureML's (A), CryptoNets' (B), DeepSecure's (C), MiniONN's (D);
+ * docs/BENCHMARKS.md. Weights are uniform within ±1/√(inputs of a neuron), as PyTorch starts a layer:
+ * activations neither vanish nor grow, and words get the widths that trained networks need. */
 #include "client/bench_nets.h"
 
 #include <errno.h>

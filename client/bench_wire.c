@@ -42,7 +42,8 @@ static void look(const struct nlmsghdr *h, see each, void *ctx)
 
 			memcpy(&info, a + 1, n < sizeof(info) ? n : sizeof(info));
 			each(ctx, &(struct seen){ntohs(m->id.idiag_sport), ntohs(m->id.idiag_dport),
-						 info.tcpi_bytes_acked, info.tcpi_bytes_received});
+						 info.tcpi_bytes_sent - info.tcpi_bytes_retrans,
+						 info.tcpi_bytes_received});
 		}
 		left -= step < left ? step : left;
 		a = (const struct rtattr *)((const char *)a + step);

@@ -251,7 +251,8 @@ enum engine_state engine_run(struct lane *l)
 {
 	const struct tape *tape = l->program->tape;
 
-	profile_lap(l->profile, PROFILE_WAIT, l->run.row, &l->lap);
+	if (!l->done)
+		profile_lap(l->profile, PROFILE_WAIT, l->run.row, &l->lap);
 	if (l->out_taken)
 		l->out_have = l->out_taken = 0;
 	for (; !l->done && l->run.row < tape->n_rows; l->run.row++) {
@@ -261,8 +262,9 @@ enum engine_state engine_run(struct lane *l)
 		if (!ran)
 			return ENGINE_WAIT;
 	}
+	if (!l->done)
+		profile_count(l->profile, PROFILE_COMPUTE, l->run.batch);
 	l->done = 1;
-	profile_count(l->profile, PROFILE_COMPUTE, l->run.batch);
 	return ENGINE_DONE;
 }
 
