@@ -184,6 +184,11 @@ static void release(struct net *net, struct conn *c)
 		linger(net, fd);
 }
 
+static int heard(const struct conn *c)
+{
+	return c->ssl ? BIO_number_read(SSL_get_rbio(c->ssl)) > 0 : c->channel.wire_received > 0;
+}
+
 void net_dropped(struct net *net, struct conn *c)
 {
 	struct connector *k = c->connector;
@@ -194,8 +199,8 @@ void net_dropped(struct net *net, struct conn *c)
 		release(net, c);
 		return;
 	}
-	if (!was_up && !c->outgoing)
-		log_err(LOG_WARNING, "a peer was refused", &c->why); /* no handler has heard of it */
+	if (!was_up && !c->outgoing) /* no handler has heard of it; one that sent nothing is a proxy's probe, or a scan */
+		log_err(c->why.code == ERR_REACH && !heard(c) ? LOG_DEBUG : LOG_WARNING, "a peer was refused", &c->why);
 	else
 		c->handler->down(c->ctx, c, &c->why);
 	release(net, c);
