@@ -76,6 +76,21 @@ is "label-only model: the label" '[["label"],[7]]' "$(api /v2/models/shy/infer -
 for _ in $(seq 100); do [ "$(code /v2/models/shy/ready)" = 200 ] && break; sleep 0.1; done
 is "label-only model: ready" 200 "$(code /v2/models/shy/ready)"
 
+# ---- the published schemas (open_inference_rest.yaml) and examples
+TYPES='["BOOL","UINT8","UINT16","UINT32","UINT64","INT8","INT16","INT32","INT64","FP16","FP32","FP64","BYTES"]'
+RESPONSE="(.model_name|type)==\"string\" and (.outputs|type)==\"array\" and all(.outputs[];
+	(.name|type)==\"string\" and (.datatype as \$t|$TYPES|index(\$t)) != null and all(.shape[]; type==\"number\" and .==floor) and (.data|type)==\"array\"
+	and (.shape|reduce .[] as \$d (1; .*\$d))==(.data|flatten|length)) and all(.parameters//{}|.[]; type|.==\"string\" or .==\"number\" or .==\"boolean\")"
+ALL='{"id":"42","parameters":{"binary_data_output":false},"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","parameters":{"content_type":"base64"},"data":["'"$B7"'"]}],"outputs":[{"name":"scores"},{"name":"label"},{"name":"view_data_owner"},{"name":"view_model_owner"},{"name":"layers"}]}'
+is "inference_response: five outputs, every one as the schema has it" "true 42" "$(api $I -d "$ALL" | jq -r "[$RESPONSE, .id]|join(\" \")")"
+is "inference_response: no id where none was sent" "true null" "$(api $I -H 'Content-Type: image/png' --data-binary @$S | jq -r "[$RESPONSE, (.id|tostring)]|join(\" \")")"
+is "metadata_server_response" true "$(api /v2 | jq '([.name,.version]|all(type=="string")) and (.extensions|all(type=="string"))')"
+is "metadata_model_response" true "$(api /v2/models/fashion_res | jq '([.name,.platform]|all(type=="string")) and all((.inputs+.outputs)[]; ([.name,.datatype]|all(type=="string")) and (.shape|all(type=="number")))')"
+is "a path with a slash at its end, as the schema has it" '"obscura"' "$(api /v2/ | jq .name)"
+# the protocol's own example request: other inputs than this model's, so it is refused in the error form
+PUBLISHED='{"id":"42","inputs":[{"name":"input0","shape":[2,2],"datatype":"UINT32","data":[1,2,3,4]},{"name":"input1","shape":[3],"datatype":"BOOL","data":[true]}],"outputs":[{"name":"output0"}]}'
+is "the published example" '400 ["error"]' "$(code $I -d "$PUBLISHED") $(api $I -d "$PUBLISHED" | jq -c keys)"
+
 # ---- refusals, all in the protocol's error form
 refused() { # refused NAME STATUS WORD ARGUMENTS…
 	n=$1 s=$2 w=$3; shift 3
