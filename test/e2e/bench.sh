@@ -15,7 +15,7 @@ is "bench: every row has its fields" 4 "$(jq -c 'select(
 	(.model=="net_a") and (.personality=="smpc") and (.link=="native") and .in_flight==1 and .data_owners==1 and .requests>0 and .warm<=.requests and
 	([.seconds.online,.seconds.offline,.seconds.total|[has("n","least","median","p99","most","mean")]|all]|all) and (.seconds.connect|type)=="number" and
 	.seconds.online.least>0 and .seconds.online.median>=.seconds.online.least and .seconds.online.p99>=.seconds.online.median and .seconds.total.median>=.seconds.online.least and
-	.images>0 and .wall>0 and .images_per_second>0 and .tickets_burnt>0 and (.tickets_made|type)=="number" and .agreement>=0.9 and
+	.images>0 and .wall>0 and .images_per_second>0 and .images_per_cpu_second>0 and .pool_high>0 and .tickets_burnt>0 and (.tickets_made|type)=="number" and .agreement>=0.9 and
 	([.cpu_seconds,.peak_bytes|[.data_owner,.model_owner,.provider,.driver]|map(.>0)|all]|all) and
 	.floor.tls.median>0 and .floor.socket.median>0 and .floor.float>0 and .simulated==false and .setup_bytes>0)' "$T/rows" | wc -l)"
 is "bench: bytes and round trips are the prediction's" 4 "$(jq -c 'select(.as_predicted and .round_trips==.predicted.round_trips and
