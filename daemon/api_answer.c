@@ -162,16 +162,17 @@ static void put_image(struct writing *w, const struct infer_wanted *wanted, size
 	}
 }
 
-/* Of the whole batch: "operator:nanoseconds of computing:nanoseconds of waiting". */
+/* Of the whole batch: "operator:nanoseconds of computing:of waiting:bytes sent:bytes received". */
 static void put_layers(struct writing *w)
 {
-	char text[2 * NUMBER_MAX + 64];
+	char text[4 * NUMBER_MAX + 64];
 
 	for (size_t i = 0; i < w->m->n_layers; i++) {
 		const Wire__Layer *l = w->m->layers[i];
 
-		snprintf(text, sizeof(text), "%.40s:%llu:%llu", l->op, (unsigned long long)l->compute,
-			 (unsigned long long)l->wait);
+		snprintf(text, sizeof(text), "%.40s:%llu:%llu:%llu:%llu", l->op,
+			 (unsigned long long)l->compute, (unsigned long long)l->wait,
+			 (unsigned long long)l->sent, (unsigned long long)l->received);
 		put_text(w, text);
 	}
 }

@@ -309,12 +309,20 @@ static void count_inference(const struct inference *i, const char *model)
 	count_payload(&i->offline, "offline");
 }
 
-/* Times of the rows, of the whole batch. They live in layers and list: n_rows of each. */
-static void fill_layers(Wire__Classified *m, Wire__Layer *layers, Wire__Layer **list, const uint64_t *times,
-			const struct tape *tape)
+/* Times and bytes of the rows, of the whole batch. They live in layers and list: n_rows of each. */
+static void fill_layers(Wire__Classified *m, Wire__Layer *layers, Wire__Layer **list,
+			const struct inference *i, const struct program *program)
 {
+	const struct tape *tape = program->tape;
+	const uint64_t *times = i->times;
+
 	for (size_t row = 0; row < tape->n_rows; row++) {
+		const struct placed *at = &program->rows[row];
+
 		wire__layer__init(&layers[row]);
+		for (const struct move *v = program->moves + at->move;
+		     v < program->moves + at->move + at->moves; v++)
+			*(v->from == P0 ? &layers[row].sent : &layers[row].received) += i->batch * v->bytes;
 		layers[row].op = (char *)(uintptr_t)ops[tape->rows[row].kind]->name;
 		layers[row].compute = times[row];
 		layers[row].wait = times[tape->n_rows + row];
@@ -341,7 +349,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 	describe(&m, &d, model, plan, program);
 	count_inference(&g->inference, model);
 	if (layers && list)
-		fill_layers(&m, layers, list, g->inference.times, &plan->tape);
+		fill_layers(&m, layers, list, &g->inference, program);
 	for (struct request *r = g->requests; r; r = r->next) {
 		answer(r, &s, m, at);
 		at += r->images;

@@ -51,7 +51,7 @@ function fill(id, rows) {
 }
 
 const bytes = n => n.toLocaleString('en') + ' B';
-const ms = s => (s * 1000).toLocaleString('en', { maximumFractionDigits: 2 }) + ' ms';
+const ms = s => (s * 1000).toLocaleString('en', { maximumSignificantDigits: 3 }) + ' ms';
 
 // ---- what is there now
 
@@ -164,7 +164,7 @@ function showTimes(p, total) {
 	at('bar').replaceChildren(...parts.map(([name, , seconds]) => {
 		const div = document.createElement('div');
 		div.className = 'time-' + name;
-		div.style.flexGrow = seconds;
+		div.style.flexGrow = seconds * 1e6;
 		return div;
 	}));
 	at('times').replaceChildren(...parts.map(([name, text, seconds]) => {
@@ -175,12 +175,12 @@ function showTimes(p, total) {
 	}));
 }
 
-// "operator:nanoseconds computing:nanoseconds waiting"
+// "operator:nanoseconds computing:waiting:bytes sent:received"
 function showLayers(output) {
 	at('layers-part').hidden = !output;
 	fill('layers', output ? output.data.map((text, i) => {
-		const [operator, compute, wait] = text.split(':');
-		return row([i, operator, ms(compute / 1e9), ms(wait / 1e9)]);
+		const [operator, compute, wait, sent, received] = text.split(':');
+		return row([i, operator, ms(compute / 1e9), ms(wait / 1e9), bytes(Number(sent)), bytes(Number(received))]);
 	}) : []);
 }
 
