@@ -17,6 +17,7 @@
 #define DAY_US UINT64_C(86400000000)
 #define LATE_US 500000	  /* a tick that comes so late says that the loop, not the peers, was away */
 #define LINGER_US 1000000 /* for a peer to read why it was refused */
+#define STOP_MARGIN_US 15000000 /* beyond drain_ms, before systemd kills us */
 #define LINGERS_MAX 64
 
 /* ---- what sessions may ask ---- */
@@ -346,6 +347,7 @@ void net_stop(struct net *net)
 		event_base_loopbreak(net->base);
 		return;
 	}
+	notify("EXTEND_TIMEOUT_USEC=%llu", (unsigned long long)net->config->drain_ms * 1000 + STOP_MARGIN_US);
 	log_line(LOG_INFO, "stopping: what is under way has %llu ms to end",
 		 (unsigned long long)net->config->drain_ms);
 	net->stop_us = net_now();

@@ -93,6 +93,11 @@ model_owner "lanes = 0;" "models = [\"$T/models/digits_mlp.onnx\"];"
 reload "a bad number is refused" model-owner "reload: .*model-owner.conf:6: lanes: 0 is outside.*nothing has changed"
 served 6
 is "  what was in force goes on" 2 "$(sessions)"
+for _ in 1 2 3 4 5; do kill -HUP "$(cat "$T/model-owner.pid")"; done
+model_owner "lanes = 5;" "models = [\"$T/models/digits_mlp.onnx\"];"
+reload "many signals at once" model-owner "new configuration is in force$"
+served 6
+is "  no session was lost for them" 2 "$(sessions)"
 model_owner "threads = 3;" "models = [\"$T/models/digits_mlp.onnx\"];"
 reload "what needs a restart is named" model-owner "restart for the new values of: threads"
 
@@ -123,5 +128,12 @@ wait $LOAD
 n=$(count good) bad=$(count bad)
 if [ "$bad" = 0 ] && [ "$n" -gt 30 ]; then ok "all $n requests under way gave the right labels"; else not_ok "requests under way" "$n good, $bad bad: $(cat "$T/load.log")
 $(grep -h -E 'warning|error' "$T/"*.log | sort | tail -12)"; fi
+# A peer that does not leave is not waited for longer than drain_ms; idle_ms would end it later.
+model_owner 'drain_ms = 200;' 'idle_ms = 60000;' "models = [\"$T/models/digits_mlp.onnx\"];"
+reload "a short drain_ms" model-owner "in force$"
+kill -STOP "$(cat "$T/data-owner.pid")"
+kill "$(cat "$T/model-owner.pid")"; wait "$(cat "$T/model-owner.pid")"
+is "SIGTERM: a data owner that hangs is not waited for" 0 $?
+kill -CONT "$(cat "$T/data-owner.pid")"
 kill "$(cat "$T/data-owner.pid")"; wait "$(cat "$T/data-owner.pid")"
 is "SIGTERM: the data owner ends in order" 0 $?
