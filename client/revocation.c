@@ -11,7 +11,8 @@
 
 static int set_issuer(X509_CRL *crl, const struct identity *ca, unsigned days)
 {
-	ASN1_TIME *from = X509_gmtime_adj(NULL, -BACKDATE_SECONDS), *to = X509_time_adj_ex(NULL, (int)days, 0, NULL);
+	ASN1_TIME *from = X509_gmtime_adj(NULL, -BACKDATE_SECONDS),
+		  *to = X509_time_adj_ex(NULL, (int)days, 0, NULL);
 	int ok = from && to && X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
 		 X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->certificate)) &&
 		 X509_CRL_set1_lastUpdate(crl, from) && X509_CRL_set1_nextUpdate(crl, to);
@@ -27,7 +28,8 @@ static int set_number(X509_CRL *crl, X509_CRL *before)
 	ASN1_INTEGER *old = before ? X509_CRL_get_ext_d2i(before, NID_crl_number, NULL, NULL) : NULL;
 	ASN1_INTEGER *number = ASN1_INTEGER_new();
 	int64_t n = 0;
-	int ok = number && (!old || ASN1_INTEGER_get_int64(&n, old)) && ASN1_INTEGER_set_int64(number, n + 1) &&
+	int ok = number && (!old || ASN1_INTEGER_get_int64(&n, old)) &&
+		 ASN1_INTEGER_set_int64(number, n + 1) &&
 		 X509_CRL_add1_ext_i2d(crl, NID_crl_number, number, 0, 0) == 1;
 
 	ASN1_INTEGER_free(old);
@@ -70,8 +72,8 @@ static int add_entry(X509_CRL *crl, const ASN1_INTEGER *serial)
 	return ok;
 }
 
-int revocation_make(X509_CRL **list, const struct identity *ca, X509_CRL *before, const ASN1_INTEGER *const *serials, int n,
-		    unsigned days, struct err *e)
+int revocation_make(X509_CRL **list, const struct identity *ca, X509_CRL *before,
+		    const ASN1_INTEGER *const *serials, int n, unsigned days, struct err *e)
 {
 	X509_CRL *crl = X509_CRL_new();
 	unsigned long code;
@@ -87,7 +89,8 @@ int revocation_make(X509_CRL **list, const struct identity *ca, X509_CRL *before
 	X509_CRL_free(crl);
 	code = ERR_get_error();
 	ERR_clear_error();
-	return err_set(e, ERR_ENV, "cannot make a revocation list: %s", code ? ERR_reason_error_string(code) : "OpenSSL failed");
+	return err_set(e, ERR_ENV, "cannot make a revocation list: %s",
+		       code ? ERR_reason_error_string(code) : "OpenSSL failed");
 }
 
 int revocation_has(X509_CRL *list, X509 *c)
@@ -103,7 +106,10 @@ int revocation_verify(X509_CRL *list, X509 *ca, struct err *e)
 		 X509_CRL_verify(list, X509_get0_pubkey(ca)) == 1;
 
 	ERR_clear_error();
-	return ok ? 0 : err_set(e, ERR_INPUT, "the revocation list is not signed by this authority; if it is of one before, remove it");
+	return ok ? 0
+		  : err_set(e, ERR_INPUT,
+			    "the revocation list is not signed by this authority; if it is of one before, "
+			    "remove it");
 }
 
 int revocation_serial(const char *hex, ASN1_INTEGER **serial, struct err *e)
@@ -113,9 +119,15 @@ int revocation_serial(const char *hex, ASN1_INTEGER **serial, struct err *e)
 
 	*serial = NULL;
 	/* a short one would too easily be a name that is misspelt */
-	if (digits >= 16 && digits <= 40 && strspn(hex, "0123456789abcdefABCDEF") == digits && BN_hex2bn(&n, hex))
+	if (digits >= 16 && digits <= 40 && strspn(hex, "0123456789abcdefABCDEF") == digits &&
+	    BN_hex2bn(&n, hex))
 		*serial = BN_to_ASN1_INTEGER(n, NULL);
 	BN_free(n);
 	ERR_clear_error();
-	return *serial ? 0 : err_set(e, ERR_USAGE, "\"%.60s\" is no serial number in hexadecimal (obscura pki list --json shows them)", hex);
+	return *serial
+		   ? 0
+		   : err_set(
+			 e, ERR_USAGE,
+			 "\"%.60s\" is no serial number in hexadecimal (obscura pki list --json shows them)",
+			 hex);
 }

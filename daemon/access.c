@@ -20,7 +20,7 @@ struct account {
 	struct account *next;
 	char name[NAME_BYTES], model[NAME_BYTES];
 	struct rate minute;
-	int64_t day; /* since 1970, UTC */
+	int64_t day;	 /* since 1970, UTC */
 	uint64_t images; /* of that day */
 };
 
@@ -86,7 +86,8 @@ static struct used used_of(const struct access *a, const struct access_rule *rul
 	return used;
 }
 
-static int add_to(struct access *a, const char *name, const char *model, uint64_t n, const struct access_clock *clock)
+static int add_to(struct access *a, const char *name, const char *model, uint64_t n,
+		  const struct access_clock *clock)
 {
 	struct account *at = account_get(a, name, model);
 
@@ -141,8 +142,8 @@ static const char *first_name(const char *names, char *out, size_t bytes)
 	return out;
 }
 
-static int record(struct access *a, const struct access_ask *ask, const char *event, const char *account, uint32_t images,
-		  const char *why, time_t now, struct err *e)
+static int record(struct access *a, const struct access_ask *ask, const char *event, const char *account,
+		  uint32_t images, const char *why, time_t now, struct err *e)
 {
 	char peer[NAME_BYTES], with[NAME_BYTES];
 	struct audit_row row = {.event = event,
@@ -164,7 +165,8 @@ static int record(struct access *a, const struct access_ask *ask, const char *ev
 	return audit_lines(a->audit) % SUMS_EVERY ? 0 : write_sums(a, now, e);
 }
 
-static int refused(struct access *a, const struct access_ask *ask, const struct access_clock *clock, const struct err *why)
+static int refused(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
+		   const struct err *why)
 {
 	struct err ignored = {0};
 
@@ -176,9 +178,10 @@ static int refused(struct access *a, const struct access_ask *ask, const struct 
 
 /* ---- judgement ---- */
 
-/* The rule for this data owner, model and model owner, and the account that it counts for; with no file: any. */
-static const struct access_rule *find_rule(const struct access *a, const char *names, const char *with, const char *model,
-					   char *account, size_t bytes)
+/* The rule for this data owner, model and model owner, and the account that it counts for; with no file: any.
+ */
+static const struct access_rule *find_rule(const struct access *a, const char *names, const char *with,
+					   const char *model, char *account, size_t bytes)
 {
 	static const struct access_rule any;
 	const char *pattern, *other, *name;
@@ -210,20 +213,26 @@ static int judge_open(const struct access *a, const struct access_rule *rule, co
 		      const char *account, struct err *e)
 {
 	if (!rule) {
-		log_line(LOG_WARNING, "%s: no rule of %s lets it use model %s", ask->who.from, a->list.path, ask->model);
-		return err_set(e, ERR_PEER, "%s may not use model %s%s%s; the %s's operator can allow it (access rules)", account,
-			       ask->model, ask->with_from ? " of " : "", ask->with_from ? ask->with_from : "", we(a));
+		log_line(LOG_WARNING, "%s: no rule of %s lets it use model %s", ask->who.from, a->list.path,
+			 ask->model);
+		return err_set(e, ERR_PEER,
+			       "%s may not use model %s%s%s; the %s's operator can allow it (access rules)",
+			       account, ask->model, ask->with_from ? " of " : "",
+			       ask->with_from ? ask->with_from : "", we(a));
 	}
 	if (rule->label_only && ask->reveal != REVEAL_LABEL)
-		return err_set(e, ERR_PEER, "%s gets only labels of model %s, no scores; ask with --reveal label", account,
+		return err_set(e, ERR_PEER,
+			       "%s gets only labels of model %s, no scores; ask with --reveal label", account,
 			       ask->model);
 	return 0;
 }
 
-int access_open(struct access *a, const struct access_ask *ask, const struct access_clock *clock, struct err *e)
+int access_open(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
+		struct err *e)
 {
 	char account[NAME_BYTES];
-	const struct access_rule *rule = find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	const struct access_rule *rule =
+	    find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
 	struct err why = {0};
 
 	if (!judge_open(a, rule, ask, account, &why))
@@ -244,20 +253,22 @@ static void over_minute(const struct access *a, const struct access_rule *rule, 
 			const char *account, uint64_t used, struct err *why)
 {
 	err_set(why, ERR_PEER,
-		"%s may use %llu %s a minute of model %s, %llu were in the last one (%u asked for); try again within a minute, or "
+		"%s may use %llu %s a minute of model %s, %llu were in the last one (%u asked for); try "
+		"again within a minute, or "
 		"ask the %s's operator for more",
-		account, (unsigned long long)rule->per_minute, a->self == ROLE_M ? "images" : "tickets", ask->model,
-		(unsigned long long)used, ask->n, we(a));
+		account, (unsigned long long)rule->per_minute, a->self == ROLE_M ? "images" : "tickets",
+		ask->model, (unsigned long long)used, ask->n, we(a));
 }
 
 static void over_day(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
 		     const char *account, uint64_t used, struct err *why)
 {
 	err_set(why, ERR_PEER,
-		"%s may use %llu %s a day of model %s, %llu are used (%u asked for); try again after midnight UTC, or ask the %s's "
+		"%s may use %llu %s a day of model %s, %llu are used (%u asked for); try again after "
+		"midnight UTC, or ask the %s's "
 		"operator for more",
-		account, (unsigned long long)rule->per_day, a->self == ROLE_M ? "images" : "tickets", ask->model,
-		(unsigned long long)used, ask->n, we(a));
+		account, (unsigned long long)rule->per_day, a->self == ROLE_M ? "images" : "tickets",
+		ask->model, (unsigned long long)used, ask->n, we(a));
 }
 
 static uint32_t least(uint64_t limit, uint64_t used, uint32_t n)
@@ -267,8 +278,9 @@ static uint32_t least(uint64_t limit, uint64_t used, uint32_t n)
 	return left < n ? (uint32_t)left : n;
 }
 
-static uint32_t judge_use(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
-			  const char *account, const struct access_clock *clock, struct err *why)
+static uint32_t judge_use(const struct access *a, const struct access_rule *rule,
+			  const struct access_ask *ask, const char *account, const struct access_clock *clock,
+			  struct err *why)
 {
 	struct used used = used_of(a, rule, account, clock);
 	uint32_t n = ask->n;
@@ -284,10 +296,12 @@ static uint32_t judge_use(const struct access *a, const struct access_rule *rule
 	return ask->whole && n < ask->n ? 0 : n;
 }
 
-uint32_t access_use(struct access *a, const struct access_ask *ask, const struct access_clock *clock, struct err *why)
+uint32_t access_use(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
+		    struct err *why)
 {
 	char account[NAME_BYTES];
-	const struct access_rule *rule = find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	const struct access_rule *rule =
+	    find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
 	struct err e = {0};
 	uint32_t n = 0;
 
@@ -301,10 +315,12 @@ uint32_t access_use(struct access *a, const struct access_ask *ask, const struct
 	/* What cannot be counted and recorded does not happen. */
 	if (add_to(a, account, ask->model, n, clock))
 		err_set(&e, ERR_ENV, "the %s is out of memory", we(a));
-	if (e.code || record(a, ask, a->self == ROLE_M ? "inference" : "tickets", account, n, NULL, clock->wall, &e)) {
+	if (e.code ||
+	    record(a, ask, a->self == ROLE_M ? "inference" : "tickets", account, n, NULL, clock->wall, &e)) {
 		log_err(LOG_ERR, "audit", &e);
 		*why = (struct err){0};
-		err_set(why, ERR_PEER, "the %s cannot record what is used: its operator finds the reason in its log", we(a));
+		err_set(why, ERR_PEER,
+			"the %s cannot record what is used: its operator finds the reason in its log", we(a));
 		return 0;
 	}
 	a->status.images += n;
@@ -374,7 +390,8 @@ static int needs_audit(const struct access_next *next, struct err *e)
 	for (size_t i = 0; i < next->list.n; i++)
 		if (next->list.all[i].per_day && !next->audit)
 			return err_set(e, ERR_INPUT,
-				       "%s:%u: per_day: needs the option audit = \"FILE\": there the count of a day survives a restart",
+				       "%s:%u: per_day: needs the option audit = \"FILE\": there the count "
+				       "of a day survives a restart",
 				       next->list.path, next->list.all[i].line);
 	return 0;
 }
@@ -386,8 +403,8 @@ int access_read(struct access_next **next, const struct config *c, enum frame_ro
 	*next = NULL;
 	if (!n)
 		return err_set(e, ERR_ENV, "out of memory for rules");
-	if (access_list_read(&n->list, c->access, self, e) || (c->audit[0] && audit_open(&n->audit, c->audit, e)) ||
-	    needs_audit(n, e)) {
+	if (access_list_read(&n->list, c->access, self, e) ||
+	    (c->audit[0] && audit_open(&n->audit, c->audit, e)) || needs_audit(n, e)) {
 		access_drop(n);
 		return -1;
 	}
@@ -435,8 +452,8 @@ static int count_today(struct access *a, const struct config *c, struct err *e)
 	if (c->audit[0] && audit_today(c->audit, time(NULL), on_sum, a, &bad, e))
 		return -1;
 	if (bad)
-		log_line(LOG_WARNING, "%llu lines of the audit %s cannot be read and are not counted", (unsigned long long)bad,
-			 c->audit);
+		log_line(LOG_WARNING, "%llu lines of the audit %s cannot be read and are not counted",
+			 (unsigned long long)bad, c->audit);
 	return 0;
 }
 

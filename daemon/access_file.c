@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of rules. Whatever is not understood is refused with file and line: a limit that is misspelt would be none. */
+/* The file of rules. Whatever is not understood is refused with file and line: a limit that is misspelt would
+ * be none. */
 #include <libconfig.h>
 
 #include "conf/config_table.h"
@@ -27,7 +28,8 @@ static int fits(const char *pattern, const char *name, size_t n)
 	return n == p && !strncasecmp(name, pattern, n);
 }
 
-const char *access_fits(const struct config_list *patterns, const char *names, const char **pattern, size_t *n)
+const char *access_fits(const struct config_list *patterns, const char *names, const char **pattern,
+			size_t *n)
 {
 	for (size_t i = 0; i < patterns->n; i++)
 		for (const char *at = names; *at; at += *n, at += *at == '\n') {
@@ -67,18 +69,21 @@ static int name_ok(const char *s, int pattern)
 	return n && n <= NAME_MOST;
 }
 
-static int add_name(const struct reading *r, const char *key, struct config_list *list, const char *s, int pattern)
+static int add_name(const struct reading *r, const char *key, struct config_list *list, const char *s,
+		    int pattern)
 {
 	if (!s)
 		return bad(r, key, "needs a name in quotes, or a list of them: [\"a\", \"b\"]");
 	if (!name_ok(s, pattern))
 		return bad(r, key,
-			   pattern ? "is no name: letters without blanks; \"*\" is all, \"*.NAME\" all below NAME"
-				   : "is no model's name: letters without blanks; leave models out for all");
+			   pattern
+			       ? "is no name: letters without blanks; \"*\" is all, \"*.NAME\" all below NAME"
+			       : "is no model's name: letters without blanks; leave models out for all");
 	return option_list_add(list, s, strlen(s), r->e);
 }
 
-static int read_names(const struct reading *r, const config_setting_t *s, struct config_list *list, int pattern)
+static int read_names(const struct reading *r, const config_setting_t *s, struct config_list *list,
+		      int pattern)
 {
 	const char *key = config_setting_name(s);
 	int n = config_setting_length(s);
@@ -99,7 +104,8 @@ static int read_limit(const struct reading *r, const config_setting_t *s, uint64
 	long long n = type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : 0;
 
 	if (n < 1)
-		return bad(r, config_setting_name(s), "needs a whole number from 1 on; leave it out for no limit");
+		return bad(r, config_setting_name(s),
+			   "needs a whole number from 1 on; leave it out for no limit");
 	*limit = (uint64_t)n;
 	return 0;
 }
@@ -131,7 +137,8 @@ static int read_key(const struct reading *r, const config_setting_t *s, struct a
 	if (!strcmp(key, "per_day"))
 		return read_limit(r, s, &rule->per_day);
 	if (strcmp(key, "model_owner") != 0)
-		return bad(r, key, "is unknown; who, models, model_owner, reveal, per_minute, per_day are known");
+		return bad(r, key,
+			   "is unknown; who, models, model_owner, reveal, per_minute, per_day are known");
 	if (r->self != ROLE_C)
 		return bad(r, key, "only a provider has several model owners; remove it");
 	return read_names(r, s, &rule->with, 1);
@@ -164,13 +171,16 @@ static int read_root(struct reading *r, const config_setting_t *root, struct acc
 
 		r->line = config_setting_source_line(s);
 		if (strcmp(config_setting_name(s), "rules") != 0)
-			return bad(r, config_setting_name(s), "is unknown; the file has one setting: rules = ( { … }, … );");
+			return bad(r, config_setting_name(s),
+				   "is unknown; the file has one setting: rules = ( { … }, … );");
 		if (!config_setting_is_list(s))
 			return bad(r, "rules", "is a list: rules = ( { … }, … );");
 		rules = s;
 	}
 	if (!rules || !config_setting_length(rules))
-		return err_set(r->e, ERR_INPUT, "%s: has no rules, so that nobody could use anything; write rules = ( { who = \"*\"; } );",
+		return err_set(r->e, ERR_INPUT,
+			       "%s: has no rules, so that nobody could use anything; write rules = ( { who = "
+			       "\"*\"; } );",
 			       r->file);
 	list->all = calloc((size_t)config_setting_length(rules), sizeof(*list->all));
 	if (!list->all)
@@ -189,12 +199,14 @@ static int has_include(const char *text)
 		if (!strncmp(text, "@include", 8))
 			return 1;
 		text = strchr(text, '\n');
-		text += text != NULL;
+		if (text)
+			text++;
 	}
 	return 0;
 }
 
-int access_list_text(struct access_list *list, const char *name, const char *text, enum frame_role self, struct err *e)
+int access_list_text(struct access_list *list, const char *name, const char *text, enum frame_role self,
+		     struct err *e)
 {
 	struct reading r = {.file = name, .self = self, .e = e};
 	config_t file;
@@ -205,7 +217,8 @@ int access_list_text(struct access_list *list, const char *name, const char *tex
 		return err_set(e, ERR_ENV, "out of memory for %s", name);
 	config_init(&file);
 	if (has_include(text))
-		failed = err_set(e, ERR_INPUT, "%s: @include is not supported; write the rules into this file", name);
+		failed = err_set(e, ERR_INPUT,
+				 "%s: @include is not supported; write the rules into this file", name);
 	else if (!config_read_string(&file, text))
 		failed = err_set(e, ERR_INPUT, "%s:%d: %s; write rules = ( { who = \"NAME\"; … }, … );", name,
 				 config_error_line(&file), config_error_text(&file));

@@ -17,14 +17,16 @@ struct access_list {
 	size_t n;
 };
 /* path "" has no rules, and nothing is refused. */
-int access_list_read(struct access_list *list, const char *path, enum frame_role self, struct err *e) MUST_USE;
+int access_list_read(struct access_list *list, const char *path, enum frame_role self,
+		     struct err *e) MUST_USE;
 /* The same from memory, for tests and fuzzing; name is for messages. */
 int access_list_text(struct access_list *list, const char *name, const char *text, enum frame_role self,
 		     struct err *e) MUST_USE;
 void access_list_free(struct access_list *list);
 
-/* The pattern of the list that fits one of the names (lines), and which of them: "*" all, "*.NAME" what is below NAME.
- * Returns NULL when none does; *n receives the name's length. */
-const char *access_fits(const struct config_list *patterns, const char *names, const char **pattern, size_t *n);
+/* The pattern of the list that fits one of the names (lines), and which of them: "*" all, "*.NAME" what is
+ * below NAME. Returns NULL when none does; *n receives the name's length. */
+const char *access_fits(const struct config_list *patterns, const char *names, const char **pattern,
+			size_t *n);
 
 #endif

@@ -12,7 +12,8 @@
 #include <json-c/json.h>
 #include <sodium.h>
 
-#define TAIL_FIRST ((size_t)1 << 20) /* bytes of the file's end that are looked at first; then four times as many */
+#define TAIL_FIRST                                                                                           \
+	((size_t)1 << 20) /* bytes of the file's end that are looked at first; then four times as many */
 #define LINE_MAX_NESTING 4
 
 struct audit {
@@ -61,7 +62,8 @@ static struct json_object *line_new(time_t now, const char *event)
 /* One write: O_APPEND keeps lines whole. After a write that came short the next line starts a new one. */
 static int put(struct audit *a, struct json_object *o, struct err *e)
 {
-	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text =
+	    json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 	char *line = NULL;
 	int n = text ? asprintf(&line, "%s%s\n", a->torn ? "\n" : "", text) : -1;
 	ssize_t done = n < 0 ? -1 : write(a->fd, line, (size_t)n);
@@ -137,7 +139,8 @@ int audit_open(struct audit **audit, const char *path, struct err *e)
 	if (a)
 		a->path = strdup(path);
 	if (fd < 0 || fstat(fd, &st)) {
-		err_set(e, ERR_ENV, "cannot open the audit %s: %s; --audit=FILE names a file that this role can write",
+		err_set(e, ERR_ENV,
+			"cannot open the audit %s: %s; --audit=FILE names a file that this role can write",
 			path, strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
 		err_set(e, ERR_INPUT, "the audit %s is no plain file", path);
@@ -244,7 +247,8 @@ static int read_lines(const struct reading *r, char *text, struct err *e)
 	char *save = NULL;
 	int failed = tok ? 0 : err_set(e, ERR_ENV, "out of memory for the audit");
 
-	for (char *line = tok ? strtok_r(text, "\n", &save) : NULL; line && !failed; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = tok ? strtok_r(text, "\n", &save) : NULL; line && !failed;
+	     line = strtok_r(NULL, "\n", &save)) {
 		struct json_object *o;
 
 		json_tokener_reset(tok);

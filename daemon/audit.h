@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/audit.h — who used what, when and how often: JSON lines, only ever appended. Never what was classified. */
+/* daemon/audit.h — who used what, when and how often: JSON lines, only ever appended. Never what was
+ * classified. */
 #ifndef OBSCURA_DAEMON_AUDIT_H
 #define OBSCURA_DAEMON_AUDIT_H
 
@@ -10,8 +11,8 @@
 
 /* One line. Text that is NULL is left out; all borrows. */
 struct audit_row {
-	const char *event; /* "inference" (model owner), "tickets" and "paired" (provider), "refused" */
-	const char *peer;  /* the data owner, by its certificate's common name */
+	const char *event;   /* "inference" (model owner), "tickets" and "paired" (provider), "refused" */
+	const char *peer;    /* the data owner, by its certificate's common name */
 	const char *account; /* the name that its images are counted for, where it is another */
 	const char *from;    /* its connection */
 	const char *with;    /* provider: the model owner */
@@ -32,15 +33,18 @@ uint64_t audit_lines(const struct audit *a);
 int audit_was_empty(const struct audit *a);
 void audit_close(struct audit *a); /* NULL is allowed */
 
-/* Sums of a day, so that they outlive a file that is rotated, and need not be counted from the first line again. */
+/* Sums of a day, so that they outlive a file that is rotated, and need not be counted from the first line
+ * again. */
 struct audit_sum {
 	const char *account, *model;
 	uint64_t images;
 };
-int audit_add_sums(struct audit *a, const struct audit_sum *sums, size_t n, time_t now, struct err *e) MUST_USE;
-/* Calls each(): what the file says of the day of `now` (UTC), in parts to be added up. A file that is not there says
- * nothing; lines that cannot be read are counted in *bad. */
+int audit_add_sums(struct audit *a, const struct audit_sum *sums, size_t n, time_t now,
+		   struct err *e) MUST_USE;
+/* Calls each(): what the file says of the day of `now` (UTC), in parts to be added up. A file that is not
+ * there says nothing; lines that cannot be read are counted in *bad. */
 typedef int (*audit_each)(void *ctx, const struct audit_sum *part, struct err *e);
-int audit_today(const char *path, time_t now, audit_each each, void *ctx, uint64_t *bad, struct err *e) MUST_USE;
+int audit_today(const char *path, time_t now, audit_each each, void *ctx, uint64_t *bad,
+		struct err *e) MUST_USE;
 
 #endif

@@ -43,12 +43,15 @@ static int ends_soon(const ASN1_TIME *end, char *text, size_t bytes)
 
 void tls_expiring(const struct tls *tls, tls_warning each, void *ctx)
 {
-	STACK_OF(X509_OBJECT) *all = tls->ctx ? X509_STORE_get0_objects(SSL_CTX_get_cert_store(tls->ctx)) : NULL;
+	STACK_OF(X509_OBJECT) *all =
+	    tls->ctx ? X509_STORE_get0_objects(SSL_CTX_get_cert_store(tls->ctx)) : NULL;
 	char end[64], text[400];
 
 	if (tls->ctx && ends_soon(X509_get0_notAfter(SSL_CTX_get0_certificate(tls->ctx)), end, sizeof(end))) {
-		snprintf(text, sizeof(text), "own certificate %.200s %s: issue it again (obscura pki issue), then reload (SIGHUP)",
-			 tls->certificate, end);
+		snprintf(
+		    text, sizeof(text),
+		    "own certificate %.200s %s: issue it again (obscura pki issue), then reload (SIGHUP)",
+		    tls->certificate, end);
 		each(ctx, text);
 	}
 	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
@@ -56,15 +59,17 @@ void tls_expiring(const struct tls *tls, tls_warning each, void *ctx)
 
 		if (!ca || !ends_soon(X509_get0_notAfter(ca), end, sizeof(end)))
 			continue;
-		snprintf(text, sizeof(text), "the authority %.200s %s: make a new one (obscura pki init) and issue all again",
+		snprintf(text, sizeof(text),
+			 "the authority %.200s %s: make a new one (obscura pki init) and issue all again",
 			 tls->authority, end);
 		each(ctx, text);
 	}
 	for (int i = 0; i < sk_X509_CRL_num(tls->lists); i++) {
 		if (!ends_soon(X509_CRL_get0_nextUpdate(sk_X509_CRL_value(tls->lists, i)), end, sizeof(end)))
 			continue;
-		snprintf(text, sizeof(text), "the revocation list %.200s %s: make the next one (obscura pki revoke)", tls->revoked,
-			 end);
+		snprintf(text, sizeof(text),
+			 "the revocation list %.200s %s: make the next one (obscura pki revoke)",
+			 tls->revoked, end);
 		each(ctx, text);
 	}
 }
