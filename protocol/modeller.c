@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model owner's end of a session: opening, states, end. */
+#include "protocol/he.h"
 #include "protocol/modeller.h"
 
 #include <sodium.h>
@@ -91,6 +92,10 @@ void modeller_lost(struct modeller *m, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
+	if (m->he) {
+		he_modeller_lost(m->he, c, why);
+		return;
+	}
 	if (c != m->data_owner && c != m->provider)
 		return;
 	answer_waiting(m, step, sizeof(step));
@@ -110,6 +115,11 @@ void modeller_free(struct modeller *m)
 
 	if (!m)
 		return;
+	if (m->he) {
+		he_modeller_free(m->he);
+		free(m);
+		return;
+	}
 	if (m->state != MODELLER_OVER)
 		modeller_fail(m, &closed, NULL, NULL);
 	for (size_t i = 0; i < MODELLER_LANES; i++)
@@ -237,6 +247,14 @@ int modeller_new(struct modeller **modeller, const struct host *host, const stru
 	*modeller = NULL;
 	if (!m)
 		return err_set(e, ERR_ENV, "out of memory for a session");
+	if (served->he_plan) {
+		if (he_modeller_new(&m->he, host, options, served, data_owner, session, e)) {
+			free(m);
+			return -1;
+		}
+		*modeller = m;
+		return 0;
+	}
 	m->host = host;
 	m->options = *options;
 	if (!m->options.inline_work)
@@ -298,6 +316,8 @@ int modeller_frame(struct modeller *m, struct channel *from, const struct frame 
 	const struct legal *row;
 	struct err why = {0};
 
+	if (m->he)
+		return he_modeller_frame(m->he, from, f, e);
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
 	if (from != m->data_owner && from != m->provider) {
@@ -323,10 +343,13 @@ int modeller_frame(struct modeller *m, struct channel *from, const struct frame 
 
 int modeller_tick(struct modeller *m, struct err *e)
 {
-	uint64_t waited = m->host->now_us(m->host->ctx) - m->since_us;
 	struct err why = {0};
+	uint64_t waited;
 	int status = 0;
 
+	if (m->he)
+		return he_modeller_tick(m->he, e);
+	waited = m->host->now_us(m->host->ctx) - m->since_us;
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
 	send_weights(m);
@@ -342,7 +365,9 @@ void modeller_leave(struct modeller *m)
 {
 	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
-	if (m->state == MODELLER_OVER || !m->data_owner)
+	if (m->he)
+		he_modeller_leave(m->he);
+	if (m->he || m->state == MODELLER_OVER || !m->data_owner)
 		return;
 	m->data_owner->ops->send(m->data_owner, &f);
 	m->data_owner->ops->flush(m->data_owner);
@@ -350,6 +375,10 @@ void modeller_leave(struct modeller *m)
 
 void modeller_pool(const struct modeller *m, struct pool_status *s)
 {
+	if (m->he) {
+		*s = (struct pool_status){0};
+		return;
+	}
 	*s = (struct pool_status){.depth = m->ready - m->next,
 				  .high = m->capacity,
 				  .bytes = m->core->stock.out * m->core->stock.item,

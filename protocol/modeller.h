@@ -24,7 +24,9 @@ struct stream {
 	uint32_t piece;
 };
 
+struct he_modeller;
 struct modeller {
+	struct he_modeller *he;	 /* owns: the session is of the he personality, and nothing else here is in use */
 	const struct host *host; /* borrows */
 	struct modeller_options options;
 	const struct served *served;		/* borrows */

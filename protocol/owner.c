@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c, owner_infer.c. */
+#include "protocol/he.h"
 #include "protocol/owner.h"
 
 #include <stdio.h>
@@ -96,6 +97,14 @@ int owner_new(struct owner **owner, const struct host *host, const struct owner_
 	*owner = NULL;
 	if (!o)
 		return err_set(e, ERR_ENV, "out of memory for a session");
+	if (options->he && he_owner_new(&o->he, host, options, model_owner, session, e)) {
+		free(o);
+		return -1;
+	}
+	*owner = o;
+	if (options->he)
+		return 0;
+	*owner = NULL;
 	o->host = host;
 	o->options = *options;
 	snprintf(o->model, sizeof(o->model), "%s", options->model);
@@ -131,6 +140,11 @@ void owner_free(struct owner *o)
 
 	if (!o)
 		return;
+	if (o->he) {
+		he_owner_free(o->he);
+		free(o);
+		return;
+	}
 	close_channel(o, o->model_owner);
 	close_channel(o, o->provider);
 	o->state = OWNER_FAILED;
@@ -176,6 +190,8 @@ int owner_frame(struct owner *o, struct channel *from, const struct frame *f, st
 	const struct legal *row;
 	struct err why = {0};
 
+	if (o->he)
+		return he_owner_frame(o->he, from, f, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (from != o->model_owner && from != o->provider) {
@@ -223,6 +239,8 @@ int owner_tick(struct owner *o, struct err *e)
 	struct err why = {0};
 	int status;
 
+	if (o->he)
+		return he_owner_tick(o->he, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (o->state == OWNER_READY)
@@ -239,7 +257,9 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
-	if (c != o->model_owner && c != o->provider)
+	if (o->he)
+		he_owner_lost(o->he, c, why);
+	if (o->he || (c != o->model_owner && c != o->provider))
 		return;
 	infer_waiting(o, step, sizeof(step));
 	if (!step[0])
@@ -254,20 +274,24 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 
 enum owner_state owner_state(const struct owner *o)
 {
-	return o->state;
+	return o->he ? he_owner_state(o->he) : o->state;
 }
 
 int owner_leaving(const struct owner *o)
 {
-	return o->leaving;
+	return o->he ? he_owner_leaving(o->he) : o->leaving;
 }
 
 const struct plan *owner_plan(const struct owner *o)
 {
+	if (o->he)
+		return he_owner_plan(o->he);
 	return o->core ? o->core->plan : NULL;
 }
 
 const struct program *owner_program(const struct owner *o)
 {
+	if (o->he)
+		return he_owner_program(o->he);
 	return o->core ? o->core->program : NULL;
 }

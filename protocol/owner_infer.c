@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/ring.h"
+#include "protocol/he.h"
 #include "protocol/owner.h"
 
 static uint64_t now_us(const struct owner *o)
@@ -92,6 +93,10 @@ void owner_infer(struct owner *o, struct inference *i)
 {
 	struct err why = {0};
 
+	if (o->he) {
+		he_owner_infer(o->he, i);
+		return;
+	}
 	i->err = why;
 	i->result = NULL;
 	i->masked = NULL;

@@ -183,6 +183,10 @@ void pool_burn(struct owner *o, size_t n)
 
 void owner_pool(const struct owner *o, struct pool_status *s)
 {
+	if (o->he) {
+		*s = (struct pool_status){0};
+		return;
+	}
 	*s = (struct pool_status){.depth = o->ready - o->next,
 				  .high = high_mark(o),
 				  .bytes = (o->made - o->next) * o->ticket_bytes,

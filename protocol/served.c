@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/secret.h"
+#include "nn/he_run.h"
 #include "protocol/session.h"
 
 /* OPENED and PAIR carry the plan and little else. */
@@ -46,10 +47,53 @@ int served_new(struct served **served, const struct graph *g, const struct plan_
 	return 0;
 }
 
+static int pack_plan(struct served *s, struct err *e)
+{
+	s->plan_packed = plan_pack(s->plan, &s->plan_bytes);
+	if (!s->plan_packed)
+		return err_set(e, ERR_ENV, "out of memory for model %s", s->name);
+	if (s->plan_bytes <= PLAN_LONGEST)
+		return 0;
+	return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame", s->name, s->plan_bytes, PLAN_LONGEST);
+}
+
+static int prepare_he(struct served *s, const struct graph *g, const struct plan_options *options, int set, struct err *e)
+{
+	struct bounds *bounds = NULL;
+	int status;
+
+	s->name = strdup(g->name ? g->name : "");
+	if (!s->name)
+		return err_set(e, ERR_ENV, "out of memory for a model");
+	if (plan_make(&s->plan, &s->weights, &bounds, g, options, e) < 0)
+		return -1;
+	status = he_plan_make(&s->he_plan, s->plan, s->weights, bounds, set, e);
+	bounds_free(bounds);
+	randombytes_buf(s->epoch, sizeof(s->epoch));
+	return status || pack_plan(s, e) ? -1 : he_model_new(&s->he_model, s->he_plan, s->weights, e);
+}
+
+int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e)
+{
+	struct served *s = calloc(1, sizeof(*s));
+
+	*served = NULL;
+	if (!s)
+		return err_set(e, ERR_ENV, "out of memory for a model");
+	if (prepare_he(s, g, options, set, e) < 0) {
+		served_free(s);
+		return -1;
+	}
+	*served = s;
+	return 0;
+}
+
 void served_free(struct served *served)
 {
 	if (!served)
 		return;
+	he_model_free(served->he_model);
+	he_plan_free(served->he_plan);
 	if (served->layers)
 		layers_free(served->layers, served->program);
 	if (served->program)

@@ -60,6 +60,7 @@ struct owner_options {
 	const char *model;
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
+	int he; /* the he personality: there is no provider (protocol/he.h) */
 	uint32_t max_batch;
 	uint32_t pool_low, pool_high; /* tickets; high 0: only on demand */
 	uint64_t pool_bytes;
@@ -128,9 +129,13 @@ struct served {
 	uint8_t *masked; /* owns: F packed, program->setup bytes */
 	uint8_t *plan_packed;
 	size_t plan_bytes;
+	struct he_plan *he_plan;   /* own; of the he personality, which has no program, layers and masked weights */
+	struct he_model *he_model;
 };
 /* Lowers a graph with the options; fresh epoch and weight seed. */
 int served_new(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e) MUST_USE;
+/* The same for the he personality; set: HE_S, HE_L or -1 for the one with fewer bytes. */
+int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e) MUST_USE;
 void served_free(struct served *served); /* wipes */
 
 struct modeller; /* the model owner's end of one session */
@@ -142,6 +147,7 @@ struct modeller_options {
 };
 /* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel.
  * served is borrowed: it outlives the session and all jobs submitted for it. */
+/* provider is NULL for what served_new_he made. */
 int modeller_new(struct modeller **m, const struct host *host, const struct modeller_options *options, const struct served *served,
 		 struct channel *data_owner, uint16_t session, struct channel *provider, uint16_t provider_session,
 		 struct err *e) MUST_USE;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* protocol/he.h — sessions of the he personality, sans-I/O; owner.c and modeller.c hand over to them. Two parties, no provider:
+ *   D → M  OPEN (personality he)     M → D  OPENED (plan, set, widths)
+ *   D → M  HE_KEY (digest)           M → D  HE_READY (1: I have that key; 0: send it)
+ *   D → M  HE_KEY (the key)          M → D  HE_READY (1)                    only after 0
+ *   D → M  BEGIN (epoch, count)      one inference of a batch
+ *   D → M  STEP 2i, M → D STEP 2i+1  request and answer of round trip i (nn/he_run.h)
+ * Inferences of a session run one after another; a batch shares its round trips. With nonlinear = client the data owner sees every
+ * pre-activation, and so can solve for the weights. */
+#ifndef OBSCURA_PROTOCOL_HE_H
+#define OBSCURA_PROTOCOL_HE_H
+
+#include "nn/he_run.h"
+#include "protocol/core.h"
+
+#define HE_DIGEST 32 /* SHA-256 of a public key as sent */
+
+/* ---- keys, kept in this process for later sessions (he_keys.c); used on the loop thread, what they point to by jobs too ---- */
+/* The data owner's own key for one set and one model owner. */
+struct he_pair {
+	struct he_pair *next;
+	unsigned refs;
+	enum he_set set;
+	uint8_t peer[32]; /* the model owner's certificate */
+	uint8_t digest[HE_DIGEST];
+	struct he_key *key;
+	uint8_t *public; /* owns: FRAME_HEADER bytes, then he_public_bytes */
+};
+/* Makes one when there is none. NULL with e. Held: he_pair_drop. */
+struct he_pair *he_pair_get(enum he_set set, const uint8_t peer[32], struct err *e);
+void he_pair_drop(struct he_pair *pair);
+
+/* A data owner's public key at the model owner. */
+struct he_known {
+	struct he_known *next;
+	unsigned refs;
+	enum he_set set;
+	uint8_t digest[HE_DIGEST], peer[32];
+	struct he_public *pk;
+};
+/* NULL when this peer has not sent it. Held: he_known_drop. */
+struct he_known *he_known_find(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST]);
+/* bytes is hostile: it must have the digest. */
+struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST], const uint8_t *bytes, size_t n,
+			      struct err *e);
+void he_known_drop(struct he_known *known);
+
+/* ---- data owner (he_owner.c); functions as those of session.h ---- */
+struct he_owner;
+int he_owner_new(struct he_owner **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
+		 uint16_t session, struct err *e) MUST_USE;
+int he_owner_frame(struct he_owner *o, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
+int he_owner_tick(struct he_owner *o, struct err *e) MUST_USE;
+void he_owner_infer(struct he_owner *o, struct inference *i);
+void he_owner_lost(struct he_owner *o, struct channel *c, const char *why);
+enum owner_state he_owner_state(const struct he_owner *o);
+int he_owner_leaving(const struct he_owner *o);
+const struct plan *he_owner_plan(const struct he_owner *o);
+const struct program *he_owner_program(const struct he_owner *o); /* only what is predicted of one image: online, round trips, setup */
+void he_owner_free(struct he_owner *o);
+
+/* ---- model owner (he_modeller.c) ---- */
+struct he_modeller;
+int he_modeller_new(struct he_modeller **m, const struct host *host, const struct modeller_options *options, const struct served *served,
+		    struct channel *data_owner, uint16_t session, struct err *e) MUST_USE;
+int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
+int he_modeller_tick(struct he_modeller *m, struct err *e) MUST_USE;
+void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why);
+void he_modeller_leave(struct he_modeller *m);
+void he_modeller_free(struct he_modeller *m);
+
+/* The longest message of either direction, for a batch. */
+static inline size_t he_longest(const struct he_plan *hp, size_t batch)
+{
+	size_t most = 0;
+
+	for (uint16_t i = 0; i < hp->levels; i++) {
+		size_t up = he_request_bytes(hp, i, batch), down = he_answer_bytes(hp, i, batch);
+
+		most = up > most ? up : most;
+		most = down > most ? down : most;
+	}
+	return most;
+}
+
+#endif

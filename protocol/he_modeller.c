@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model owner's end of a session of the he personality. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include "protocol/he.h"
+#include "wire.pb-c.h"
+
+/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is dropped. */
+enum state { KEYS, IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
+static const char *const state_names[STATES] = {
+    [KEYS] = "keys are exchanged",	       [IDLE] = "no inference runs",			    [ASKED] = "a request is received",
+    [BUSY] = "a request is being answered", [SWALLOW] = "no inference runs", [OVER] = "the session is over",
+};
+
+/* What a job reads, so that it outlives a session that ends meanwhile. */
+struct bench {
+	struct job job; /* first */
+	struct he_modeller *m; /* NULL: the session has gone */
+	int busy;
+	const struct he_plan *hp; /* borrows: of struct served */
+	struct he_known *known;	  /* held */
+	struct he_replier *replier;
+	uint16_t level;
+	size_t batch;
+	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
+	struct err err;
+	int status;
+};
+
+struct he_modeller {
+	const struct host *host;
+	struct modeller_options options;
+	const struct served *served;
+	struct channel *data_owner;
+	uint16_t session;
+	enum state state;
+	struct err err;
+	uint64_t since_us;
+	uint8_t token[16], digest[HE_DIGEST];
+	int announced; /* digest is set, the key is awaited */
+	size_t batch_max, got;
+	uint32_t next; /* the inference that may begin */
+	struct bench *bench;
+};
+
+static uint64_t now_us(const struct he_modeller *m)
+{
+	return m->host->now_us(m->host->ctx);
+}
+
+static void enter(struct he_modeller *m, enum state to)
+{
+	m->state = to;
+	m->since_us = now_us(m);
+}
+
+/* ---- memory ---- */
+
+static void clear(struct bench *b)
+{
+	free(b->request);
+	free(b->answer);
+	b->request = b->answer = NULL;
+}
+
+static void bench_drop(struct bench *b)
+{
+	if (!b)
+		return;
+	b->m = NULL;
+	if (b->busy)
+		return;
+	clear(b);
+	he_replier_free(b->replier);
+	he_known_drop(b->known);
+	free(b);
+}
+
+/* ---- the end ---- */
+
+static int fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e)
+{
+	struct frame close = {.type = FRAME_CLOSE, .session = m->session};
+
+	if (m->state != OVER) {
+		m->err = *why;
+		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (he), %s: over: %s", m->served->name, state_names[m->state],
+			 why->text);
+		enter(m, OVER);
+		if (m->data_owner && m->data_owner != told && why->code)
+			channel_send_error(m->data_owner, m->session, why, "");
+		else if (m->data_owner && m->data_owner != told) {
+			m->data_owner->ops->send(m->data_owner, &close);
+			m->data_owner->ops->flush(m->data_owner);
+		}
+	}
+	if (e)
+		*e = m->err;
+	return -1;
+}
+
+void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why)
+{
+	struct err e = {0};
+
+	if (c != m->data_owner)
+		return;
+	error_of(&e, c, "went away while %s%s%s", state_names[m->state], why && why[0] ? ": " : "", why ? why : "");
+	fail(m, &e, c, NULL);
+	m->data_owner = NULL;
+}
+
+void he_modeller_free(struct he_modeller *m)
+{
+	struct err closed = {0};
+
+	if (!m)
+		return;
+	fail(m, &closed, NULL, NULL);
+	bench_drop(m->bench);
+	free(m);
+}
+
+void he_modeller_leave(struct he_modeller *m)
+{
+	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
+
+	if (m->state == OVER || !m->data_owner)
+		return;
+	m->data_owner->ops->send(m->data_owner, &f);
+	m->data_owner->ops->flush(m->data_owner);
+}
+
+/* ---- opening ---- */
+
+static int send_opened(struct he_modeller *m, struct err *e)
+{
+	const struct he_plan *hp = m->served->he_plan;
+	Wire__Opened opened = WIRE__OPENED__INIT;
+	Wire__Plan *plan = wire__plan__unpack(NULL, m->served->plan_bytes, m->served->plan_packed);
+	uint8_t widths[3 * TAPE_MAX_ROWS];
+
+	if (!plan)
+		return err_set(e, ERR_ENV, "out of memory for a plan");
+	for (uint16_t i = 0; i < hp->n_steps; i++) {
+		widths[3 * i] = hp->steps[i].width.k;
+		widths[3 * i + 1] = hp->steps[i].width.limbs;
+		widths[3 * i + 2] = hp->steps[i].width.to;
+	}
+	opened.plan = plan;
+	opened.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
+	opened.personality = (char[]){"he"};
+	opened.max_batch = (uint32_t)m->batch_max;
+	opened.lanes = 1;
+	opened.he_set = hp->set;
+	opened.he_widths = (ProtobufCBinaryData){3u * hp->n_steps, widths};
+	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
+	wire__plan__free_unpacked(plan, NULL);
+	return 0;
+}
+
+static int init(struct he_modeller *m, struct err *e)
+{
+	const struct he_plan *hp = m->served->he_plan;
+
+	m->batch_max = m->options.max_batch;
+	while (m->batch_max > 1 && he_longest(hp, m->batch_max) > m->options.pool_bytes / 2)
+		m->batch_max /= 2;
+	if (!m->batch_max || he_longest(hp, 1) > m->options.pool_bytes / 2)
+		return err_set(e, ERR_ENV, "a message of model %s takes %zu bytes, and as much again to answer, more than pool_memory allows",
+			       m->served->name, he_longest(hp, 1));
+	if (!(m->bench = calloc(1, sizeof(*m->bench))))
+		return err_set(e, ERR_ENV, "out of memory for a session");
+	m->bench->m = m;
+	m->bench->hp = hp;
+	randombytes_buf(m->token, sizeof(m->token));
+	if (he_replier_new(&m->bench->replier, m->served->he_model, e))
+		return -1;
+	return send_opened(m, e);
+}
+
+int he_modeller_new(struct he_modeller **out, const struct host *host, const struct modeller_options *options, const struct served *served,
+		    struct channel *data_owner, uint16_t session, struct err *e)
+{
+	struct he_modeller *m = calloc(1, sizeof(*m));
+
+	*out = NULL;
+	if (!m)
+		return err_set(e, ERR_ENV, "out of memory for a session");
+	m->host = host;
+	m->options = *options;
+	m->served = served;
+	m->data_owner = data_owner;
+	m->session = session;
+	m->since_us = now_us(m);
+	if (init(m, e)) {
+		m->state = OVER; /* the caller answers the OPEN */
+		he_modeller_free(m);
+		return -1;
+	}
+	*out = m;
+	return 0;
+}
+
+static void send_ready(struct he_modeller *m, int known)
+{
+	struct frame f = {.type = FRAME_HE_READY, .session = m->session, .lane = known != 0};
+
+	m->data_owner->ops->send(m->data_owner, &f);
+	m->data_owner->ops->flush(m->data_owner);
+	if (known)
+		enter(m, IDLE);
+}
+
+static int on_key(void *modeller, const struct frame *f, struct err *e)
+{
+	struct he_modeller *m = modeller;
+	enum he_set set = m->served->he_plan->set;
+
+	if (!f->lane && (f->length != HE_DIGEST || m->announced))
+		return error_of(e, m->data_owner, "announced a key by %u bytes, or twice", f->length);
+	if (f->lane && !m->announced)
+		return error_of(e, m->data_owner, "sent a key that it did not announce");
+	if (f->lane) {
+		m->bench->known = he_known_add(set, m->data_owner->fingerprint, m->digest, f->body, f->length, e);
+		if (!m->bench->known)
+			return -1;
+	} else {
+		memcpy(m->digest, f->body, HE_DIGEST);
+		m->announced = 1;
+		m->bench->known = he_known_find(set, m->data_owner->fingerprint, m->digest);
+	}
+	send_ready(m, m->bench->known != NULL);
+	return 0;
+}
+
+/* ---- inferences ---- */
+
+static int allowed(const struct he_modeller *m, uint32_t n, struct err *why)
+{
+	const struct rules *rules = m->options.rules;
+	struct use use = {.data_owner = m->data_owner,
+			  .model = m->served->name,
+			  .reveal = m->served->plan->reveal,
+			  .session = m->token,
+			  .first = m->next,
+			  .n = n,
+			  .whole = 1};
+
+	return !rules || rules->take(rules->ctx, &use, why) == n;
+}
+
+static int take_buffers(struct he_modeller *m, size_t batch)
+{
+	struct bench *b = m->bench;
+	size_t longest = he_longest(b->hp, batch);
+
+	b->batch = batch;
+	b->level = 0;
+	m->got = 0;
+	b->request = malloc(longest + 1);
+	b->answer = malloc(FRAME_HEADER + longest + 1);
+	return b->request && b->answer ? 0 : -1;
+}
+
+static int on_begin(void *modeller, const struct frame *f, struct err *e)
+{
+	struct he_modeller *m = modeller;
+	uint32_t n = 0;
+	struct err why = {0};
+
+	if (f->length != 20 || !same_bytes(f->body, m->served->epoch, 16))
+		return error_of(e, m->data_owner, "began an inference of another epoch");
+	for (int i = 0; i < 4; i++)
+		n |= (uint32_t)f->body[16 + i] << (8 * i);
+	if (!n || n > m->batch_max || f->lane != m->next)
+		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n, m->next,
+				m->batch_max);
+	m->next++;
+	if (allowed(m, n, &why) && !take_buffers(m, n)) {
+		enter(m, ASKED);
+		return 0;
+	}
+	if (!why.code)
+		err_set(&why, ERR_ENV, "the model owner is out of memory for a batch of %u images", n);
+	clear(m->bench);
+	enter(m, SWALLOW);
+	abort_send(m->data_owner, m->session, f->lane, &why);
+	return 0;
+}
+
+static void run(struct job *job)
+{
+	struct bench *b = (struct bench *)job;
+
+	b->err = (struct err){0};
+	b->status = he_reply(b->replier, b->known->pk, b->level, b->batch, b->request, he_request_bytes(b->hp, b->level, b->batch),
+			     b->answer + FRAME_HEADER, &b->err);
+}
+
+static void answered(struct he_modeller *m)
+{
+	struct bench *b = m->bench;
+	struct frame f = {.type = FRAME_STEP, .session = m->session, .lane = m->next - 1, .sequence = 2u * b->level + 1};
+
+	if (m->state != BUSY)
+		return;
+	if (b->status) {
+		snprintf(b->err.peer, sizeof(b->err.peer), "%s", m->data_owner->name);
+		fail(m, &b->err, NULL, NULL);
+		return;
+	}
+	send_step(m->data_owner, f, b->answer + FRAME_HEADER, he_answer_bytes(b->hp, b->level, b->batch));
+	m->data_owner->ops->flush(m->data_owner);
+	m->got = 0;
+	if (++b->level < b->hp->levels) {
+		enter(m, ASKED);
+		return;
+	}
+	clear(b);
+	enter(m, IDLE);
+}
+
+static void done(struct job *job)
+{
+	struct bench *b = (struct bench *)job;
+
+	b->busy = 0;
+	if (b->m)
+		answered(b->m);
+	else
+		bench_drop(b);
+}
+
+static int on_step(void *modeller, const struct frame *f, struct err *e)
+{
+	struct he_modeller *m = modeller;
+	struct bench *b = m->bench;
+	size_t bytes;
+
+	if (m->state == SWALLOW && f->lane == m->next - 1)
+		return 0;
+	if (m->state != ASKED || f->lane != m->next - 1 || f->sequence != 2u * b->level)
+		return error_of(e, m->data_owner, "sent request %u of inference %u, which is not the next", f->sequence, f->lane);
+	bytes = he_request_bytes(b->hp, b->level, b->batch);
+	if (f->length > bytes - m->got || ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
+		return error_of(e, m->data_owner, "sent a request of another size than %zu bytes", bytes);
+	memcpy(b->request + m->got, f->body, f->length);
+	m->got += f->length;
+	m->since_us = now_us(m);
+	if (f->flags & FRAME_MORE)
+		return 0;
+	enter(m, BUSY);
+	b->busy = 1;
+	b->job = (struct job){run, done, 1};
+	m->host->submit(m->host->ctx, &b->job);
+	return 0;
+}
+
+/* ---- events ---- */
+
+#define IN(state) (1u << (state))
+static const struct legal legal[] = {
+    {FRAME_HE_KEY, ROLE_D, IN(KEYS), on_key},
+    {FRAME_BEGIN, ROLE_D, IN(IDLE) | IN(SWALLOW), on_begin},
+    {FRAME_STEP, ROLE_D, IN(ASKED) | IN(SWALLOW), on_step},
+};
+
+int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e)
+{
+	const struct legal *row;
+	struct err why = {0};
+
+	if (m->state == OVER)
+		return fail(m, &m->err, NULL, e);
+	if (f->type == FRAME_ERROR) {
+		error_read(&why, from, f);
+		return fail(m, &why, from, e);
+	}
+	if (f->type == FRAME_CLOSE) {
+		err_set(&why, ERR_NONE, "%s closed the session", from->name);
+		return fail(m, &why, from, e);
+	}
+	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state], &why);
+	if (!row || row->handle(m, f, &why) < 0) {
+		if (!why.peer[0] && why.code == ERR_PEER)
+			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
+		return fail(m, &why, NULL, e);
+	}
+	return m->state == OVER ? fail(m, &m->err, NULL, e) : 0;
+}
+
+int he_modeller_tick(struct he_modeller *m, struct err *e)
+{
+	uint32_t ms = m->state == KEYS ? m->options.connect_ms : m->options.step_ms;
+	struct err why = {0};
+
+	if (m->state == OVER)
+		return fail(m, &m->err, NULL, e);
+	if ((m->state != KEYS && m->state != ASKED) || now_us(m) - m->since_us < (uint64_t)ms * 1000)
+		return 0;
+	error_of(&why, m->data_owner, "did not go on within %u ms while %s", ms, state_names[m->state]);
+	return fail(m, &why, NULL, e);
+}

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The data owner's end of a session of the he personality. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include "protocol/he.h"
+#include "wire.pb-c.h"
+
+static const char *const state_names[OWNER_STATES] = {
+    [OWNER_OPENING] = "the session is being opened",
+    [OWNER_WEIGHTS] = "keys are exchanged",
+    [OWNER_READY] = "the session is ready",
+    [OWNER_FAILED] = "the session has failed",
+};
+
+/* What a job reads, so that it outlives a session that ends meanwhile. */
+struct desk {
+	struct job job;		/* first */
+	struct he_owner *owner; /* NULL: the session has gone */
+	int busy;
+	struct plan *plan;	  /* own */
+	struct he_plan *hp;
+	struct program predicted; /* only online, round trips and setup */
+	struct he_pair *pair;	  /* held */
+	struct he_lane *lane;
+	size_t batch;
+	uint8_t *request, *answer; /* own: FRAME_HEADER bytes first, then the longest request; answers */
+	int answered;		   /* the answer is there: take it before asking on */
+	uint16_t level;
+	int asked; /* of he_lane_ask */
+	struct err err;
+};
+
+struct he_owner {
+	const struct host *host;
+	struct owner_options options;
+	char model[128];
+	struct channel *model_owner; /* borrows; NULL when lost */
+	uint16_t session;
+	enum owner_state state;
+	int leaving;
+	struct err err;
+	uint64_t since_us;
+	uint8_t epoch[16];
+	size_t batch_max;
+	struct desk *desk;
+	struct inference *head, *tail; /* the head runs when `running` */
+	int running, waiting;	       /* waiting: for an answer */
+	uint32_t lane;		       /* number of the inference, from 0 */
+	size_t got;		       /* bytes of the answer */
+};
+
+static uint64_t now_us(const struct he_owner *o)
+{
+	return o->host->now_us(o->host->ctx);
+}
+
+/* ---- memory ---- */
+
+static void desk_free(struct desk *d)
+{
+	he_lane_free(d->lane);
+	he_plan_free(d->hp);
+	plan_free(d->plan);
+	he_pair_drop(d->pair);
+	free(d->request);
+	free(d->answer);
+	free(d);
+}
+
+static void desk_drop(struct desk *d)
+{
+	if (!d)
+		return;
+	d->owner = NULL;
+	if (!d->busy)
+		desk_free(d);
+}
+
+/* ---- inferences ---- */
+
+static void unlink_head(struct he_owner *o)
+{
+	struct inference *i = o->head;
+
+	o->head = i->next;
+	if (!o->head)
+		o->tail = NULL;
+	i->next = NULL;
+}
+
+static void tell(struct he_owner *o, const struct err *why)
+{
+	struct inference *i = o->head;
+
+	unlink_head(o);
+	if (why->code && !i->memory)
+		free(i->result);
+	if (why->code)
+		i->result = NULL;
+	i->err = *why;
+	i->done(i);
+}
+
+static void fail_all(struct he_owner *o, const struct err *why)
+{
+	o->running = o->waiting = 0;
+	while (o->head)
+		tell(o, why);
+}
+
+static int fail(struct he_owner *o, const struct err *why, const struct channel *told, struct err *e)
+{
+	if (o->state != OWNER_FAILED) {
+		o->err = *why;
+		if (!o->err.code)
+			err_set(&o->err, ERR_PEER, "the session failed");
+		host_log(o->host, LOG_WARNING, "session %u, model %s (he): %s -> failed: %s", o->session, o->model, state_names[o->state],
+			 o->err.text);
+		o->state = OWNER_FAILED;
+		if (o->model_owner && o->model_owner != told)
+			channel_send_error(o->model_owner, o->session, &o->err, "");
+		fail_all(o, &o->err);
+	}
+	if (e)
+		*e = o->err;
+	return -1;
+}
+
+static size_t result_words(const struct plan *plan)
+{
+	return shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
+}
+
+static void run(struct job *job)
+{
+	struct desk *d = (struct desk *)job;
+
+	d->err = (struct err){0};
+	if (d->answered && he_lane_take(d->lane, d->answer, he_answer_bytes(d->hp, d->level, d->batch), &d->err)) {
+		d->asked = -1;
+		return;
+	}
+	d->answered = 0;
+	d->asked = he_lane_ask(d->lane, &d->level, d->request + FRAME_HEADER, &d->err);
+}
+
+static void work(struct he_owner *o);
+static void stepped(struct he_owner *o);
+
+static void done(struct job *job)
+{
+	struct desk *d = (struct desk *)job;
+
+	d->busy = 0;
+	if (d->owner)
+		stepped(d->owner);
+	else
+		desk_free(d);
+}
+
+static void submit(struct he_owner *o)
+{
+	struct desk *d = o->desk;
+
+	d->job = (struct job){run, done, 1};
+	d->busy = 1;
+	o->host->submit(o->host->ctx, &d->job);
+}
+
+static void send_begin(struct he_owner *o)
+{
+	struct {
+		uint8_t header[FRAME_HEADER], epoch[16], count[4];
+	} message;
+	struct frame f = {.type = FRAME_BEGIN, .session = o->session, .lane = o->lane, .length = 20, .body = message.epoch};
+	uint32_t count = (uint32_t)o->desk->batch;
+
+	memcpy(message.epoch, o->epoch, 16);
+	for (int i = 0; i < 4; i++)
+		message.count[i] = (uint8_t)(count >> (8 * i));
+	o->model_owner->ops->send_inplace(o->model_owner, &f, message.epoch);
+}
+
+/* A request is written: it leaves. */
+static void send_request(struct he_owner *o)
+{
+	struct desk *d = o->desk;
+	size_t bytes = he_request_bytes(d->hp, d->level, d->batch);
+	struct frame f = {.type = FRAME_STEP, .session = o->session, .lane = o->lane, .sequence = 2u * d->level};
+
+	if (!d->level)
+		send_begin(o);
+	send_step(o->model_owner, f, d->request + FRAME_HEADER, bytes);
+	o->model_owner->ops->flush(o->model_owner);
+	o->head->online.sent += bytes;
+	o->got = 0;
+	o->waiting = 1;
+	o->since_us = now_us(o);
+}
+
+/* The images of a part are done. */
+static void finish_part(struct he_owner *o)
+{
+	struct desk *d = o->desk;
+	struct inference *i = o->head;
+	size_t n = result_words(d->plan);
+	struct err fine = {0};
+
+	for (size_t b = 0; b < d->batch; b++)
+		memcpy(i->result + (i->finished + b) * n, he_lane_result(d->lane, b), n * sizeof(*i->result));
+	i->finished += d->batch;
+	o->running = 0;
+	o->lane += d->hp->levels > 0; /* else nothing was begun */
+	if (i->finished < i->batch)
+		return;
+	i->seconds_online = (double)(now_us(o) - i->begun_us) / 1e6;
+	tell(o, &fine);
+}
+
+static void stepped(struct he_owner *o)
+{
+	struct desk *d = o->desk;
+
+	if (o->state != OWNER_READY || !o->running)
+		return;
+	if (d->asked < 0)
+		fail(o, &d->err, NULL, NULL);
+	else if (d->asked)
+		send_request(o);
+	else
+		finish_part(o);
+	work(o);
+}
+
+/* Memory for results, the first time. */
+static int prepare(struct he_owner *o, struct inference *i)
+{
+	size_t n = i->batch * result_words(o->desk->plan) * sizeof(*i->result);
+	struct err e = {0};
+
+	if (i->result)
+		return 0;
+	i->result = i->memory ? i->memory(i, n) : calloc(1, n);
+	i->begun_us = now_us(o);
+	i->seconds_offline = (double)(i->begun_us - i->waiting_us) / 1e6;
+	if (i->result)
+		return 0;
+	err_set(&e, ERR_ENV, "out of memory for %zu results", i->batch);
+	tell(o, &e);
+	return -1;
+}
+
+static void work(struct he_owner *o)
+{
+	size_t pixels;
+
+	while (o->state == OWNER_READY && !o->running && !o->desk->busy && o->head) {
+		struct inference *i = o->head;
+		struct desk *d = o->desk;
+
+		if (prepare(o, i))
+			continue;
+		pixels = shape_size(d->plan->input);
+		d->batch = i->batch - i->begun < o->batch_max ? i->batch - i->begun : o->batch_max;
+		he_lane_begin(d->lane, i->pixels + i->begun * pixels, d->batch);
+		i->begun += d->batch;
+		o->running = 1;
+		d->answered = 0;
+		submit(o);
+	}
+}
+
+void he_owner_infer(struct he_owner *o, struct inference *i)
+{
+	i->err = (struct err){0};
+	i->result = NULL;
+	i->masked = NULL;
+	i->times = NULL;
+	i->round_trips = 0;
+	i->online = i->offline = (struct counted){0};
+	i->seconds_online = i->seconds_offline = 0;
+	i->begun = i->finished = 0;
+	i->waiting_us = now_us(o);
+	i->next = NULL;
+	if (o->tail)
+		o->tail->next = i;
+	else
+		o->head = i;
+	o->tail = i;
+	if (o->state == OWNER_FAILED)
+		fail_all(o, &o->err);
+	else
+		work(o);
+}
+
+static int on_step(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	struct desk *d = o->desk;
+	size_t bytes = he_answer_bytes(d->hp, d->level, d->batch);
+
+	if (!o->waiting || f->lane != o->lane || f->sequence != 2u * d->level + 1)
+		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for", f->sequence, f->lane);
+	if (f->length > bytes - o->got || ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes : o->got + f->length != bytes))
+		return error_of(e, o->model_owner, "sent an answer of another size than %zu bytes", bytes);
+	memcpy(d->answer + o->got, f->body, f->length);
+	o->got += f->length;
+	o->since_us = now_us(o);
+	if (f->flags & FRAME_MORE)
+		return 0;
+	o->waiting = 0;
+	o->head->online.received += bytes;
+	o->head->round_trips = o->head->round_trips > d->level + 1u ? o->head->round_trips : d->level + 1u;
+	d->answered = 1;
+	submit(o);
+	return 0;
+}
+
+static int on_abort(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	struct err why = {0};
+
+	if (!o->waiting || f->lane != o->lane)
+		return error_of(e, o->model_owner, "aborted inference %u, which does not run", f->lane);
+	error_read(&why, o->model_owner, f);
+	o->waiting = o->running = 0;
+	o->lane++;
+	tell(o, &why);
+	work(o);
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static void send_open(struct he_owner *o)
+{
+	Wire__Open open = WIRE__OPEN__INIT;
+	char *personalities[] = {(char[]){"he"}};
+
+	open.model = o->model;
+	open.personalities = personalities;
+	open.n_personalities = 1;
+	open.optimise = o->options.optimise;
+	open.reveal = o->options.reveal;
+	open.max_batch = o->options.max_batch;
+	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
+}
+
+static int take_plan(struct he_owner *o, const Wire__Opened *in, struct err *e)
+{
+	struct desk *d = o->desk;
+	size_t bytes = wire__plan__get_packed_size(in->plan), n = in->he_widths.len / 3;
+	uint8_t *packed = malloc(bytes + 1);
+	struct he_width *widths = calloc(n + 1, sizeof(*widths));
+	int status = -1;
+
+	if (!packed || !widths) {
+		err_set(e, ERR_ENV, "out of memory for a plan");
+		goto out;
+	}
+	wire__plan__pack(in->plan, packed);
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *w = in->he_widths.data + 3 * i;
+
+		widths[i] = (struct he_width){w[0], w[1], w[2]};
+	}
+	if (!plan_unpack(&d->plan, packed, bytes, e))
+		status = he_plan_read(&d->hp, d->plan, in->he_set, widths, n, e);
+	if (status)
+		err_context(e, "%s", o->model_owner->name);
+out:
+	free(packed);
+	free(widths);
+	return status;
+}
+
+/* Requests and answers of a batch take twice the longest message; values a lane's worth of the same. */
+static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
+{
+	struct desk *d = o->desk;
+	size_t longest;
+
+	o->batch_max = o->options.max_batch < allowed ? o->options.max_batch : allowed;
+	while (o->batch_max > 1 && he_longest(d->hp, o->batch_max) > o->options.pool_bytes / 2)
+		o->batch_max /= 2;
+	longest = he_longest(d->hp, o->batch_max);
+	d->request = malloc(FRAME_HEADER + longest + 1);
+	d->answer = malloc(longest + 1);
+	if (!d->request || !d->answer)
+		return err_set(e, ERR_ENV, "out of memory for ciphertexts of model %s", o->model);
+	d->predicted.tape = &d->plan->tape;
+	d->predicted.online[P0] = d->hp->total_up;
+	d->predicted.online[P1] = d->hp->total_down;
+	d->predicted.round_trips = d->hp->levels;
+	d->predicted.n_messages = 2u * d->hp->levels;
+	d->predicted.setup = he_public_bytes(d->hp->set);
+	return he_lane_new(&d->lane, d->hp, d->pair->key, o->batch_max, e);
+}
+
+static void send_digest(struct he_owner *o)
+{
+	struct frame f = {.type = FRAME_HE_KEY, .session = o->session, .length = HE_DIGEST, .body = o->desk->pair->digest};
+
+	o->model_owner->ops->send(o->model_owner, &f);
+	o->model_owner->ops->flush(o->model_owner);
+}
+
+static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e)
+{
+	if (strcmp(in->personality, "he") != 0)
+		return error_of(e, o->model_owner, "opened a session of another personality than he");
+	if (in->epoch.len != 16 || !in->plan || in->he_widths.len % 3 || in->he_set >= HE_SETS || !in->max_batch)
+		return error_of(e, o->model_owner, "opened the session without plan, epoch, parameters or batch");
+	memcpy(o->epoch, in->epoch.data, 16);
+	if (take_plan(o, in, e) || !(o->desk->pair = he_pair_get(in->he_set, o->model_owner->fingerprint, e)) || fit(o, in->max_batch, e))
+		return -1;
+	o->state = OWNER_WEIGHTS;
+	o->since_us = now_us(o);
+	send_digest(o);
+	return 0;
+}
+
+static int on_opened(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
+	int status;
+
+	if (!in)
+		return error_of(e, o->model_owner, "sent an OPENED that cannot be read");
+	status = take_opened(o, in, e);
+	wire__opened__free_unpacked(in, NULL);
+	return status;
+}
+
+static int on_ready(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	size_t bytes = he_public_bytes(o->desk->hp->set);
+	struct frame key = {.type = FRAME_HE_KEY,
+			    .session = o->session,
+			    .lane = 1,
+			    .length = (uint32_t)bytes,
+			    .body = o->desk->pair->public + FRAME_HEADER};
+
+	o->since_us = now_us(o);
+	if (f->lane) {
+		o->state = OWNER_READY;
+		host_log(o->host, LOG_DEBUG, "session %u, model %s (he): ready", o->session, o->model);
+		work(o);
+		return 0;
+	}
+	o->model_owner->ops->send(o->model_owner, &key);
+	o->model_owner->ops->flush(o->model_owner);
+	return 0;
+}
+
+/* ---- events ---- */
+
+#define IN(state) (1u << OWNER_##state)
+static const struct legal legal[] = {
+    {FRAME_OPENED, ROLE_M, IN(OPENING), on_opened},
+    {FRAME_HE_READY, ROLE_M, IN(WEIGHTS), on_ready},
+    {FRAME_STEP, ROLE_M, IN(READY), on_step},
+    {FRAME_ABORT, ROLE_M, IN(READY), on_abort},
+};
+
+int he_owner_new(struct he_owner **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
+		 uint16_t session, struct err *e)
+{
+	struct he_owner *o = calloc(1, sizeof(*o));
+
+	*owner = NULL;
+	if (o)
+		o->desk = calloc(1, sizeof(*o->desk));
+	if (!o || !o->desk || !options->max_batch) {
+		free(o ? o->desk : NULL);
+		free(o);
+		return err_set(e, ERR_ENV, "out of memory for a session, or max_batch is 0");
+	}
+	o->desk->owner = o;
+	o->host = host;
+	o->options = *options;
+	snprintf(o->model, sizeof(o->model), "%s", options->model);
+	o->options.model = o->model;
+	o->model_owner = model_owner;
+	o->session = session;
+	o->since_us = now_us(o);
+	send_open(o);
+	*owner = o;
+	return 0;
+}
+
+int he_owner_frame(struct he_owner *o, struct channel *from, const struct frame *f, struct err *e)
+{
+	const struct legal *row;
+	struct err why = {0};
+
+	if (o->state == OWNER_FAILED)
+		return fail(o, &o->err, NULL, e);
+	if (from != o->model_owner) {
+		error_of(&why, from, "sent %s into a session that it has no part in", frame_name(f->type));
+		return fail(o, &why, NULL, e);
+	}
+	if (f->type == FRAME_ERROR) {
+		error_read(&why, from, f);
+		return fail(o, &why, from, e);
+	}
+	if (f->type == FRAME_CLOSE && (f->flags & FRAME_LATER)) {
+		o->leaving = 1;
+		return 0;
+	}
+	if (f->type == FRAME_CLOSE) {
+		error_of(&why, from, "closed the session");
+		return fail(o, &why, from, e);
+	}
+	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state], &why);
+	if (!row || row->handle(o, f, &why) < 0) {
+		if (!why.peer[0] && why.code == ERR_PEER)
+			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
+		return fail(o, &why, NULL, e);
+	}
+	return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
+}
+
+int he_owner_tick(struct he_owner *o, struct err *e)
+{
+	uint64_t waited = now_us(o) - o->since_us;
+	uint32_t ms = o->state == OWNER_READY ? o->options.step_ms : o->options.connect_ms;
+	struct err why = {0};
+
+	if (o->state == OWNER_FAILED)
+		return fail(o, &o->err, NULL, e);
+	if ((o->state == OWNER_READY && !o->waiting) || waited < (uint64_t)ms * 1000)
+		return 0;
+	if (o->state == OWNER_READY)
+		error_of(&why, o->model_owner, "did not answer round trip %u of %u within %u ms", o->desk->level + 1, o->desk->hp->levels, ms);
+	else
+		error_of(&why, o->model_owner, "did not go on within %u ms while %s", ms, state_names[o->state]);
+	return fail(o, &why, NULL, e);
+}
+
+void he_owner_lost(struct he_owner *o, struct channel *c, const char *why)
+{
+	struct err e = {0};
+
+	if (c != o->model_owner)
+		return;
+	error_of(&e, c, "went away while %s%s%s", o->waiting ? "an answer was waited for" : state_names[o->state], why && why[0] ? ": " : "",
+		 why ? why : "");
+	o->model_owner = NULL;
+	fail(o, &e, NULL, NULL);
+}
+
+enum owner_state he_owner_state(const struct he_owner *o)
+{
+	return o->state;
+}
+
+int he_owner_leaving(const struct he_owner *o)
+{
+	return o->leaving;
+}
+
+const struct plan *he_owner_plan(const struct he_owner *o)
+{
+	return o->desk->lane ? o->desk->plan : NULL;
+}
+
+const struct program *he_owner_program(const struct he_owner *o)
+{
+	return o->desk->lane ? &o->desk->predicted : NULL;
+}
+
+void he_owner_free(struct he_owner *o)
+{
+	struct frame f = {.type = FRAME_CLOSE};
+	struct err gone = {0};
+
+	if (!o)
+		return;
+	f.session = o->session;
+	if (o->model_owner && o->state != OWNER_FAILED) {
+		o->model_owner->ops->send(o->model_owner, &f);
+		o->model_owner->ops->flush(o->model_owner);
+	}
+	err_set(&gone, ERR_PEER, "the session was closed");
+	o->err = gone;
+	o->state = OWNER_FAILED;
+	fail_all(o, &gone);
+	desk_drop(o->desk);
+	free(o);
+}
