@@ -6,6 +6,7 @@
 
 #include "client/ask.h"
 #include "client/command.h"
+#include "client/he.h"
 #include "client/json.h"
 #include "client/picture.h"
 #include "client/pictures.h"
@@ -30,8 +31,11 @@ struct run {
 
 static Wire__Classify request_of(const struct run *r)
 {
+	static char smpc[] = "smpc", he[] = "he", *personalities[] = {smpc, he};
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 
+	q.personalities = personalities + (args_he(r->args) != 0);
+	q.n_personalities = 1;
 	q.model = (char *)(r->args->flag[FLAG_model] ? r->args->flag[FLAG_model] : "");
 	q.optimise = strcmp(r->args->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
 	q.reveal = r->reveal;
@@ -113,6 +117,8 @@ static int print_json(const struct run *r, const struct picture *p, const Wire__
 		json_object_array_add(scores, json_real_new(x->scores[i]));
 	json_object_object_add(o, "scores", scores);
 	json_text(o, "personality", c->personality);
+	if (!strcmp(c->personality, "he"))
+		json_text(o, "leaks", HE_LEAKS);
 	json_text(o, "mode", c->mode);
 	json_count(o, "batch", x->batch);
 	json_object_object_add(o, "seconds", json_seconds(x));
@@ -303,6 +309,8 @@ static int contact(struct run *r, struct err *e)
 	failed = classify_all(r, e);
 	if (r->sheet && sheet_print(r->sheet, e)) /* what was done is shown also when the rest failed */
 		failed = -1;
+	if (r->sheet && args_he(r->args))
+		printf("he, nonlinear = client: leaks " HE_LEAKS "\n");
 	return failed;
 }
 

@@ -220,12 +220,16 @@ static void peer_down(void *ctx, struct conn *c, const struct err *why)
 
 /* ---- requests ---- */
 
-static int accepts_smpc(const Wire__Classify *q)
+/* The first that exists: 0 smpc, 1 he; -1 when none does. */
+static int personality(const Wire__Classify *q)
 {
-	for (size_t i = 0; i < q->n_personalities; i++)
+	for (size_t i = 0; i < q->n_personalities; i++) {
 		if (!strcmp(q->personalities[i], "smpc"))
+			return 0;
+		if (!strcmp(q->personalities[i], "he"))
 			return 1;
-	return q->n_personalities == 0;
+	}
+	return q->n_personalities ? -1 : 0;
 }
 
 static int check_request(const struct data_owner *d, const Wire__Classify *q, struct err *e)
@@ -236,8 +240,8 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 		sessions++;
 	if (net_stopping(d->net))
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
-	if (!accepts_smpc(q))
-		return err_set(e, ERR_USAGE, "only the personality smpc exists in this version");
+	if (personality(q) < 0)
+		return err_set(e, ERR_USAGE, "only the personalities smpc and he exist in this version");
 	if (q->optimise > PLAN_BANDWIDTH || q->reveal > REVEAL_LABEL)
 		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
 	if (!q->describe && !q->n_images)
@@ -256,7 +260,7 @@ void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_own
 
 	if (!check_request(d, q, &e) &&
 	    (r = request_new(&d->memory, q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
-		n = entry_get(d, q->model, q->optimise, q->reveal, &e);
+		n = entry_get(d, q->model, q->optimise, q->reveal, personality(q), &e);
 	if (!n) {
 		request_free(r);
 		request_refuse(&refused, &e);

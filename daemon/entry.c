@@ -59,7 +59,8 @@ static void group_done(struct inference *i)
 	if (i->err.code)
 		group_refuse(g, &i->err);
 	else
-		group_answer(g, n->model, owner_plan(n->owner), owner_program(n->owner), owner_now(n->d));
+		group_answer(g, n->model, owner_plan(n->owner), owner_program(n->owner), n->he,
+			     owner_now(n->d));
 	group_free(g);
 }
 
@@ -136,7 +137,7 @@ static int settle(struct entry *n, struct request *r)
 	err_set(&e, ERR_INPUT, "an image of %zu bytes, where %s takes %u×%u×%u", r->image_bytes, n->model,
 		plan->input.c, plan->input.h, plan->input.w);
 	if (r->describe)
-		request_describe(r, n->model, plan, owner_program(n->owner));
+		request_describe(r, n->model, plan, owner_program(n->owner), n->he);
 	else
 		request_refuse(r, &e);
 	request_free(r);
@@ -213,6 +214,7 @@ static void open_session(struct entry *n)
 	struct owner_options options = {.model = n->model,
 					.optimise = n->optimise,
 					.reveal = n->reveal,
+					.he = n->he,
 					.max_batch = (uint32_t)c->max_batch,
 					.pool_low = (uint32_t)c->pool_low,
 					.pool_high = (uint32_t)c->pool_high,
@@ -272,9 +274,9 @@ static int name_model(struct entry *n)
 }
 
 /* Gives up a request that waits for a peer for too long: at once when the peer refuses us. */
-static int peer_missing(const struct data_owner *d, const struct request *r, uint64_t now, struct err *e)
+static int peer_missing(const struct data_owner *d, const struct request *r, int he, uint64_t now, struct err *e)
 {
-	for (int i = 0; i < PEERS; i++) {
+	for (int i = 0; i < (he ? PROVIDER : PEERS); i++) {
 		const struct peer *p = &d->peers[i];
 		uint64_t connect = d->config->connect_ms * 1000,
 			 patience = p->ever && LOST_US < connect ? LOST_US : connect;
@@ -300,7 +302,7 @@ static void wait_for_peers(struct entry *n)
 	net_hurry(n->d->net);
 	for (struct request *r = n->waiting, *next; r; r = next) {
 		next = r->next;
-		if (peer_missing(n->d, r, now, &e))
+		if (peer_missing(n->d, r, n->he, now, &e))
 			refuse_one(n, r, &e);
 	}
 }
@@ -308,7 +310,7 @@ static void wait_for_peers(struct entry *n)
 void entry_advance(struct entry *n)
 {
 	if (n->waiting && !n->owner) {
-		if (!n->d->peers[MODEL_OWNER].conn || !n->d->peers[PROVIDER].conn)
+		if (!n->d->peers[MODEL_OWNER].conn || (!n->he && !n->d->peers[PROVIDER].conn))
 			wait_for_peers(n);
 		else if (owner_peers_leaving(n->d))
 			return;
@@ -342,7 +344,7 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f)
 
 void entry_lost(struct entry *n, struct channel *c, const struct err *why)
 {
-	if (!n->owner)
+	if (!n->owner || (n->he && c != owner_channel(n->d, MODEL_OWNER)))
 		return;
 	owner_lost(n->owner, c, why->text);
 	close_session(n, why); /* what has not begun waits for the connection to come back */
@@ -403,7 +405,7 @@ int entry_tick(struct entry *n)
 
 /* ---- life ---- */
 
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, int he,
 			struct err *e)
 {
 	struct entry *n;
@@ -411,7 +413,8 @@ struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimi
 	if (!model[0] && d->n_models == 1)
 		model = d->models[0];
 	for (n = d->entries; n; n = n->next)
-		if (!strcmp(n->model, model) && n->optimise == optimise && n->reveal == reveal)
+		if (!strcmp(n->model, model) && n->optimise == optimise && n->reveal == reveal &&
+		    n->he == he)
 			return n;
 	n = calloc(1, sizeof(*n));
 	if (n) {
@@ -429,6 +432,7 @@ struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimi
 	n->d = d;
 	n->optimise = optimise;
 	n->reveal = reveal;
+	n->he = he;
 	n->next = d->entries;
 	d->entries = n;
 	return n;
@@ -439,7 +443,7 @@ void entry_ask(struct entry *n, struct request *r)
 	const struct plan *plan = n->owner ? owner_plan(n->owner) : NULL;
 
 	if (r->describe && plan) { /* needs not wait for images before it */
-		request_describe(r, n->model, plan, owner_program(n->owner));
+		request_describe(r, n->model, plan, owner_program(n->owner), n->he);
 		request_free(r);
 		return;
 	}

@@ -25,6 +25,7 @@ struct entry {
 	char *model; /* owns; "": the only one of the model owner */
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
+	int he; /* the he personality: no provider */
 	struct owner *owner; /* NULL: not open */
 	uint16_t id;
 	struct request *waiting;
@@ -64,7 +65,7 @@ void owner_wire_begin(const struct data_owner *d, struct group *g);
 void owner_wire_end(const struct data_owner *d, struct group *g);
 
 /* The entry for this model, mode and reveal; made if there is none. NULL with e. */
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, int he,
 			struct err *e);
 /* Takes r. */
 void entry_ask(struct entry *n, struct request *r);

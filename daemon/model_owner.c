@@ -82,9 +82,11 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, str
 
 	if (!s)
 		return err_set(e, ERR_ENV, "out of memory");
-	*s = (struct session){.model = model, .owner = c, .provider = o->provider, .id = id, .provider_id = free_id(o)};
+	*s = (struct session){.model = model, .owner = c, .id = id, .provider_id = free_id(o)};
+	if (!served->he_plan)
+		s->provider = o->provider;
 	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id,
-			 conn_channel(o->provider), s->provider_id, e)) {
+			 s->provider ? conn_channel(s->provider) : NULL, s->provider_id, e)) {
 		free(s);
 		return -1;
 	}
@@ -154,7 +156,7 @@ static int try_open(struct model_owner *o, const struct opening *w)
 			  &served, &e)) {
 		if (!served)
 			return 0;
-		if (o->provider && !o->renew_us && !start_session(o, w->owner, w->id, model, served, &e))
+		if ((served->he_plan || (o->provider && !o->renew_us)) && !start_session(o, w->owner, w->id, model, served, &e))
 			return 1;
 		model_release(model);
 		if (!e.code)
@@ -210,7 +212,7 @@ static void expire_openings(struct model_owner *o)
 		struct err e = {0};
 
 		if (now < w->since_us + limit * 1000 ||
-		    o->provider) { /* a variant that is being made may take its time */
+		    o->provider || w->optimise == MODELS_HE) { /* a variant that is being made may take its time */
 			at = &w->next;
 			continue;
 		}
@@ -231,12 +233,23 @@ static int is_opening(const struct model_owner *o, const struct conn *c, uint16_
 	return 0;
 }
 
-static int speaks_smpc(const Wire__Open *open)
+static int offers(const struct model_owner *o, const char *personality)
 {
+	for (size_t i = 0; i < o->config->personalities.n; i++)
+		if (!strcmp(o->config->personalities.items[i], personality))
+			return !strcmp(personality, "smpc") || !strcmp(personality, "he");
+	return 0;
+}
+
+/* The first of those that the data owner accepts which is offered, or NULL. */
+static const char *chosen(const struct model_owner *o, const Wire__Open *open)
+{
+	if (!open->n_personalities)
+		return offers(o, "smpc") ? "smpc" : NULL;
 	for (size_t i = 0; i < open->n_personalities; i++)
-		if (!strcmp(open->personalities[i], "smpc"))
-			return 1;
-	return open->n_personalities == 0;
+		if (offers(o, open->personalities[i]))
+			return open->personalities[i];
+	return NULL;
 }
 
 static int may_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
@@ -252,9 +265,14 @@ static int may_open(const struct model_owner *o, struct conn *c, const Wire__Ope
 
 static int check_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
 {
-	if (!speaks_smpc(open))
-		return err_set(e, ERR_PEER,
-			       "none of the personalities that you accept is offered; there is smpc");
+	const char *personality = chosen(o, open);
+
+	if (!personality)
+		return err_set(e, ERR_PEER, "none of the personalities that you accept is offered here; there is %s%s",
+			       offers(o, "smpc") ? "smpc" : "he",
+			       offers(o, "smpc") && offers(o, "he") ? " and he" : "");
+	if (open->optimise > PLAN_BANDWIDTH)
+		return err_set(e, ERR_PEER, "an unknown way to optimise");
 	if (o->n_sessions >= o->config->max_sessions)
 		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)",
 			       o->n_sessions);
@@ -276,6 +294,8 @@ static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, con
 	*w = (struct opening){
 	    .owner = c, .id = id, .since_us = now_us(o), .optimise = open->optimise, .reveal = open->reveal};
 	snprintf(w->model, sizeof(w->model), "%s", open->model);
+	if (!strcmp(chosen(o, open), "he"))
+		w->optimise = MODELS_HE;
 	o->n_sessions++;
 	if (try_open(o, w)) {
 		free(w);

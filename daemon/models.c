@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "crypto/he/he.h"
 #include "daemon/log.h"
 
 #define NAMES_MAX 300
@@ -24,6 +25,7 @@ struct variant {
 	struct model *model;
 	const struct graph *g;
 	struct plan_options options;
+	int he, set; /* the he personality, and its parameters: HE_S, HE_L, -1 */
 	struct served *served;
 	struct err err;
 	int making;
@@ -38,7 +40,7 @@ struct model {
 	struct stamp onnx, json;
 	unsigned refs; /* of the set, of sessions, of variants that are being made */
 	int retired;
-	struct variant variants[2][2]; /* [optimise][reveal] */
+	struct variant variants[3][2]; /* [optimise, MODELS_HE][reveal] */
 };
 
 struct models {
@@ -52,7 +54,8 @@ static void variant_run(struct job *job)
 {
 	struct variant *v = (struct variant *)job;
 
-	if (served_new(&v->served, v->g, &v->options, &v->err))
+	if (v->he ? served_new_he(&v->served, v->g, &v->options, v->set, &v->err)
+		  : served_new(&v->served, v->g, &v->options, &v->err))
 		v->served = NULL;
 }
 
@@ -66,21 +69,28 @@ static void variant_done(struct job *job)
 		log_err(LOG_ERR, v->g->name, &v->err);
 	else
 		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name,
-			 v->options.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency",
+			 v->he ? "he" : v->options.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency",
 			 v->options.reveal == REVEAL_LABEL ? "label" : "logits");
 	v->made(v->ctx);
 }
 
+static int he_set_of(const char *name)
+{
+	return !strcmp(name, "S") ? HE_S : !strcmp(name, "L") ? HE_L : -1;
+}
+
 static void prepare(struct model *m, const struct config *c)
 {
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		struct variant *v = &m->variants[i / 2][i % 2];
 
 		v->job = (struct job){variant_run, variant_done, 0};
 		v->model = m;
 		v->g = m->g;
 		v->options = plan_defaults();
-		v->options.optimise = i / 2;
+		v->he = i / 2 == MODELS_HE;
+		v->set = he_set_of(c->he_set);
+		v->options.optimise = v->he ? PLAN_LATENCY : i / 2;
 		v->options.reveal = i % 2;
 		v->options.weight_bits = (unsigned)c->weight_bits;
 		v->options.activation_bits = (unsigned)c->activation_bits;
@@ -90,7 +100,7 @@ static void prepare(struct model *m, const struct config *c)
 
 static void model_free(struct model *m)
 {
-	for (unsigned k = 0; k < 4; k++)
+	for (unsigned k = 0; k < 6; k++)
 		served_free(m->variants[k / 2][k % 2].served);
 	graph_free(m->g);
 	free(m->path);
@@ -196,7 +206,7 @@ static struct model *unchanged(const struct models *now, const char *path, const
 
 		if (!strcmp(m->path, path) && same_stamp(&m->onnx, &onnx) && same_stamp(&m->json, &json) &&
 		    o->weight_bits == c->weight_bits && o->activation_bits == c->activation_bits &&
-		    o->granularity == c->granularity)
+		    o->granularity == c->granularity && m->variants[MODELS_HE][0].set == he_set_of(c->he_set))
 			return m;
 	}
 	return NULL;
@@ -324,7 +334,7 @@ int models_serve(struct models *s, const char *name, unsigned optimise, unsigned
 	*served = NULL;
 	if (!m)
 		return -1;
-	if (optimise > PLAN_BANDWIDTH || reveal > REVEAL_LABEL)
+	if (optimise > MODELS_HE || reveal > REVEAL_LABEL)
 		return err_set(e, ERR_PEER, "an unknown way to optimise or to reveal");
 	if (m->g->pre.label_only && reveal != REVEAL_LABEL)
 		return err_set(e, ERR_PEER,

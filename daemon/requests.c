@@ -101,7 +101,7 @@ struct described {
 };
 
 static void describe(Wire__Classified *m, struct described *d, const char *model, const struct plan *plan,
-		     const struct program *p)
+		     const struct program *p, int he)
 {
 	wire__shape__init(&d->shape);
 	wire__counted__init(&d->online);
@@ -117,8 +117,8 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	d->predicted.online = &d->online;
 	d->predicted.offline = &d->offline;
 	m->model = (char *)(uintptr_t)model;
-	m->personality = (char *)(uintptr_t) "smpc";
-	m->mode = (char *)(uintptr_t)(plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
+	m->personality = (char *)(uintptr_t)(he ? "he" : "smpc");
+	m->mode = (char *)(uintptr_t)(he ? "client" : plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
 	m->input = &d->shape;
 	m->resize = plan->resize;
 	m->labels = plan->labels;
@@ -130,12 +130,12 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 }
 
 void request_describe(struct request *r, const char *model, const struct plan *plan,
-		      const struct program *program)
+		      const struct program *program, int he)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
 
-	describe(&m, &d, model, plan, program);
+	describe(&m, &d, model, plan, program, he);
 	answer_once(r, &m);
 }
 
@@ -333,7 +333,7 @@ static void fill_layers(Wire__Classified *m, Wire__Layer *layers, Wire__Layer **
 }
 
 void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
-		  uint64_t now_us)
+		  int he, uint64_t now_us)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
@@ -346,7 +346,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 		list = memory_take(g->requests->memory, rows * sizeof(*list));
 	}
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
-	describe(&m, &d, model, plan, program);
+	describe(&m, &d, model, plan, program, he);
 	count_inference(&g->inference, model);
 	if (layers && list)
 		fill_layers(&m, layers, list, &g->inference, program);

@@ -187,26 +187,32 @@ static uint8_t *ask_term(struct he_lane *l, size_t image, const struct he_step *
 	return out;
 }
 
-int he_lane_ask(struct he_lane *l, uint16_t *level, uint8_t *out, struct err *e)
+static uint8_t *ask_image(struct he_lane *l, size_t image, uint8_t *out, struct err *e)
 {
 	const struct he_plan *hp = l->hp;
 	uint64_t index = 0;
 	struct prg *half;
 
-	run_rows(l);
-	if (l->level == hp->levels)
-		return 0;
-	*level = l->level;
 	prg_seed(out);
 	if (!(half = prg_new(out, PRG_HE_HALF, e)))
-		return -1;
+		return NULL;
 	out += HE_SEED_BYTES;
-	for (size_t b = 0; b < l->batch; b++)
-		for (uint16_t s = 0; s < hp->n_steps; s++)
-			for (uint16_t t = 0; hp->steps[s].level == l->level && t < hp->steps[s].n_terms; t++)
-				out = ask_term(l, b, &hp->steps[s], &hp->steps[s].terms[t], half, &index, out);
+	for (uint16_t s = 0; s < hp->n_steps; s++)
+		for (uint16_t t = 0; hp->steps[s].level == l->level && t < hp->steps[s].n_terms; t++)
+			out = ask_term(l, image, &hp->steps[s], &hp->steps[s].terms[t], half, &index, out);
 	prg_free(half);
-	return 1;
+	return out;
+}
+
+int he_lane_ask(struct he_lane *l, uint16_t *level, uint8_t *out, struct err *e)
+{
+	run_rows(l);
+	if (l->level == l->hp->levels)
+		return 0;
+	*level = l->level;
+	for (size_t b = 0; b < l->batch && out; b++)
+		out = ask_image(l, b, out, e);
+	return out ? 1 : -1;
 }
 
 /* ---- answers ---- */

@@ -47,7 +47,7 @@ struct he_plan {
 	uint16_t n_steps, levels;
 	uint16_t *row_level;	       /* owns; per row: answered levels before it can run */
 	uint64_t *up, *down;	       /* own; per level (from 0): bytes of one image, without the seed */
-	uint64_t total_up, total_down; /* of one image alone, seeds included */
+	uint64_t total_up, total_down; /* of one image, seeds included */
 	uint64_t weights;	       /* bytes of all transformed weights, at the model owner */
 	size_t terms;		       /* the longest sum of ciphertexts */
 };

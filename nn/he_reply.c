@@ -270,7 +270,7 @@ struct place {
 	const struct he_term *term;
 	const struct matrix *matrix;
 	struct prg *half;
-	uint64_t *index; /* of the next ciphertext of the request */
+	uint64_t index; /* of the image's next ciphertext */
 	const uint8_t *in;
 	uint8_t *out;
 	const uint64_t *bias, *hide; /* one an output, or NULL */
@@ -284,7 +284,7 @@ static int read_tile(struct he_replier *r, struct place *at, struct err *e)
 	for (uint32_t c = 0; c < at->term->layout.c_blocks; c++) {
 		size_t to = (size_t)c * limbs * p->n;
 
-		if (he_cipher_read(p, limbs, at->in, at->half, (*at->index)++, r->c0 + to, r->c1 + to, e))
+		if (he_cipher_read(p, limbs, at->in, at->half, at->index++, r->c0 + to, r->c1 + to, e))
 			return -1;
 		at->in += he_cipher_bytes(p, limbs);
 	}
@@ -373,23 +373,33 @@ static int answer_step(struct he_replier *r, struct place *at, uint16_t step, st
 	return 0;
 }
 
+static int answer_image(struct he_replier *r, struct place *at, uint16_t level, struct err *e)
+{
+	const struct he_plan *hp = r->model->hp;
+	int status = 0;
+
+	if (!(at->half = prg_new(at->in, PRG_HE_HALF, e)))
+		return -1;
+	at->in += HE_SEED_BYTES;
+	at->index = 0;
+	for (uint16_t s = 0; s < hp->n_steps && !status; s++)
+		if (hp->steps[s].level == level)
+			status = answer_step(r, at, s, e);
+	prg_free(at->half);
+	return status;
+}
+
 int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch, const uint8_t *in, size_t bytes, uint8_t *out,
 	     struct err *e)
 {
 	const struct he_plan *hp = r->model->hp;
-	uint64_t index = 0;
-	struct place at = {.pk = pk, .index = &index, .in = in + HE_SEED_BYTES, .out = out};
-	int status = 0;
+	struct place at = {.pk = pk, .in = in, .out = out};
 
 	if (level >= hp->levels || bytes != he_request_bytes(hp, level, batch))
 		return err_set(e, ERR_PEER, "a request of %zu bytes for round trip %u, which has another size; the peer's plan is another",
 			       bytes, level);
-	if (!(at.half = prg_new(in, PRG_HE_HALF, e)))
-		return -1;
-	for (size_t i = 0; i < batch && !status; i++)
-		for (uint16_t s = 0; s < hp->n_steps && !status; s++)
-			if (hp->steps[s].level == level)
-				status = answer_step(r, &at, s, e);
-	prg_free(at.half);
-	return status;
+	for (size_t i = 0; i < batch; i++)
+		if (answer_image(r, &at, level, e))
+			return -1;
+	return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nn/he_run.h — the two ends of an inference under encryption, without I/O: a request a level, an answer a level.
  *
- * Request: the seed of the uniform halves, then for each image, step of the level (in the order of the tape), term, tile and channel block:
- * c0, packed. Answer: for each image, step, term, tile and filter block: the wanted coefficients of c0', then all of c1', each packed to
- * `to` bits. */
+ * Request: for each image the seed of the uniform halves, then for each step of the level (in the order of the tape), term,
+ *	tile and channel block: c0, packed.
+ * Answer: for each image, step, term, tile and filter block: the wanted coefficients of c0', then all of c1', each packed to `to` bits. */
 #ifndef OBSCURA_NN_HE_RUN_H
 #define OBSCURA_NN_HE_RUN_H
 
@@ -11,7 +11,7 @@
 
 static inline size_t he_request_bytes(const struct he_plan *hp, uint16_t level, size_t batch)
 {
-	return HE_SEED_BYTES + hp->up[level] * batch;
+	return (HE_SEED_BYTES + hp->up[level]) * batch;
 }
 static inline size_t he_answer_bytes(const struct he_plan *hp, uint16_t level, size_t batch)
 {

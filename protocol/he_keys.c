@@ -6,7 +6,7 @@
 #include "protocol/he.h"
 
 #define PAIRS_MAX 16
-#define KNOWN_MAX 64	  /* about 0.3 MB each in set L */
+#define KNOWN_MAX 64	/* about 0.3 MB each in set L */
 #define KNOWN_OF_PEER 4 /* of one data owner */
 
 static struct he_pair *pairs;

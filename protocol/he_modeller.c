@@ -8,16 +8,17 @@
 #include "protocol/he.h"
 #include "wire.pb-c.h"
 
-/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is dropped. */
+/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is
+ * dropped. */
 enum state { KEYS, IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
 static const char *const state_names[STATES] = {
-    [KEYS] = "keys are exchanged",	       [IDLE] = "no inference runs",			    [ASKED] = "a request is received",
+    [KEYS] = "keys are exchanged",	    [IDLE] = "no inference runs",    [ASKED] = "a request is received",
     [BUSY] = "a request is being answered", [SWALLOW] = "no inference runs", [OVER] = "the session is over",
 };
 
 /* What a job reads, so that it outlives a session that ends meanwhile. */
 struct bench {
-	struct job job; /* first */
+	struct job job;	       /* first */
 	struct he_modeller *m; /* NULL: the session has gone */
 	int busy;
 	const struct he_plan *hp; /* borrows: of struct served */
@@ -87,8 +88,8 @@ static int fail(struct he_modeller *m, const struct err *why, const struct chann
 
 	if (m->state != OVER) {
 		m->err = *why;
-		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (he), %s: over: %s", m->served->name, state_names[m->state],
-			 why->text);
+		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (he), %s: over: %s", m->served->name,
+			 state_names[m->state], why->text);
 		enter(m, OVER);
 		if (m->data_owner && m->data_owner != told && why->code)
 			channel_send_error(m->data_owner, m->session, why, "");
@@ -170,7 +171,8 @@ static int init(struct he_modeller *m, struct err *e)
 	while (m->batch_max > 1 && he_longest(hp, m->batch_max) > m->options.pool_bytes / 2)
 		m->batch_max /= 2;
 	if (!m->batch_max || he_longest(hp, 1) > m->options.pool_bytes / 2)
-		return err_set(e, ERR_ENV, "a message of model %s takes %zu bytes, and as much again to answer, more than pool_memory allows",
+		return err_set(e, ERR_ENV,
+			       "a message of model %s takes %zu bytes, and as much again to answer, more than pool_memory allows",
 			       m->served->name, he_longest(hp, 1));
 	if (!(m->bench = calloc(1, sizeof(*m->bench))))
 		return err_set(e, ERR_ENV, "out of memory for a session");
@@ -277,8 +279,8 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 	for (int i = 0; i < 4; i++)
 		n |= (uint32_t)f->body[16 + i] << (8 * i);
 	if (!n || n > m->batch_max || f->lane != m->next)
-		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n, m->next,
-				m->batch_max);
+		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n,
+				m->next, m->batch_max);
 	m->next++;
 	if (allowed(m, n, &why) && !take_buffers(m, n)) {
 		enter(m, ASKED);
@@ -346,7 +348,8 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	if (m->state != ASKED || f->lane != m->next - 1 || f->sequence != 2u * b->level)
 		return error_of(e, m->data_owner, "sent request %u of inference %u, which is not the next", f->sequence, f->lane);
 	bytes = he_request_bytes(b->hp, b->level, b->batch);
-	if (f->length > bytes - m->got || ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
+	if (f->length > bytes - m->got ||
+	    ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
 		return error_of(e, m->data_owner, "sent a request of another size than %zu bytes", bytes);
 	memcpy(b->request + m->got, f->body, f->length);
 	m->got += f->length;

@@ -20,7 +20,7 @@ struct desk {
 	struct job job;		/* first */
 	struct he_owner *owner; /* NULL: the session has gone */
 	int busy;
-	struct plan *plan;	  /* own */
+	struct plan *plan; /* own */
 	struct he_plan *hp;
 	struct program predicted; /* only online, round trips and setup */
 	struct he_pair *pair;	  /* held */
@@ -304,7 +304,8 @@ static int on_step(void *owner, const struct frame *f, struct err *e)
 
 	if (!o->waiting || f->lane != o->lane || f->sequence != 2u * d->level + 1)
 		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for", f->sequence, f->lane);
-	if (f->length > bytes - o->got || ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes : o->got + f->length != bytes))
+	if (f->length > bytes - o->got ||
+	    ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes : o->got + f->length != bytes))
 		return error_of(e, o->model_owner, "sent an answer of another size than %zu bytes", bytes);
 	memcpy(d->answer + o->got, f->body, f->length);
 	o->got += f->length;
@@ -538,7 +539,8 @@ int he_owner_tick(struct he_owner *o, struct err *e)
 	if ((o->state == OWNER_READY && !o->waiting) || waited < (uint64_t)ms * 1000)
 		return 0;
 	if (o->state == OWNER_READY)
-		error_of(&why, o->model_owner, "did not answer round trip %u of %u within %u ms", o->desk->level + 1, o->desk->hp->levels, ms);
+		error_of(&why, o->model_owner, "did not answer round trip %u of %u within %u ms", o->desk->level + 1, o->desk->hp->levels,
+			 ms);
 	else
 		error_of(&why, o->model_owner, "did not go on within %u ms while %s", ms, state_names[o->state]);
 	return fail(o, &why, NULL, e);
@@ -550,8 +552,8 @@ void he_owner_lost(struct he_owner *o, struct channel *c, const char *why)
 
 	if (c != o->model_owner)
 		return;
-	error_of(&e, c, "went away while %s%s%s", o->waiting ? "an answer was waited for" : state_names[o->state], why && why[0] ? ": " : "",
-		 why ? why : "");
+	error_of(&e, c, "went away while %s%s%s", o->waiting ? "an answer was waited for" : state_names[o->state],
+		 why && why[0] ? ": " : "", why ? why : "");
 	o->model_owner = NULL;
 	fail(o, &e, NULL, NULL);
 }

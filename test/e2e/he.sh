@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# The he personality through real processes, without a provider: labels equal float's, bytes and round trips equal the plan's, the leak is said.
+. test/e2e/lib.sh
+M=$ROOT/test/models
+make_pki "$T/pki" localhost 127.0.0.1
+NOBODY=127.0.0.1:9 # no provider runs
+
+# owners PERSONALITIES MODELS: a model owner that offers them, and a data owner
+owners() {
+	rm -f "$T/data-owner.sock"
+	# shellcheck disable=SC2046
+	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$NOBODY" --personalities="$1" --models="$2" $(creds "$T/pki" model-owner)
+	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
+	# shellcheck disable=SC2046
+	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket=none --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner)
+	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
+	cat "$T/data-owner.log" >&2
+	return 1
+}
+he() { classify --personality he "$@"; }
+
+owners smpc,he "$M/digits_conv.onnx,$M/digits_mlp.onnx,$M/fashion_res.onnx" || { not_ok "roles start"; exit 1; }
+for model in digits_conv digits_mlp fashion_res; do
+	P=$(pictures_of $model)
+	he --model $model --json "$P" >"$T/out" 2>"$T/err"
+	is "$model: exit code" 0 $? || cat "$T/err"
+	N=$(jq -s length "$T/out")
+	is "$model: round trips and bytes equal the prediction" "$N" "$(jq -c 'select(.bytes==.predicted.bytes and .round_trips==.predicted.round_trips and .bytes.online.sent>0)' "$T/out" | wc -l)"
+	is "$model: personality and leak are said" "$N" "$(jq -c 'select(.personality=="he" and (.leaks|startswith("pre-activations")))' "$T/out" | wc -l)"
+	"$OBSCURA" plan "$M/$model.onnx" --personality he --json >"$T/plan"
+	is "$model: bytes as obscura plan said" "$(jq -c .bytes.online "$T/plan")" "$(jq -sc '[.[].bytes.online]|unique|.[0]' "$T/out")"
+	"$OBSCURA" verify "$M/$model.onnx" --images "$P" --labels-out "$T/labels" --json >/dev/null
+	is "$model: labels equal those of smpc" "$(tr '\n' ' ' <"$T/labels")" "$(jq .label "$T/out" | tr '\n' ' ')"
+done
+he --model digits_conv "$ROOT/test/images/seven-0.png" >"$T/table"
+is "the table says the leak" 1 "$(grep -c 'leaks pre-activations' "$T/table")"
+he --model digits_conv --reveal label "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
+is "label alone: refused" "4 1" "$? $(grep -c 'shows all scores' "$T/out")"
+
+# the second data owner's process sends another key; the first one's is known when it comes back
+kill_role model-owner
+# shellcheck disable=SC2046
+start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$NOBODY" --personalities=he --he-set=L --models="$M/digits_conv.onnx" $(creds "$T/pki" model-owner)
+port model-owner >/dev/null
+is "a new model owner, set L" '[true]' "$(he --json "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
+# shellcheck disable=SC2046
+is "standalone" '[true]' "$("$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
+stop_all
+
+owners smpc "$M/digits_conv.onnx" || { not_ok "roles start again"; exit 1; }
+he "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
+is "not offered by default" "4 1" "$? $(grep -c 'there is smpc' "$T/out")"
