@@ -194,6 +194,18 @@ int measure_warm_up(struct load *l, struct measured *m, struct err *e)
 	return failed;
 }
 
+/* What else a request costs, while nobody makes tickets. */
+static int measure_floors(struct bench *b, struct load *l, const struct program *p, struct measured *m,
+			  struct err *e)
+{
+	struct pool_status pool;
+
+	return await_pool(l, &pool, e) || measure_local(l, m, e) ||
+		       bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e)
+		   ? -1
+		   : 0;
+}
+
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m, struct err *e)
 {
 	int alone = m->in_flight == 1 && m->owners == 1;
@@ -202,8 +214,7 @@ int measure_row(struct bench *b, struct load *l, const struct program *p, struct
 		return -1;
 	if (alone && m->batch <= bench_pool(p) && measure_latency(b, l, m, e))
 		return -1;
-	if (alone && (measure_local(l, m, e) ||
-		      bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e)))
+	if (alone && measure_floors(b, l, p, m, e))
 		return -1;
 	if (measure_steady(b, l, m, e))
 		return -1;
