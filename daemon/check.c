@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/check.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/access.h"
@@ -52,21 +53,22 @@ static void check_models(struct checking *k)
 		complain(k, config_place(k->config, all->n ? all->items[0] : "", place, sizeof(place)), &e);
 }
 
-/* An audit that is not there is not made: it would belong to whoever checks. */
+/* An audit that is not there does not stay: it would belong to whoever checks. */
 static void check_access(struct checking *k, enum frame_role self)
 {
-	static char none[] = "";
-	struct config c = *k->config;
+	const char *audit = k->config->audit;
+	int was = access(audit, F_OK) == 0;
 	struct access_next *next = NULL;
 	struct err e = {0};
 	char place[400];
+	struct stat st;
 
-	if (access(c.audit, F_OK))
-		c.audit = none;
-	if (access_read(&next, &c, self, &e))
+	if (access_read(&next, k->config, self, &e))
 		complain(k, config_place(k->config, e.text, place, sizeof(place)), &e);
 	else
 		access_drop(next);
+	if (!was && !stat(audit, &st) && S_ISREG(st.st_mode) && st.st_size == 0)
+		unlink(audit);
 }
 
 int check_role(const struct config *c, enum frame_role self, FILE *out)

@@ -276,6 +276,22 @@ static void words_of_role(char letter, const char *role)
 	puts("' ;;");
 }
 
+/* "init DIR | issue ROLE HOST… | list": the words that a person types as they are. */
+static void verbs_of(size_t c)
+{
+	const char *from = command_rows[c].arguments, *comma = "";
+
+	if (*from < 'a' || *from > 'z')
+		return;
+	printf("\t\t%s) COMPREPLY=($(compgen -W '", command_rows[c].name);
+	for (const char *p = from; *p; p += strcspn(p, "|"), p += strspn(p, "| ")) {
+		if (*p >= 'a' && *p <= 'z')
+			printf("%s%.*s", comma, (int)strcspn(p, " |"), p);
+		comma = " ";
+	}
+	puts("' -- \"$cur\"))\n\t\t\treturn ;;");
+}
+
 static int bash(void)
 {
 	puts(
@@ -293,7 +309,12 @@ static int bash(void)
 	     "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\t\treturn\n\tfi\n"
 	     "\tif [[ $cur == --*=* ]]; then\n\t\tvalue=${cur#*=}\n\t\tcase ${cur%%=*} in");
 	all_values();
-	puts("\t\tesac\n\t\treturn\n\tfi\n\tif [[ $cur != -* ]]; then\n\t\tCOMPREPLY=($(compgen -f -- "
+	puts("\t\tesac\n\t\treturn\n\tfi\n\tif ((COMP_CWORD == 2)) && [[ $cur != -* && ${COMP_WORDS[0]##*/} "
+	     "== obscura ]]; then\n"
+	     "\t\tcase $first in");
+	for (size_t i = 0; i < COUNT(command_rows); i++)
+		verbs_of(i);
+	puts("\t\tesac\n\tfi\n\tif [[ $cur != -* ]]; then\n\t\tCOMPREPLY=($(compgen -f -- "
 	     "\"$cur\"))\n"
 	     "\t\treturn\n\tfi\n\tcase ${COMP_WORDS[0]##*/} in\n\tobscura)\n\t\tcase $first in");
 	for (size_t i = 0; i < COUNT(command_rows); i++)

@@ -31,6 +31,12 @@ conf model-owner "models = [\"$M\", \"$T/none.onnx\"];"
 says "-t: a model that is not there" 3 "model-owner.conf:4: models: cannot open .*none.onnx" model-owner
 conf model-owner "models = [\"$ROOT/test/models/bad/nan.onnx\"];"
 says "-t: a model that cannot run" 3 "model-owner.conf:4: models: .*NaN" model-owner
+sed -n '/^rules = (/,/^);/p' docs/man/obscura.conf.5.in >"$T/rules"
+conf model-owner "models = [\"$M\"];" "access = \"$T/rules\";" "audit = \"$T/audit\";"
+says "-t: the manual's rules of access" 0 "the configuration is fine" model-owner
+is "  no audit is made by that" "" "$(ls "$T/audit" 2>/dev/null)"
+sed -i 's/per_day/per_year/' "$T/rules"
+says "-t: bad rules of access" 3 "model-owner.conf:5: access: .*rules:3: .*per_year" model-owner
 conf model-owner
 says "-t: no model" 2 "no models; name some with --models" model-owner
 conf provider

@@ -30,6 +30,7 @@ complete() {
 	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}; _obscura; printf "%s\n" "${COMPREPLY[@]}"' bash "$@" | paste -sd' '
 }
 is "completion of a command" "verify" "$(complete obscura ver)"
+is "of what a command does" "init issue" "$(complete obscura pki i)"
 is "of a role" "model-owner" "$(complete obscurad mod)"
 is "of a flag" "--standalone" "$(complete obscura classify --stan)"
 is "of an option of a command" "--pool-low= --pool-high= --pool-memory=" "$(complete obscura classify --pool)"
