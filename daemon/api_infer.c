@@ -8,7 +8,8 @@
 
 #include "crypto/secret.h"
 
-#define INLINE_BYTES 32768 /* longer requests are read on a worker: JSON takes its time */
+#define JSON_NUMBERS (1u << 18) /* of one output */
+#define INLINE_BYTES 32768	/* longer requests are read on a worker: JSON takes its time */
 
 static struct api_call *call_new(struct api *a, struct http_call *http, const char *model)
 {
@@ -41,6 +42,14 @@ void api_call_free(struct api_call *c)
 	free(c);
 }
 
+/* Nobody waits longer than the daemon's own limit: connections are few. */
+static uint32_t deadline_of(const struct api_call *c)
+{
+	uint64_t most = c->api->config->deadline_ms;
+
+	return (uint32_t)(c->q.deadline_ms && c->q.deadline_ms < most ? c->q.deadline_ms : most);
+}
+
 static void refuse(struct api_call *c, const struct err *e)
 {
 	http_refuse_err(c->http, e);
@@ -70,6 +79,28 @@ static void on_classified(void *ctx, const Wire__Classified *m)
 	api_call_free(c);
 }
 
+/* Whether the outputs can be written: a number in JSON takes some 60 bytes of memory, too. */
+static int check_outputs(const struct api_call *c, struct err *e)
+{
+	int scores = !c->q.n_wanted && !c->q.binary_output;
+	int views = 0;
+
+	for (unsigned i = 0; i < c->q.n_wanted; i++) {
+		const struct infer_wanted *w = &c->q.wanted[i];
+
+		scores |= w->what == INFER_SCORES && !w->binary;
+		views |= (w->what == INFER_VIEW_OWNER || w->what == INFER_VIEW_MODEL) && !w->binary;
+	}
+	if ((scores && c->q.n * c->classes > JSON_NUMBERS) ||
+	    (views && c->q.n * shape_size(c->want) > JSON_NUMBERS))
+		return err_set(
+		    e, ERR_INPUT,
+		    "these outputs of %zu pictures are too long for JSON; ask for them with \"binary_data\": "
+		    "true, or send fewer",
+		    c->q.n);
+	return 0;
+}
+
 static void classify(struct api_call *c)
 {
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
@@ -77,6 +108,10 @@ static void classify(struct api_call *c)
 	size_t n = shape_size(c->want);
 	struct err e = {0};
 
+	if (check_outputs(c, &e)) {
+		refuse(c, &e);
+		return;
+	}
 	q.images = calloc(c->q.n, sizeof(*q.images));
 	if (!q.images) {
 		err_set(&e, ERR_ENV, "out of memory for %zu pictures", c->q.n);
@@ -87,7 +122,7 @@ static void classify(struct api_call *c)
 	q.optimise = c->q.optimise;
 	q.reveal = c->q.reveal;
 	q.views = infer_wants(&c->q, INFER_VIEW_MODEL) || infer_wants(&c->q, INFER_LAYERS);
-	q.deadline_ms = c->q.deadline_ms;
+	q.deadline_ms = deadline_of(c);
 	for (size_t i = 0; i < c->q.n; i++)
 		q.images[i] = (ProtobufCBinaryData){n, pixels + i * n};
 	q.n_images = c->q.n;
@@ -157,7 +192,7 @@ static void ask_model(struct api_call *c, data_owner_reply reply)
 	q.model = c->model;
 	q.optimise = c->q.optimise;
 	q.reveal = c->q.reveal;
-	q.deadline_ms = c->q.deadline_ms;
+	q.deadline_ms = deadline_of(c);
 	q.describe = 1;
 	data_owner_classify(c->api->owner, &q, reply, c);
 }
@@ -187,6 +222,7 @@ static void on_described(void *ctx, const Wire__Classified *m)
 	if (refused(c, m, on_described))
 		return;
 	c->want = (struct shape){m->input->c, m->input->h, m->input->w};
+	c->classes = m->classes;
 	c->resize = m->resize == NN_RESIZE_NONE ? NN_RESIZE_NONE : NN_RESIZE_BILINEAR;
 	start_pictures(c);
 }

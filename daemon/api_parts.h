@@ -33,6 +33,7 @@ struct api_call {
 	struct err refusal; /* of scores: then the label is asked for, if that will do */
 	struct shape want;
 	enum nn_resize resize;
+	uint32_t classes;
 	/* pictures */
 	uint8_t *chw; /* owns: q.n × shape_size(want); NULL when q.pixels are used */
 	size_t at;    /* the file that is decoded */

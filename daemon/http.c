@@ -135,7 +135,7 @@ static struct http_port *port_new(struct http *h, int fd, struct err *e)
 	evhttp_set_allowed_methods(p->evhttp, 0xffff);
 	evhttp_set_max_headers_size(p->evhttp, HEADERS_MAX);
 	/* a body that is a little too long is refused in our words, any other in evhttp's */
-	evhttp_set_max_body_size(p->evhttp, (ev_ssize_t)(2 * h->limits.body));
+	evhttp_set_max_body_size(p->evhttp, (ev_ssize_t)(h->limits.body + h->limits.body / 4));
 	evhttp_set_timeout(p->evhttp, NEVER_S);
 	p->next = h->ports;
 	h->ports = p;

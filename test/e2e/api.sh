@@ -6,7 +6,7 @@ command -v curl >/dev/null && command -v jq >/dev/null || { echo "skip - HTTP AP
 printf '%s\n' 0123456789abcdef0123456789abcdef >"$T/token"
 chmod 600 "$T/token"
 mkdir "$T/shy" && cp test/models/digits_mlp.onnx "$T/shy/shy.onnx" && echo '{"scale":255,"reveal":"label"}' >"$T/shy/shy.json"
-start_three "$SAMPLES,$T/shy/shy.onnx" --http-listen=127.0.0.1:0 --http-token-file="$T/token" --http-images=100 --http-body-mib=1 || { not_ok "roles start"; exit 1; }
+start_three "$SAMPLES,$T/shy/shy.onnx" --http-listen=127.0.0.1:0 --http-token-file="$T/token" --http-images=400 --http-body-mib=1 || { not_ok "roles start"; exit 1; }
 TCP=$(sed -n 's|.*HTTP at http://\([^/]*\)/.*|\1|p' "$T/data-owner.log")
 
 api() { u=$1; shift; curl -sS --max-time 60 --unix-socket "$T/http.sock" "http://localhost$u" "$@" 2>&1; }
@@ -50,6 +50,13 @@ H=$(sed -n 's/^Inference-Header-Content-Length: \([0-9]*\).*/\1/p' "$T/head")
 is "binary tensor: header, size and labels" "$((N * 8)) $WANT" "$(head -c "$H" "$T/out" | jq '.outputs[0].parameters.binary_data_size') $(tail -c +$((H + 1)) "$T/out" | od -An -v -td8 -w8 | jq -sc .)"
 is "binary tensor: the other output in JSON" $((N * 10)) "$(head -c "$H" "$T/out" | jq '.outputs[1].data|length')"
 is "binary tensor: nothing else in the body" $((H + N * 8)) "$(stat -c %s "$T/out")"
+
+cat "$T/pixels" "$T/pixels" "$T/pixels" "$T/pixels" >"$T/many"
+M=$((4 * N))
+binary '{"inputs":[{"name":"image","datatype":"UINT8","shape":['$M',1,28,28],"parameters":{"binary_data_size":'$((M * 784))'}}],"outputs":[{"name":"view_data_owner"}]}' "$T/many"
+is "views of $M pictures are too long for JSON" "true" "$(jq '.error|contains("binary_data")' "$T/out")"
+binary '{"parameters":{"binary_data_output":true},"inputs":[{"name":"image","datatype":"UINT8","shape":['$M',1,28,28],"parameters":{"binary_data_size":'$((M * 784))'}}],"outputs":[{"name":"view_data_owner"}]}' "$T/many"
+is "views of $M pictures in binary are the pictures" yes "$(tail -c $((M * 784)) "$T/out" | cmp -s - "$T/many" && echo yes)"
 
 # files: raw, base64, binary BYTES
 S=test/images/seven-0.png
@@ -108,12 +115,12 @@ refused "an unknown output" 400 'no output' $I -d '{"inputs":[{"name":"image","d
 refused "too few numbers" 400 "has 3 numbers, its shape 784" $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"data":[1,2,3]}]}'
 refused "a shape that is not the model's" 400 'takes \[N,1,28,28\]' $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,1,2],"data":[1,2]}]}'
 refused "a number that is no pixel" 400 "0 to 255" $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,1,2],"data":[1,256]}]}'
-refused "too many pictures" 400 http_images $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[101,1,28,28],"data":[1]}]}'
+refused "too many pictures" 400 http_images $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[401,1,28,28],"data":[1]}]}'
 refused "a header that is too long" 400 Inference-Header $I -H 'Inference-Header-Content-Length: 99' -d '{}'
 refused "a picture that is none" 400 "neither PNG" $I -H 'Content-Type: image/png' -d 'hello'
 head -c 100 $S >"$T/cut"
 refused "a corrupt picture" 400 "picture 0: corrupt PNG" $I -H 'Content-Type: image/png' --data-binary "@$T/cut"
-head -c 1500000 /dev/zero >"$T/big"
+head -c 1200000 /dev/zero >"$T/big"
 refused "a body that is too large" 413 http_body_mib $I --data-binary "@$T/big"
 refused "no such address" 404 "no such address" /v3
 refused "no versions" 404 "no versions" /v2/models/digits_mlp/versions/1/ready
