@@ -272,6 +272,17 @@ static int matrix(struct bench *b, struct err *e)
 
 /* ---- what was asked ---- */
 
+static int check_mode(const struct bench *b, struct err *e)
+{
+	const char *only = b->args->flag[FLAG_optimise];
+
+	if (!only || !strcmp(only, "latency") || !strcmp(only, "bandwidth"))
+		return 0;
+	return err_set(e, ERR_USAGE,
+		       "--optimise: \"%.40s\" is neither latency nor bandwidth; without it both are measured",
+		       only);
+}
+
 /* "1,8,128" */
 static int parse_batches(struct bench *b, struct err *e)
 {
@@ -419,7 +430,8 @@ static int run_parts(struct bench *b, struct err *e)
 
 static int run(struct bench *b, struct err *e)
 {
-	if (parse_batches(b, e) || open_results(b, e) || run_parts(b, e) || close_results(b, e))
+	if (check_mode(b, e) || parse_batches(b, e) || open_results(b, e) || run_parts(b, e) ||
+	    close_results(b, e))
 		return -1;
 	printf("\nAll of it, and more: %s/bench.jsonl; these tables in Markdown: %s/bench.md\n", b->folder,
 	       b->folder);

@@ -50,6 +50,7 @@ refuse() { # refuse NAME CODE PATTERN FLAGS…
 	if [ $got = "$code" ] && grep -qE -- "$pattern" "$T/err"; then ok "$name"; else not_ok "$name" "exit $got: $(cat "$T/err")"; fi
 }
 refuse "bench: no such model" 2 "A, B, C, D, X, Y, Z" --models Q
+refuse "bench: an unknown mode" 2 "neither latency nor bandwidth" --models A --optimise auto
 refuse "bench: a batch of nothing" 2 "batch" --models A --batch 0
 refuse "bench: a folder that cannot be" 7 "/proc/none" --models A --out /proc/none
 refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch
