@@ -35,13 +35,14 @@ PROGRAMS := $(O)/obscurad $(O)/obscura
 UNIT := $(patsubst %.c,$(O)/%,$(shell find test -name '*_test.c' 2>/dev/null))
 FUZZ := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/*_fuzz.c))
 
-all: build/packages.ok
+all: build/packages.ok $(if $(filter-out rel,$(V)),build/packages-test.ok)
 	@$(MAKE) --no-print-directory programs
 programs: $(PROGRAMS)
 
-# What is missing is installed, once, from the one list.
-build/packages.ok: conf/packages
-	@sh conf/install-packages.sh conf/packages
+# What is missing is installed, once: conf/packages to build and run, conf/packages-test to test as well.
+build/packages-test.ok: build/packages.ok
+build/%.ok: conf/%
+	@sh conf/install-packages.sh conf/$*
 	@mkdir -p build && touch $@
 
 build/gen/onnx.pb-c.c: /usr/include/onnx/onnx.proto
@@ -79,11 +80,11 @@ build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # test/run.sh runs unit tests, fuzz targets, real processes and namespaces, and ends with "N passed, N failed".
-test: build/packages.ok
+test: build/packages.ok build/packages-test.ok
 	@$(MAKE) --no-print-directory V=$(V) programs units
 	@sh test/run.sh $(V)
 # Minutes to hours: what is too long for every day.
-test-long: build/packages.ok
+test-long: build/packages.ok build/packages-test.ok
 	@$(MAKE) --no-print-directory programs
 	@for t in test/long/*.sh; do OBSCURA_BUILD=$(O) sh $$t || exit 1; done
 units: $(UNIT)
