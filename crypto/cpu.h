@@ -16,4 +16,17 @@ enum cpu_tier cpu_tier(void);
 int cpu_select(const char *name, struct err *e) MUST_USE;
 const char *cpu_name(enum cpu_tier tier);
 
+/* The same kernels for several tiers, best first; the last is plain C. */
+struct cpu_rows {
+	const struct cpu_row {
+		enum cpu_tier tier;
+		const void *kernels;
+	} * rows;
+	unsigned n;
+	int (*is_right)(const void *kernels); /* whether they do on this processor what plain C does */
+	unsigned adopted;		      /* 0 at first; bit i: row i is right */
+};
+/* The best kernels of the tier in force that are right; checked when first asked for. */
+const void *cpu_kernels(struct cpu_rows *rows);
+
 #endif

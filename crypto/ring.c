@@ -2,7 +2,6 @@
 /* Words mod 2^k in plain C, and the choice of kernels. */
 #include "crypto/ring_row.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "crypto/cpu.h"
@@ -98,22 +97,6 @@ static void plain_unpack16(uint16_t *out, const uint8_t *in, size_t n, unsigned 
 
 static const struct ring_kernels none;
 
-/* Best first; the last needs no adoption. */
-static const struct ring_tier {
-	enum cpu_tier tier;
-	const struct ring_kernels *kernels;
-} tiers[] = {
-#if defined(__x86_64__)
-    {CPU_AVX512, &ring_avx512},
-    {CPU_AVX2, &ring_avx2},
-#endif
-    {CPU_REF, &none},
-};
-#define TIERS (sizeof(tiers) / sizeof(*tiers))
-
-static int adopted[TIERS] = {[TIERS - 1] = 1};
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
 static void pack_by(const struct ring_kernels *kernels, uint8_t *out, const uint64_t *in, size_t n,
 		    unsigned k)
 {
@@ -177,23 +160,27 @@ static int is_right(const struct ring_kernels *kernels, unsigned k)
 	return right;
 }
 
-static void adopt(void)
+static int are_right(const void *kernels)
 {
-	for (size_t i = 0; i + 1 < TIERS; i++) {
-		adopted[i] = tiers[i].tier <= cpu_best();
-		for (unsigned k = 1; adopted[i] && k <= 64; k++)
-			adopted[i] = is_right(tiers[i].kernels, k);
-	}
+	for (unsigned k = 1; k <= 64; k++)
+		if (!is_right(kernels, k))
+			return 0;
+	return 1;
 }
+
+static const struct cpu_row rows[] = {
+#if defined(__x86_64__)
+    {CPU_AVX512, &ring_avx512},
+    {CPU_AVX2, &ring_avx2},
+#endif
+    {CPU_REF, &none},
+};
 
 static const struct ring_kernels *kernels(void)
 {
-	size_t i = 0;
+	static struct cpu_rows all = {rows, sizeof(rows) / sizeof(*rows), are_right, 0};
 
-	pthread_once(&once, adopt);
-	while (tiers[i].tier > cpu_tier() || !adopted[i])
-		i++;
-	return tiers[i].kernels;
+	return cpu_kernels(&all);
 }
 
 void ring_pack(uint8_t *out, const uint64_t *in, size_t n, unsigned k)

@@ -138,36 +138,20 @@ static const uint64_t *truth_of(const struct table *t)
 
 static const struct table_kernels none;
 
-/* Best first; the last needs no adoption. */
-static const struct table_tier {
-	enum cpu_tier tier;
-	const struct table_kernels *kernels;
-} tiers[] = {
+/* Without kernels all is plain C. */
+static const struct cpu_row tiers[] = {
 #if defined(__x86_64__)
     {CPU_AVX512, &table_avx512},
     {CPU_AVX2, &table_avx2},
 #endif
     {CPU_REF, &none},
 };
-#define TIERS (sizeof(tiers) / sizeof(*tiers))
-
-static int adopted[TIERS] = {[TIERS - 1] = 1};
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void adopt(void)
-{
-	for (size_t i = 0; i + 1 < TIERS; i++)
-		adopted[i] = tiers[i].tier <= cpu_best() && table_kernels_are_right(tiers[i].kernels);
-}
 
 static const struct table_kernels *kernels(void)
 {
-	size_t i = 0;
+	static struct cpu_rows all = {tiers, sizeof(tiers) / sizeof(*tiers), table_kernels_are_right, 0};
 
-	pthread_once(&once, adopt);
-	while (tiers[i].tier > cpu_tier() || !adopted[i])
-		i++;
-	return tiers[i].kernels;
+	return cpu_kernels(&all);
 }
 
 void table_deal_by(const struct table_kernels *k, const struct table *t, size_t n, const uint64_t *r,
@@ -232,9 +216,9 @@ void table_row_p1_by(const struct table_kernels *k, const struct table *t, size_
 		     const uint8_t *corrections, const uint16_t *row, const struct table_rows *out)
 {
 	size_t bytes = packed_rows(t, n);
-	const uint8_t *rows = corrections + table_correction_bytes(t, n) - bytes;
+	const uint8_t *packed = corrections + table_correction_bytes(t, n) - bytes;
 
-	plain_row_p1(t, k->row_p1 ? k->row_p1(t, n, rows, bytes, row, out) : 0, n, rows, bytes, row, out);
+	plain_row_p1(t, k->row_p1 ? k->row_p1(t, n, packed, bytes, row, out) : 0, n, packed, bytes, row, out);
 }
 
 /* ---- the public names ---- */

@@ -104,8 +104,9 @@ static int is_right(const struct table_kernels *k, struct table t, uint64_t *sta
 	return right;
 }
 
-int table_kernels_are_right(const struct table_kernels *k)
+int table_kernels_are_right(const void *kernels)
 {
+	const struct table_kernels *k = kernels;
 	uint64_t state = 1;
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {

@@ -119,6 +119,6 @@ void table_row_p0_by(const struct table_kernels *k, const struct table *t, size_
 		     const uint16_t *row, const struct table_rows *out);
 void table_row_p1_by(const struct table_kernels *k, const struct table *t, size_t n,
 		     const uint8_t *corrections, const uint16_t *row, const struct table_rows *out);
-int table_kernels_are_right(const struct table_kernels *k);
+int table_kernels_are_right(const void *kernels);
 
 #endif

@@ -3,41 +3,35 @@
  * linear_plain.c. */
 #include "nn/linear.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/secret.h"
 #include "nn/linear_row.h"
 
-/* Best first. */
-static const struct linear_row rows[] = {
+static const struct linear_row plain = {CPU_REF, NULL};
 #if defined(__x86_64__)
-    {CPU_AVX512, &linear_avx512},
-    {CPU_AVX2, &linear_avx2},
+static const struct linear_row avx2 = {CPU_AVX2, &linear_avx2}, avx512 = {CPU_AVX512, &linear_avx512};
 #endif
-    {CPU_REF, NULL},
+
+static const struct cpu_row rows[] = {
+#if defined(__x86_64__)
+    {CPU_AVX512, &avx512},
+    {CPU_AVX2, &avx2},
+#endif
+    {CPU_REF, &plain},
 };
-#define ROWS (sizeof(rows) / sizeof(*rows))
 
-/* The last row needs no adoption. */
-static int adopted[ROWS] = {[ROWS - 1] = 1};
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void adopt(void)
+static int is_right(const void *row)
 {
-	for (size_t i = 0; i + 1 < ROWS; i++)
-		adopted[i] = rows[i].tier <= cpu_best() && linear_row_is_right(&rows[i]);
+	return linear_row_is_right(row);
 }
 
 static const struct linear_row *row_in_force(void)
 {
-	size_t i = 0;
+	static struct cpu_rows all = {rows, sizeof(rows) / sizeof(*rows), is_right, 0};
 
-	pthread_once(&once, adopt);
-	while (rows[i].tier > cpu_tier() || !adopted[i])
-		i++;
-	return &rows[i];
+	return cpu_kernels(&all);
 }
 
 static void *aligned(size_t bytes)
@@ -68,7 +62,6 @@ static int fill(struct linear *l, const uint64_t *m)
 struct linear *linear_new_row(const struct linear_row *row, const struct term *t, const uint64_t *m,
 			      unsigned k, int small, struct err *e)
 {
-	static const struct linear_row plain = {CPU_REF, NULL};
 	struct linear *l = calloc(1, sizeof(*l));
 
 	if (l) {

@@ -2,42 +2,32 @@
 /* Which row of kernels is in force, and the fixed vectors that it must reproduce first. */
 #include "crypto/he/ntt.h"
 
-#include <pthread.h>
 #include <string.h>
 
-/* Best first. */
-static const struct he_row *const rows[] = {
+static const struct cpu_row rows[] = {
 #if defined(__x86_64__)
-    &he_row_avx512,
-    &he_row_avx2,
+    {CPU_AVX512, &he_row_avx512},
+    {CPU_AVX2, &he_row_avx2},
 #endif
-    &he_row_plain,
+    {CPU_REF, &he_row_plain},
 };
-#define ROWS (sizeof(rows) / sizeof(*rows))
 
-/* The last row needs no adoption. */
-static int adopted[ROWS] = {[ROWS - 1] = 1};
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void adopt(void)
+static int is_right(const void *row)
 {
-	for (size_t i = 0; i + 1 < ROWS; i++)
-		adopted[i] = rows[i]->tier <= cpu_best() && he_row_is_right(rows[i]);
+	return he_row_is_right(row);
 }
 
 const struct he_row *he_row(void)
 {
-	size_t i = 0;
+	static struct cpu_rows all = {rows, sizeof(rows) / sizeof(*rows), is_right, 0};
 
-	pthread_once(&once, adopt);
-	while (rows[i]->tier > cpu_tier() || !adopted[i])
-		i++;
-	return rows[i];
+	return cpu_kernels(&all);
 }
 
 #define TERMS 3
 
-/* Of the plain row, for words from the congruential sequence below: forward, inverse of that sequence, dot. */
+/* Of the plain row, for words from the congruential sequence below: forward, inverse of that sequence, dot.
+ */
 static const uint64_t wanted[HE_SETS][3] = {
     {UINT64_C(0x5873a50d1ff74fa4), UINT64_C(0xde18d82c8be07ea6), UINT64_C(0x8983a53ea74e4012)},
     {UINT64_C(0x04c2a25770c83bfc), UINT64_C(0x295f939013cfc5f2), UINT64_C(0x055fbf99f49d2f41)},
@@ -64,7 +54,8 @@ static void draw(uint32_t *x, size_t n, const struct he_limb *l, uint64_t seed)
 
 static int reproduces(const struct he_row *row, enum he_set set)
 {
-	static uint32_t words[TERMS + 1][HE_N_MAX] __attribute__((aligned(64))); /* adopt runs once; tests run alone */
+	static uint32_t words[TERMS + 1][HE_N_MAX]
+	    __attribute__((aligned(64))); /* adopt runs once; tests run alone */
 	const struct he_params *p = he_params(set);
 	const struct he_limb *l = &p->limb[p->limbs - 1];
 	const uint32_t *a[TERMS] = {words[0], words[1], words[2]}, *b[TERMS] = {words[2], words[0], words[0]};
