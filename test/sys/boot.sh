@@ -68,15 +68,14 @@ if command -v curl >/dev/null; then
 	is "a picture over HTTP, read by a confined child" 7 "$(curl -s --max-time 30 --unix-socket "/proc/$LEADER/root/run/obscura/http.sock" http://x/v2/models/digits_mlp/infer -H 'Content-Type: image/png' --data-binary @"$R/srv/seven-0.png" | jq '.outputs[1].data[0]')"
 fi
 in_host systemctl kill -s KILL obscura-provider
-sleep 1.5
+for _ in $(seq 50); do [ "$(in_host systemctl show -P NRestarts obscura-provider)" -ge 1 ] && [ "$(in_host systemctl is-active obscura-provider)" = active ] && break; sleep 0.1; done
 is "a killed role comes back" "active 7 2" "$(in_host systemctl is-active obscura-provider) $(labels digits_mlp)"
 mkdir -p "$R/etc/systemd/system/obscura-provider.service.d"
 printf '[Service]\nWatchdogSec=1s\n' >"$R/etc/systemd/system/obscura-provider.service.d/watchdog.conf"
 in_host systemctl daemon-reload
 in_host systemctl restart obscura-provider
 in_host systemctl kill -s STOP obscura-provider
-for _ in $(seq 100); do [ "$(in_host systemctl show -P NRestarts obscura-provider)" -ge 1 ] && break; sleep 0.1; done
-sleep 1
+for _ in $(seq 100); do [ "$(in_host systemctl show -P NRestarts obscura-provider)" -ge 1 ] && [ "$(in_host systemctl is-active obscura-provider)" = active ] && break; sleep 0.1; done
 is "one that hangs is started again by the watchdog" "active 7 2" "$(in_host systemctl is-active obscura-provider) $(labels digits_mlp)"
 cp "$R/etc/obscura/provider.conf" "$R/etc/obscura/provider-two.conf"
 echo 'listen = "localhost:7503";' >>"$R/etc/obscura/provider-two.conf"
