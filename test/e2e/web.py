@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""web.py URL PICTURE BROKEN GREY-FASHION PROVIDER-PID: the page in a real browser, by the DevTools protocol on a pipe."""
+"""web.py CHROMIUM URL TOKEN PICTURE BROKEN FASHION PROVIDER-PID: the page in a real browser, by the DevTools protocol on a pipe."""
+import base64
 import json
 import os
 import select
@@ -109,8 +110,21 @@ def pixels(canvas):
             f".join())(document.getElementById({canvas!r}))")
 
 
-def scenario(b, url, picture, broken, fashion, provider):
+def drop(path):
+    """A file that is dragged onto the page."""
+    with open(path, "rb") as f:
+        data = base64.b64encode(f.read()).decode()
+    return (f"(t => {{ t.items.add(new File([Uint8Array.from(atob('{data}'), c => c.charCodeAt(0))], 'dropped.png'));"
+            "document.getElementById('drop').dispatchEvent(new DragEvent('drop', {dataTransfer: t, bubbles: true, "
+            "cancelable: true})) })(new DataTransfer())")
+
+
+def scenario(b, url, token, picture, broken, fashion, provider):
     b.open(url)
+    check("token: it is asked for, and nothing is told before", [False, 0],
+          b.await_value("[document.getElementById('token-row').hidden, document.querySelectorAll('#model option').length]",
+                        [False, 0]))
+    b.value(f"document.getElementById('token').value = {token!r}; document.getElementById('token-save').click()")
     check("page: models are offered", True, b.await_value("document.querySelectorAll('#model option').length == 3"))
     check("page: both peers are connected", True, b.await_value("document.querySelectorAll('#peers .up').length == 2"))
 
@@ -148,6 +162,10 @@ def scenario(b, url, picture, broken, fashion, provider):
     b.upload(fashion)
     check("another model", "sneaker", b.await_value(text("#label"), "sneaker"))
 
+    b.value("document.getElementById('model').value = 'digits_mlp'")
+    b.value(drop(picture))
+    check("a file that is dropped", "seven", b.await_value(text("#label"), "seven"))
+
     b.upload(broken)
     check("error: a broken picture", True,
           b.await_value("document.getElementById('error').textContent.includes('corrupt PNG')"))
@@ -163,15 +181,15 @@ def scenario(b, url, picture, broken, fashion, provider):
     origin = url.rstrip("/")
     check("nothing is asked from anywhere else", [],
           [u for u in b.requested if not u.startswith((origin + "/", "data:", "about:"))])
-    check("no script failed, no policy was broken", [], [c for c in b.complaints if "400" not in c and "503" not in c])
+    check("no script failed, no policy was broken", [], [c for c in b.complaints if not any(s in c for s in ("400", "401", "503"))])
 
 
 def main():
-    program, url, picture, broken, fashion, provider = sys.argv[1:]
+    program, url, token, picture, broken, fashion, provider = sys.argv[1:]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         b = Browser(program, profile)
         try:
-            scenario(b, url, picture, broken, fashion, int(provider))
+            scenario(b, url, token, picture, broken, fashion, int(provider))
         except (TimeoutError, EOFError, RuntimeError, OSError) as e:
             print("not ok - the browser:", e)
         finally:
