@@ -196,14 +196,14 @@ void he_layout_input(const struct he_layout *l, uint64_t tile, uint32_t block, c
 	for (uint32_t i = 0; i < l->c && block * l->c + i < w->in.c; i++)
 		for (uint32_t r = 0; r < l->y.size; r++) {
 			int64_t row = pixel(&l->y, ty, r, w->pt);
-			const int64_t *from = x + ((size_t)(block * l->c + i) * w->in.h + (size_t)row) * w->in.w;
+			size_t from = ((size_t)(block * l->c + i) * w->in.h + (size_t)row) * w->in.w; /* when the row exists */
 			uint64_t *to = poly + ((size_t)i * l->y.size + r) * l->x.size;
 
 			for (uint32_t q = 0; row >= 0 && row < w->in.h && q < l->x.size; q++) {
 				int64_t column = pixel(&l->x, tx, q, w->pl);
 
 				if (column >= 0 && column < w->in.w)
-					to[q] = (uint64_t)from[column];
+					to[q] = (uint64_t)x[from + (size_t)column];
 			}
 		}
 }
