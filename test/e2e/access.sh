@@ -5,7 +5,7 @@
 M=$ROOT/test/models
 IDX=$(pictures_of digits_mlp)
 make_pki "$T/pki" localhost 127.0.0.1
-for who in alice.example bob.example mallory.example; do
+for who in alice.example bob.example carol.example mallory.example; do
 	"$OBSCURA" pki issue --dir "$T/pki" --name "$who" data-owner "$who" >/dev/null
 done
 cat >"$T/rules" <<END
@@ -15,7 +15,8 @@ rules = (
 );
 END
 cat >"$T/rules-c" <<END
-rules = ( { who = ["alice.example", "bob.example", "localhost"]; model_owner = "localhost"; per_day = 200; } );
+rules = ( { who = ["alice.example", "bob.example", "localhost"]; model_owner = "localhost"; per_day = 200; },
+  { who = "carol.example"; per_minute = 9; } );
 END
 run_provider() { start provider "$OBSCURAD" provider --listen="${PROVIDER:-127.0.0.1:0}" --access="$T/rules-c" --audit="$T/audit-c" $(creds "$T/pki" provider); }
 run_model_owner() {
@@ -50,6 +51,11 @@ as bob.example --model digits_mlp --limit 12 "$IDX"
 is "bob may use 12 images a minute" "0 12" "$? $(wc -l <"$T/out")"
 as bob.example --model digits_conv --limit 1 "$IDX"
 refused "the 13th is refused, of another model of the rule too" "bob.example may use 12 images a minute.*12 were.*again"
+# the provider holds tickets back: whoever waits for one is told at once, not when a deadline passes
+as carol.example --model digits_mlp --max-batch=6 --limit 6 "$IDX"
+is "carol may have 9 tickets a minute" 0 $?
+as carol.example --model digits_mlp --max-batch=6 --limit 6 --step-ms=60000 --deadline-ms=60000 "$IDX"
+refused "more are held back, and the provider says why" "provider.*carol.example may use 9 tickets a minute of model digits_mlp"
 as alice.example --model digits_mlp --limit 15 "$IDX"
 is "alice's day: 25 of 30" 0 $?
 kill_role model-owner
@@ -61,7 +67,7 @@ as alice.example --model digits_mlp --limit 5 "$IDX"
 is "what is left may be used" 0 $?
 
 # who, when, which model, how many; never what
-is "the model owner's audit has every image" 43 "$(jq -s '[.[]|select(.event=="inference").images]|add' "$T/audit-m")"
+is "the model owner's audit has every image" 49 "$(jq -s '[.[]|select(.event=="inference").images]|add' "$T/audit-m")"
 is "its lines name who, when, model, session and ticket" 0 "$(jq -c 'select(.event=="inference" and ((.time|test("^20..-..-..T..:..:..Z$")) and .peer and .model and (.session|length==32) and (.certificate|length==64) and .ticket>=0 and .images>=1|not))' "$T/audit-m" | wc -l)"
 is "refusals are recorded with their reason" true "$(jq -s '[.[]|select(.event=="refused" and .peer=="localhost" and (.why|test("may not")))]|length>=1' "$T/audit-m")"
 numbers() { jq -r "select(.event==\"$2\")|.session as \$s|range(.ticket;.ticket+.images)|\"\(\$s) \(.)\"" "$1" | sort; }
