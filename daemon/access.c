@@ -385,14 +385,29 @@ void access_status(const struct access *a, struct access_status *s)
 
 /* ---- life ---- */
 
-static int needs_audit(const struct access_next *next, struct err *e)
+static int read_rules(struct access_list *list, const struct config *c, enum frame_role self, struct err *e)
 {
-	for (size_t i = 0; i < next->list.n; i++)
-		if (next->list.all[i].per_day && !next->audit)
-			return err_set(e, ERR_INPUT,
-				       "%s:%u: per_day: needs the option audit = \"FILE\": there the count "
-				       "of a day survives a restart",
-				       next->list.path, next->list.all[i].line);
+	if (access_list_read(list, c->access, self, e))
+		return -1;
+	for (size_t i = 0; i < list->n; i++)
+		if (list->all[i].per_day && !c->audit[0]) {
+			err_set(e, ERR_INPUT,
+				"%s:%u: per_day: needs the option audit = \"FILE\": there the count of a day survives a "
+				"restart",
+				list->path, list->all[i].line);
+			access_list_free(list);
+			return -1;
+		}
+	return 0;
+}
+
+int access_check(const struct config *c, enum frame_role self, struct err *e)
+{
+	struct access_list list;
+
+	if (read_rules(&list, c, self, e))
+		return -1;
+	access_list_free(&list);
 	return 0;
 }
 
@@ -403,8 +418,7 @@ int access_read(struct access_next **next, const struct config *c, enum frame_ro
 	*next = NULL;
 	if (!n)
 		return err_set(e, ERR_ENV, "out of memory for rules");
-	if (access_list_read(&n->list, c->access, self, e) ||
-	    (c->audit[0] && audit_open(&n->audit, c->audit, e)) || needs_audit(n, e)) {
+	if (read_rules(&n->list, c, self, e) || (c->audit[0] && audit_open(&n->audit, c->audit, e))) {
 		access_drop(n);
 		return -1;
 	}

@@ -31,6 +31,9 @@ int access_read(struct access_next **next, const struct config *config, enum fra
 		struct err *e) MUST_USE;
 void access_drop(struct access_next *next); /* NULL is allowed */
 
+/* Only whether the rules are good: nothing is opened or made, as somebody else may ask (-t). */
+int access_check(const struct config *config, enum frame_role self, struct err *e) MUST_USE;
+
 struct access;
 /* Reads rules, opens the audit and counts what it says of today. */
 int access_new(struct access **a, const struct config *config, enum frame_role self, struct err *e) MUST_USE;

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/check.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "daemon/access.h"
 #include "daemon/models.h"
 #include "daemon/tls.h"
@@ -53,24 +50,6 @@ static void check_models(struct checking *k)
 		complain(k, config_place(k->config, all->n ? all->items[0] : "", place, sizeof(place)), &e);
 }
 
-/* An audit that is not there does not stay: it would belong to whoever checks. */
-static void check_access(struct checking *k, enum frame_role self)
-{
-	const char *audit = k->config->audit;
-	int was = access(audit, F_OK) == 0;
-	struct access_next *next = NULL;
-	struct err e = {0};
-	char place[400];
-	struct stat st;
-
-	if (access_read(&next, k->config, self, &e))
-		complain(k, config_place(k->config, e.text, place, sizeof(place)), &e);
-	else
-		access_drop(next);
-	if (!was && !stat(audit, &st) && S_ISREG(st.st_mode) && st.st_size == 0)
-		unlink(audit);
-}
-
 int check_role(const struct config *c, enum frame_role self, FILE *out)
 {
 	struct checking k = {.config = c, .out = out};
@@ -81,8 +60,9 @@ int check_role(const struct config *c, enum frame_role self, FILE *out)
 	if (tls_new(&tls, c, self, &e))
 		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	tls_free(&tls);
-	if (self != ROLE_D)
-		check_access(&k, self);
+	e = (struct err){0};
+	if ((self == ROLE_M || self == ROLE_C) && access_check(c, self, &e))
+		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	if (self == ROLE_M)
 		check_models(&k);
 	return k.code;

@@ -85,6 +85,9 @@ echo 'rules = ( { who = "alice.example"; per_hour = 5; } );' >"$T/rules"
 # shellcheck disable=SC2046
 "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$M/digits_mlp.onnx" --access="$T/rules" $(creds "$T/pki" model-owner) >"$T/out" 2>&1
 is "bad rules: the model owner does not start" 3 $?
+# shellcheck disable=SC2046
+"$OBSCURAD" provider -t --access="$T/rules" --audit="$T/nowhere" $(creds "$T/pki" provider) >>"$T/out2" 2>&1
+is "-t finds them too, and makes no audit" "3 1 no" "$? $(grep -c "access.*rules:1: per_hour: is unknown" "$T/out2") $([ -e "$T/nowhere" ] && echo yes || echo no)"
 is "bad rules: file and line" 1 "$(grep -c "$T/rules:1: per_hour: is unknown" "$T/out")"
 kill -HUP "$(cat "$T/model-owner.pid")"
 for _ in $(seq 100); do grep -q "nothing has changed" "$T/model-owner.log" && break; sleep 0.1; done
