@@ -54,7 +54,7 @@ static void ready(struct api *a, struct http_call *c, const char *model)
 	else
 		flag(o, "live", 1);
 	flag(o, "ready", !not_ready);
-	if (not_ready)
+	if (not_ready && http_trusted(c)) /* it names hosts */
 		json_text(o, "error", e.text);
 	http_reply_json(c, not_ready ? 503 : 200, o);
 }

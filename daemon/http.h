@@ -45,7 +45,9 @@ const char *http_path(const struct http_call *c);
 const char *http_header(const struct http_call *c, const char *name); /* NULL: there is none */
 /* The body in one piece, borrowed until the call is answered. */
 const uint8_t *http_body(const struct http_call *c, size_t *n);
-/* Whether the token is there, or none is needed. If not, 401 has been sent and the call is over. */
+/* Whether the token is there, or none is needed. */
+int http_trusted(const struct http_call *c);
+/* Likewise. If not, 401 has been sent and the call is over. */
 int http_authorised(struct http_call *c);
 
 /* Header of the answer, before it is sent. */

@@ -147,6 +147,7 @@ is "the decoder's process has no descriptor but its socket" "socket" "$(for f in
 kill_role provider
 for _ in $(seq 50); do [ "$(code /v2/health/ready)" = 503 ] && break; sleep 0.1; done
 is "not ready without the provider, and why" 503 "$(code /v2/health/ready)"
+is "a stranger is not told why" "null true" "$(curl -s "http://$TCP/v2/health/ready" | jq -r '[(.error|tostring),(.ready==false)]|join(" ")')"
 refused "a request without the provider" 503 "$PROVIDER" $I -H 'Content-Type: image/png' --data-binary @$S
 kill "$(cat "$T/data-owner.pid")"; wait "$(cat "$T/data-owner.pid")"
 is "stops in order" 0 $?
