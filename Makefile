@@ -6,7 +6,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 O := build/$(V)
 CC := $(if $(filter asan tsan fuzz cov,$(V)),clang,gcc)
-LIBS := libevent_core libevent_extra libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 zlib
+LIBS := libevent_core libevent_extra libevent_pthreads libssl libcrypto libprotobuf-c libsodium libconfig json-c libpng libjpeg smartcols libseccomp sqlite3 libnats zlib
 PKG := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm -pthread
 # Optional: without it everything builds, and what needs it says so.

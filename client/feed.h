@@ -4,7 +4,6 @@
 #define OBSCURA_CLIENT_FEED_H
 
 #include "client/image.h"
-#include "conf/config.h"
 
 struct feed_item {
 	char *name;	    /* owns; unique within a queue */
@@ -27,8 +26,11 @@ struct feed;
 
 /* SRC of CLI.md, files and standard input. */
 int feed_files(struct feed **f, const char *src, uint64_t offset, uint64_t limit, struct err *e) MUST_USE;
-/* nats://HOST:PORT/STREAM (feed_nats.c). */
-int feed_queue(struct feed **f, const char *url, const struct config *config, struct err *e) MUST_USE;
+/* A work queue (feed_queue.c); borrows q. */
+struct queue;
+int feed_queue(struct feed **f, struct queue *q, struct err *e) MUST_USE;
+/* Of a queue: what an image is known by there. Borrows from the item. */
+const char *feed_queue_id(const struct feed *f, const struct feed_item *item);
 
 int feed_next(struct feed *f, struct feed_item *item, struct err *e) MUST_USE;
 /* Frees the item too. */

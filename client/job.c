@@ -13,6 +13,7 @@
 #include "client/feed.h"
 #include "client/job.h"
 #include "client/progress.h"
+#include "client/queue.h"
 
 #define PIECE_IMAGES 256
 #define PIECE_BYTES ((size_t)8 << 20)
@@ -374,19 +375,33 @@ static int page(void *ctx, uint64_t from, Wire__JobReply **reply, struct err *e)
 	}
 }
 
+/* The file is written. */
+static int conclude(struct run *r, double began, uint64_t before, struct err *e)
+{
+	const struct results *x = &r->results;
+
+	if (results_summary(x, now_s() - began, x->n - before, e))
+		return -1;
+	if (x->failed)
+		return err_set(e, ERR_RESULT, "%llu of %llu images were not classified: %s says why",
+			       (unsigned long long)x->failed, (unsigned long long)x->n, x->path);
+	return 0;
+}
+
 static int finish(struct run *r, double began, uint64_t before, struct err *e)
 {
 	r->results.page = page;
 	r->results.ctx = r;
 	r->results.n = r->stored;
-	if (results_write(&r->results, e) ||
-	    results_summary(&r->results, now_s() - began, r->stored - before, e))
-		return -1;
-	if (r->results.failed)
-		return err_set(e, ERR_RESULT, "%llu of %llu images were not classified: %s says why",
-			       (unsigned long long)r->results.failed, (unsigned long long)r->stored,
-			       r->results.path);
-	return 0;
+	return results_write(&r->results, e) || conclude(r, began, before, e) ? -1 : 0;
+}
+
+/* The workers of a queue do the work. */
+static int run_queue(struct run *r, struct err *e)
+{
+	double began = now_s();
+
+	return collect_run(&r->results, r->feed, r->args, r->key, e) || conclude(r, began, 0, e) ? -1 : 0;
 }
 
 static int run_all(struct run *r, struct err *e)
@@ -415,15 +430,18 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 
 int command_batch(struct args *a, struct err *e)
 {
-	struct run *r = calloc(1, sizeof(*r));
+	struct run *r;
 	int failed;
 
+	if (a->n == 1 && queue_is_url(a->words[0]))
+		return worker_run(a, a->words[0], e);
+	r = calloc(1, sizeof(*r));
 	if (!r)
 		return err_set(e, ERR_ENV, "out of memory");
 	r->args = a;
 	r->results.part = -1;
 	failed = parse(r, a, e) || feed_files(&r->feed, r->src, r->offset, r->limit, e) || make_key(r, e) ||
-		 results_open(&r->results, a, e) || run_all(r, e);
+		 results_open(&r->results, a, e) || (a->flag[FLAG_queue] ? run_queue(r, e) : run_all(r, e));
 	drop_piece(r);
 	results_close(&r->results);
 	ask_close(r->ask);

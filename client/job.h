@@ -36,4 +36,13 @@ int results_write(struct results *r, struct err *e) MUST_USE;
 int results_summary(const struct results *r, double seconds, uint64_t images, struct err *e) MUST_USE;
 void results_close(struct results *r);
 
+/* obscura batch nats://…: works for a queue until it is stopped, or with --drain until the queue is empty
+ * (worker.c). */
+int worker_run(const struct args *a, const char *url, struct err *e) MUST_USE;
+/* obscura batch SRC --queue nats://…: hands images to workers and collects results; writes r's file
+ * (collect.c). */
+struct feed;
+int collect_run(struct results *r, struct feed *feed, const struct args *a, const uint8_t key[32],
+		struct err *e) MUST_USE;
+
 #endif
