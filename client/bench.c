@@ -14,6 +14,7 @@
 
 #include "client/bench_table.h"
 #include "client/json.h"
+#include "client/lab.h"
 #include "client/papers.h"
 
 #define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
@@ -409,6 +410,8 @@ static int run_parts(struct bench *b, struct err *e)
 	int micro = b->args->flag[FLAG_micro] != NULL, profile = b->args->flag[FLAG_profile] != NULL,
 	    all = !micro && !profile && !b->quick, failed = 0;
 
+	if (b->args->flag[FLAG_links])
+		return lab_run(b, e);
 	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent */
 		failed = roles_prepare(&b->roles, e) || load_models(b, e);
 	if (failed || ((micro || all) && bench_micro(b, e)))

@@ -63,8 +63,8 @@ static int planned_make(struct planned *p, const struct graph *g, const struct p
 	p->has_link = 1;
 	p->link = *link;
 	p->online =
-	    link_seconds(link, p->program->round_trips, p->program->online[P0], p->program->online[P1]);
-	p->offline = link_seconds(link, 0, p->program->delta, p->program->corrections);
+	    link_online(link, p->program->round_trips, p->program->online[P0], p->program->online[P1]);
+	p->offline = link_offline(link, p->program->delta, p->program->corrections);
 	return 0;
 }
 
@@ -180,6 +180,11 @@ static const char *mode_name(const struct plan *plan)
 	return plan->optimise == PLAN_LATENCY ? "latency" : "bandwidth";
 }
 
+static double online_rate(const struct link *l)
+{
+	return l->paths[LINK_DATA_OWNER][LINK_MODEL_OWNER].byte_rate;
+}
+
 static int print_table(const struct planned *p, const char *model, struct err *e)
 {
 	char online[24], offline[24];
@@ -198,7 +203,8 @@ static int print_table(const struct planned *p, const char *model, struct err *e
 	       p->program->round_trips, (unsigned long long)p->program->comparisons, p->spare);
 	if (p->has_link)
 		printf("On the link %s (%g ms, %g Mbit/s): online %s, offline %s of transfer.\n",
-		       p->link.name, p->link.rtt * 1e3, p->link.byte_rate * 8 / 1e6,
+		       p->link.name, link_rtt(&p->link, LINK_DATA_OWNER, LINK_MODEL_OWNER) * 1e3,
+		       online_rate(&p->link) * 8 / 1e6,
 		       sheet_seconds(online, p->online), sheet_seconds(offline, p->offline));
 	return 0;
 }
@@ -277,8 +283,8 @@ static struct json_object *json_link(const struct planned *p)
 	struct json_object *o = json_object_new_object();
 
 	json_text(o, "name", p->link.name);
-	json_real(o, "rtt", p->link.rtt);
-	json_real(o, "bytes_per_second", p->link.byte_rate);
+	json_real(o, "rtt", link_rtt(&p->link, LINK_DATA_OWNER, LINK_MODEL_OWNER));
+	json_real(o, "bytes_per_second", online_rate(&p->link));
 	json_real(o, "online", p->online);
 	json_real(o, "offline", p->offline);
 	return o;
@@ -359,7 +365,7 @@ static int make(struct planned *p, const struct args *a, const struct graph *g, 
 		return -1;
 	if (automatic && !name)
 		name = "lan";
-	if (name && link_find(&link, name, a->flag[FLAG_links], e))
+	if (name && link_find(&link, name, a->flag[FLAG_link_file], e))
 		return -1;
 	if (automatic)
 		return choose(p, g, &options, &link, e);

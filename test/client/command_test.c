@@ -206,22 +206,87 @@ static void test_nobody_there(void **state)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
+static int find_in(struct link *l, const char *name, const char *text, struct err *e)
+{
+	char path[] = "/tmp/obscura-links-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	*e = (struct err){0};
+	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	r = link_find(l, name, path, e);
+	unlink(path);
+	return r;
+}
+
 static void test_links(void **state)
 {
 	struct link l;
 	struct err e = {0};
 
 	assert_int_equal(link_find(&l, "wan", NULL, &e), 0);
-	assert_true(l.rtt == 0.04 && l.byte_rate == 12.5e6);
-	assert_true(link_seconds(&l, 3, 12500000, 12500000) > 2.1199 &&
-		    link_seconds(&l, 3, 12500000, 12500000) < 2.1201);
+	assert_true(l.paths[LINK_DATA_OWNER][LINK_PROVIDER].delay == 0.02 && !l.native);
+	assert_true(l.paths[LINK_PROVIDER][LINK_MODEL_OWNER].byte_rate == 50e6);
+	assert_true(link_online(&l, 3, 50000000, 50000000) > 2.1199 &&
+		    link_online(&l, 3, 50000000, 50000000) < 2.1201);
 	assert_int_equal(link_find(&l, "lan", "conf/links.conf", &e), 0);
+	assert_int_equal(link_find(&l, "native", NULL, &e), 0);
+	assert_true(l.native);
 	assert_int_equal(link_find(&l, "moon", NULL, &e), -1);
 	assert_int_equal(e.code, ERR_USAGE);
 	assert_non_null(strstr(e.text, "wan"));
 	e = (struct err){0};
 	assert_int_equal(link_find(&l, "lan", "/nonexistent", &e), -1);
 	assert_int_equal(e.code, ERR_INPUT);
+}
+
+/* A direction over a pair over the whole, in whatever order they stand. */
+static void test_own_links(void **state)
+{
+	static const char text[] = "x: { data_owner_to_provider: { delay_ms = 7; mbit = 8; };\n"
+				   "data_owner_and_provider: { rtt_ms = 4; loss_percent = 1; };\n"
+				   "rtt_ms = 10; mbit = 80; jitter_ms = 2.5; };";
+	struct link l;
+	struct err e;
+
+	assert_int_equal(find_in(&l, "x", text, &e), 0);
+	assert_true(l.paths[LINK_DATA_OWNER][LINK_PROVIDER].delay == 0.007);
+	assert_true(l.paths[LINK_DATA_OWNER][LINK_PROVIDER].byte_rate == 1e6);
+	assert_true(l.paths[LINK_DATA_OWNER][LINK_PROVIDER].loss == 0.01);
+	assert_true(l.paths[LINK_PROVIDER][LINK_DATA_OWNER].delay == 0.002);
+	assert_true(l.paths[LINK_PROVIDER][LINK_DATA_OWNER].byte_rate == 1e7);
+	assert_true(l.paths[LINK_MODEL_OWNER][LINK_DATA_OWNER].delay == 0.005);
+	assert_true(l.paths[LINK_MODEL_OWNER][LINK_DATA_OWNER].loss == 0);
+	assert_true(l.paths[LINK_MODEL_OWNER][LINK_DATA_OWNER].jitter == 0.0025);
+	assert_true(link_rtt(&l, LINK_PROVIDER, LINK_DATA_OWNER) > 0.00899);
+	assert_true(link_online(&l, 2, 10000000, 0) > 1.0199 && link_online(&l, 2, 10000000, 0) < 1.0201);
+}
+
+static void test_bad_links(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} bad[] = {
+	    {"x: { rtt_ms = 1; };", ":1: x: a link needs rtt_ms and mbit"},
+	    {"x = 5;", "a link needs"},
+	    {"x: { rtt_ms = 1; mbit = 0; };", "mbit: not a number from 0.001"},
+	    {"x: { rtt_ms = \"1\"; mbit = 1; };", "rtt_ms: not a number"},
+	    {"x: { rtt_ms = -1; mbit = 1; };", "rtt_ms: not a number"},
+	    {"x: { rtt_ms = 1; mbit = 1;\n los_percent = 1; };", ":2: los_percent: there are"},
+	    {"x: { rtt_ms = 1; mbit = 1; loss_percent = 51; };", "loss_percent: not a number from 0 to 50"},
+	    {"x: { rtt_ms = 1; mbit = 1; alice_to_bob: { mbit = 1; }; };", "alice_to_bob: a part is"},
+	    {"x: { rtt_ms = 1; mbit = 1; provider_to_provider: { mbit = 1; }; };", "a part is"},
+	    {"x: { rtt_ms = 1; mbit = 1; data_owner_to_provider: { rtt_ms = 1; }; };", "of one direction"},
+	    {"x: { rtt_ms = 1; mbit = ", "syntax error"},
+	};
+	struct link l;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(find_in(&l, "x", bad[i].text, &e), -1);
+		assert_int_equal(e.code, ERR_INPUT);
+		assert_non_null(strstr(e.text, bad[i].says));
+	}
 }
 
 /* ---- real models
@@ -393,6 +458,7 @@ int main(void)
 	    cmocka_unit_test(test_every_flag),	   cmocka_unit_test(test_every_option),
 	    cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_usage),
 	    cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_links),
+	    cmocka_unit_test(test_own_links),	   cmocka_unit_test(test_bad_links),
 	    cmocka_unit_test(test_verify),	   cmocka_unit_test(test_plan),
 	    cmocka_unit_test(test_model_check),	   cmocka_unit_test(test_samples),
 	};
