@@ -2,6 +2,7 @@
 /* Defaults, flags and the meaning of every option; libconfig files are read by config_file.c. */
 #include "conf/config_table.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -341,6 +342,32 @@ static int check_number(const struct option_row *row, uint64_t value, const char
 	return 0;
 }
 
+/* Addresses in numbers that are no loopback need a token; names are looked up when the role starts. */
+static int check_http(const struct config *c, struct err *e)
+{
+	const char *at = c->http_listen, *colon = strrchr(at, ':');
+	size_t n = colon ? (size_t)(colon - at) : 0;
+	struct in6_addr v6;
+	struct in_addr v4;
+	char host[64];
+	int foreign = 0;
+
+	if (!n || n >= sizeof(host) || *c->http_token_file)
+		return 0;
+	memcpy(host, at + (*at == '['), n - 2 * (*at == '['));
+	host[n - 2 * (*at == '[')] = 0;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		foreign = ntohl(v4.s_addr) >> 24 != 127;
+	else if (inet_pton(AF_INET6, host, &v6) == 1)
+		foreign = !IN6_IS_ADDR_LOOPBACK(&v6);
+	return foreign ? err_set(e, ERR_INPUT,
+				 "%s: http_listen: %s can be reached from other hosts, so requests need a "
+				 "token: write one "
+				 "into a file and name it with http_token_file, or listen on 127.0.0.1",
+				 c->origin.http_listen, at)
+		       : 0;
+}
+
 int config_check(const struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < option_count; i++) {
@@ -360,7 +387,7 @@ int config_check(const struct config *c, struct err *e)
 			       "%s: pool_low: %llu is more than pool_high = %llu (%s); lower it",
 			       c->origin.pool_low, (unsigned long long)c->pool_low,
 			       (unsigned long long)c->pool_high, c->origin.pool_high);
-	return 0;
+	return c->role == 'D' ? check_http(c, e) : 0;
 }
 
 /* ---- a role that runs takes a new configuration

@@ -149,6 +149,27 @@ static void test_bad_files(void **state)
 	}
 }
 
+/* Loopback in every spelling, a name, or anything with a token. */
+static void test_http_listen(void **state)
+{
+	static const char *const fine[] = {"--http-listen=127.0.0.1:0", "--http-listen=127.3.2.1:80",
+					   "--http-listen=[::1]:80", "--http-listen=somewhere:80",
+					   "--http-listen="};
+	struct config c;
+	struct err e = {0};
+
+	assert_int_equal(config_defaults(&c, 'D', &e), 0);
+	for (size_t i = 0; i < sizeof(fine) / sizeof(*fine); i++) {
+		assert_int_equal(config_flag(&c, fine[i], &e), 0);
+		assert_int_equal(config_check(&c, &e), 0);
+	}
+	assert_int_equal(config_flag(&c, "--http-listen=[2001:db8::1]:80", &e), 0);
+	assert_int_equal(config_check(&c, &e), -1);
+	assert_int_equal(config_flag(&c, "--http-token-file=/some/file", &e), 0);
+	assert_int_equal(config_check(&c, &e), 0);
+	config_free(&c);
+}
+
 static void test_check(void **state)
 {
 	static const char *const cases[][2] = {
@@ -164,6 +185,9 @@ static void test_check(void **state)
 	    {"optimise = \"\";", "none of"},
 	    {"log_level = \"info|debug\";", "none of"},
 	    {"pool_low = 33;", "pool_high = 32"},
+	    {"http_listen = \"0.0.0.0:80\";", "f:1: http_listen: 0.0.0.0:80 can be reached"},
+	    {"http_listen = \"[::]:80\";", "http_token_file"},
+	    {"http_listen = \"nowhere\";", "HOST:PORT"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -235,9 +259,9 @@ static void test_adopt(void **state)
 
 	assert_int_equal(config_defaults(&c, 'M', NULL), 0);
 	assert_int_equal(config_defaults(&next, 'M', NULL), 0);
-	assert_int_equal(config_text(&next, "n", "lanes = 7;\nmodels = [\"a\"];\nlisten = \"h:1\"; threads = 9;",
-				     NULL),
-			 0);
+	assert_int_equal(
+	    config_text(&next, "n", "lanes = 7;\nmodels = [\"a\"];\nlisten = \"h:1\"; threads = 9;", NULL),
+	    0);
 	assert_int_equal(config_adopt(&c, &next, kept, sizeof(kept)), 2);
 	assert_string_equal(kept, "listen, threads");
 	assert_int_equal(c.lanes, 7);
@@ -258,8 +282,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_role_defaults),
 	    cmocka_unit_test(test_values),     cmocka_unit_test(test_bad_files),
-	    cmocka_unit_test(test_check),      cmocka_unit_test(test_bad_flags),
-	    cmocka_unit_test(test_files),      cmocka_unit_test(test_adopt),
+	    cmocka_unit_test(test_check),      cmocka_unit_test(test_http_listen),
+	    cmocka_unit_test(test_bad_flags),  cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_adopt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

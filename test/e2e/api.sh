@@ -65,6 +65,8 @@ is "PNG as raw binary request" 7 "$(api $I -H 'Inference-Header-Content-Length: 
 is "pixels as raw binary request" "$WANT" "$(api $I -H 'Inference-Header-Content-Length: 0' --data-binary @"$T/pixels" | jq -c '.outputs[1].data')"
 B7=$(base64 -w0 $S) B2=$(base64 -w0 test/images/two-0.png)
 is "PNG in base64, best classes with names" '[["seven","two"],["seven","two"]]' "$(api $I -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[2],"data":["'"$B7"'","'"$B2"'"]}],"outputs":[{"name":"scores","parameters":{"classification":1}},{"name":"label","parameters":{"names":true}}]}' | jq -c '[[.outputs[0].data[]|split(":")[2]],.outputs[1].data]')"
+RGB='{"inputs":[{"name":"image","datatype":"BYTES","shape":[2],"data":["'"$(base64 -w0 test/fuzz/corpus/image/rgb.png)"'","'"$(base64 -w0 test/fuzz/corpus/image/baseline.jpg)"'"]}]'
+is "colour for a grey model: only when it is allowed" '400 200' "$(code $I -d "$RGB}") $(code $I -d "$RGB,\"parameters\":{\"convert\":true}}")"
 le() { printf "\\$(printf %03o $(($1 & 255)))\\$(printf %03o $(($1 >> 8 & 255)))\\000\\000"; }
 { le "$(stat -c %s $S)"; cat $S; } >"$T/files"
 binary '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":'"$(stat -c %s "$T/files")"'}}]}' "$T/files"
@@ -138,8 +140,8 @@ is "another name for this host is refused" 403 "$(tcp_code /v2 -H "$A" -H 'Host:
 is "a page of our own is not" 200 "$(tcp_code /v2 -H "$A" -H "Origin: http://$TCP")"
 # shellcheck disable=SC2046
 "$OBSCURAD" data-owner --socket="$T/second.sock" --http-socket=none --http-listen=0.0.0.0:0 --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) >"$T/second" 2>&1
-is "another address without a token is refused at start" 2 $?
-grep -q 'http-token-file' "$T/second" && ok "and the remedy is named" || not_ok "and the remedy is named" "$(cat "$T/second")"
+is "another address without a token is refused at start" 3 $?
+grep -q 'http_token_file' "$T/second" && ok "and the remedy is named" || not_ok "and the remedy is named" "$(cat "$T/second")"
 
 # ---- the decoder, and a peer that is down
 D=$(pgrep -P "$(cat "$T/data-owner.pid")" | head -1)
