@@ -27,11 +27,12 @@ LDFLAGS := -pthread $(filter -fsanitize%,$(CFLAGS_$(V))) $(if $(filter cov,$(V))
 
 LAYERS := conf crypto nn protocol provider daemon client
 MAINS := daemon/main.c client/main.c
-SRC := $(filter-out $(MAINS),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
+ENCLAVE := daemon/enclave_main.c daemon/enclave_memory.c
+SRC := $(filter-out $(MAINS) $(ENCLAVE),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
 GEN := build/gen/onnx.pb-c.c build/gen/wire.pb-c.c build/gen/web.c
 OBJ := $(SRC:%.c=$(O)/%.o) $(GEN:build/gen/%.c=$(O)/gen/%.o)
 LIB := $(O)/libobscura.a
-PROGRAMS := $(O)/obscurad $(O)/obscura
+PROGRAMS := $(O)/obscurad $(O)/obscura $(O)/obscura-enclave
 UNIT := $(patsubst %.c,$(O)/%,$(shell find test -name '*_test.c' 2>/dev/null))
 FUZZ := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/*_fuzz.c))
 
@@ -73,6 +74,11 @@ $(O)/obscurad: $(O)/daemon/main.o $(LIB)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/obscura: $(O)/client/main.o $(LIB)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+comma := ,
+# Static, so that what is measured is all that runs. Sanitizers have an allocator of their own and cannot be static.
+SANITIZED := $(filter asan tsan fuzz cov,$(V))
+$(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c=$(O)/%.o)) $(LIB)
+	@$(CC) $(LDFLAGS) $(if $(SANITIZED),,-static-pie -Wl$(comma)--no-warnings) -o $@ $^ $(shell pkg-config --libs $(if $(SANITIZED),,--static) libssl libcrypto libprotobuf-c libsodium libseccomp json-c) -lm
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)

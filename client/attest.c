@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "client/command.h"
+#include "client/enclave.h"
 
 #define CHAIN_FILES 8
 
@@ -115,6 +116,8 @@ int command_attest(struct args *a, struct err *e)
 	struct inputs in = {.n = 0};
 	int bad, verify = 0;
 
+	if (a->n == 1 && !strcmp(a->words[0], "simulation"))
+		return attest_simulation(a, e);
 	while (verify < a->n && strcmp(a->words[verify], "verify"))
 		verify++;
 	if (verify == a->n || !a->flag[FLAG_kind])

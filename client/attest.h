@@ -10,6 +10,7 @@
 
 /* Reads a file of at most ATTEST_FILE_MAX bytes; s->p is new, freed by attest_file_free. */
 int attest_file_read(const char *path, struct span *s, struct err *e) MUST_USE;
+int attest_file_read_most(const char *path, size_t most, struct span *s, struct err *e) MUST_USE;
 void attest_file_free(struct span *s);
 /* 2026-03-01 or 2026-03-01T12:00:00Z as Unix seconds. */
 int attest_time(const char *text, int64_t *seconds, struct err *e) MUST_USE;
@@ -32,6 +33,7 @@ void attest_files_free(struct attest_files *f);
 #define ATTEST_POLICY_ROOTS 8
 struct attest_policy_file {
 	struct attest_policy policy;
+	uint64_t min_model_version; /* of the model in an enclave */
 	struct attest_value values[ATTEST_POLICY_VALUES];
 	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
 };

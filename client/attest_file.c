@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-int attest_file_read(const char *path, struct span *s, struct err *e)
+int attest_file_read_most(const char *path, size_t most, struct span *s, struct err *e)
 {
 	FILE *f = fopen(path, "rbe");
-	uint8_t *bytes = malloc(ATTEST_FILE_MAX + 1);
+	uint8_t *bytes = malloc(most + 1);
 	int bad;
 
 	s->p = NULL;
@@ -23,16 +23,20 @@ int attest_file_read(const char *path, struct span *s, struct err *e)
 			fclose(f);
 		return -1;
 	}
-	s->n = fread(bytes, 1, ATTEST_FILE_MAX + 1, f);
+	s->n = fread(bytes, 1, most + 1, f);
 	bad = ferror(f) ? err_set(e, ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno)) : 0;
 	fclose(f);
-	if (!bad && s->n > ATTEST_FILE_MAX)
-		bad = err_set(e, ERR_INPUT, "%.300s is larger than %u bytes; this is no evidence", path,
-			      ATTEST_FILE_MAX);
+	if (!bad && s->n > most)
+		bad = err_set(e, ERR_INPUT, "%.300s is larger than %zu bytes", path, most);
 	s->p = bytes;
 	if (bad)
 		attest_file_free(s);
 	return bad;
+}
+
+int attest_file_read(const char *path, struct span *s, struct err *e)
+{
+	return attest_file_read_most(path, ATTEST_FILE_MAX, s, e);
 }
 
 void attest_file_free(struct span *s)

@@ -183,6 +183,9 @@ static int read_numbers(const struct reading *r, const config_setting_t *s, cons
 	struct attest_policy *p = &r->to->policy;
 	uint64_t x;
 
+	if (!strcmp(name, "min_model_version"))
+		return read_number(r, s, INT64_MAX, &r->to->min_model_version) ? -1 : 1;
+
 #define NUMBER(key, field, most, what)                                                                       \
 	if (!strcmp(name, #key)) {                                                                           \
 		if (read_number(r, s, most, &x))                                                             \

@@ -6,6 +6,7 @@
 
 #include "client/ask.h"
 #include "client/command.h"
+#include "client/enclave.h"
 #include "client/he.h"
 #include "client/json.h"
 #include "client/picture.h"
@@ -23,11 +24,17 @@ struct run {
 	uint64_t top, offset, limit;
 	struct pictures pictures;
 	struct ask *ask;
+	struct enclave *enclave; /* instead, with --personality enclave */
 	struct shape input;
 	enum nn_resize resize;
 	struct sheet *sheet; /* NULL: JSON */
 	size_t failed;
 };
+
+static int question(struct run *r, const Wire__Classify *q, Wire__Classified **reply, struct err *e)
+{
+	return r->enclave ? enclave_classify(r->enclave, q, reply, e) : ask_classify(r->ask, q, reply, e);
+}
 
 static Wire__Classify request_of(const struct run *r)
 {
@@ -53,7 +60,7 @@ static int describe(struct run *r, struct err *e)
 	int failed = 0;
 
 	q.describe = 1;
-	if (ask_classify(r->ask, &q, &reply, e))
+	if (question(r, &q, &reply, e))
 		return -1;
 	if (!reply->input || !reply->input->c || !reply->input->h || !reply->input->w ||
 	    reply->input->c > NN_MAX_CHANNELS ||
@@ -264,7 +271,7 @@ static int classify_part(struct run *r, size_t first, size_t n, struct err *e)
 	for (size_t i = 0; i < n; i++)
 		q.images[i] = (ProtobufCBinaryData){r->pictures.pixels, r->pictures.all[first + i].chw};
 	q.n_images = n;
-	failed = ask_classify(r->ask, &q, &reply, e);
+	failed = question(r, &q, &reply, e);
 	free(q.images);
 	if (failed)
 		return -1;
@@ -287,12 +294,19 @@ static int classify_all(struct run *r, struct err *e)
 	return 0;
 }
 
+static int in_enclave(const struct args *a)
+{
+	return a->flag[FLAG_personality] && !strcmp(a->flag[FLAG_personality], "enclave");
+}
+
 static int contact(struct run *r, struct err *e)
 {
 	struct fit fit = {.convert = r->args->flag[FLAG_convert] != NULL};
 	int failed;
 
-	if (ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
+	if (in_enclave(r->args)
+		? enclave_open(&r->enclave, r->args, 'D', e)
+		: ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
 		return -1;
 	if (describe(r, e))
 		return -1;
@@ -306,6 +320,8 @@ static int contact(struct run *r, struct err *e)
 		"IMAGE|LABEL|SCORES|>TIME|>BATCH|>ROUND TRIPS|>ONLINE BYTES|>PLANNED|>OFFLINE BYTES|>PLANNED",
 		e))
 		return -1;
+	if (r->enclave && r->sheet)
+		puts("simulated: no hardware isolation");
 	failed = classify_all(r, e);
 	if (r->sheet && sheet_print(r->sheet, e)) /* what was done is shown also when the rest failed */
 		failed = -1;
@@ -318,7 +334,7 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 {
 	if (!a->n)
 		return err_set(e, ERR_USAGE, "say which: obscura classify IMAGE…");
-	if (args_personality(a, e) || args_reveal(a, &r->reveal, e) || cpu_select(a->config.cpu, e))
+	if ((!in_enclave(a) && args_personality(a, e)) || args_reveal(a, &r->reveal, e) || cpu_select(a->config.cpu, e))
 		return -1;
 	if (args_number(a, FLAG_top, 3, 1, CLASSES_MAX, &r->top, e) ||
 	    args_number(a, FLAG_offset, 0, 0, UINT32_MAX, &r->offset, e))
@@ -335,6 +351,7 @@ int command_classify(struct args *a, struct err *e)
 		return -1;
 	failed = contact(&r, e);
 	ask_close(r.ask);
+	enclave_close(r.enclave);
 	if (!failed && r.failed)
 		failed =
 		    err_set(e, ERR_RESULT, "%zu of %zu pictures were not classified", r.failed, r.pictures.n);

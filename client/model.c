@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/enclave.h"
 #include "client/json.h"
 #include "client/sheet.h"
 
@@ -100,6 +101,8 @@ int command_model(struct args *a, struct err *e)
 	struct report report = {0};
 	struct err why = {0};
 
+	if (a->n && !strcmp(a->words[0], "provision"))
+		return model_provision(a, e);
 	if (a->n != 2 || strcmp(a->words[0], "check"))
 		return err_set(e, ERR_USAGE, "say which: obscura model check MODEL.onnx");
 	if (json)

@@ -322,7 +322,7 @@ static int check_string(const struct option_row *row, const char *text, const ch
 	if (strchr(row->metavar, '|') && !in_choices(row->metavar, text))
 		return err_set(e, ERR_INPUT, "%s: %s: \"%.60s\" is none of %s", origin, row->name, text,
 			       row->metavar);
-	if (!*text && !strcmp(row->name, "http_listen"))
+	if (!*text && strstr(row->name, "_listen"))
 		return 0; /* nowhere */
 	if (!strcmp(row->metavar, "HOST:PORT") &&
 	    check_address(text, strstr(row->name, "listen") != NULL, &reason))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/enclave_front.h"
 #include "daemon/data_owner.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
@@ -532,11 +533,13 @@ int model_owner_main(const struct config *config)
 	static const struct net_handler provider = {provider_up, provider_frame_in, on_drained,
 						    provider_down};
 	struct model_owner o = {.config = config};
+	struct enclave_front *front = NULL;
 	struct err e = {0};
 	int failed = net_new(&o.net, config, ROLE_M, &e) || access_new(&o.access, config, ROLE_M, &e) ||
 		     models_load(&o.models, config, &e) ||
 		     net_connect(o.net, config->provider, ROLE_C, 1, &provider, &o, &e) ||
-		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e) || run(&o, &e);
+		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e) ||
+		     enclave_front_new(&front, o.net, config, &e) || run(&o, &e);
 
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
@@ -544,6 +547,7 @@ int model_owner_main(const struct config *config)
 		end_session(&o, o.sessions);
 	while (o.openings)
 		drop_openings(&o, o.openings->owner, o.openings->id);
+	enclave_front_free(front);
 	net_drain(o.net);
 	net_free(o.net);
 	models_free(o.models);

@@ -44,7 +44,7 @@ finish() {
 	dpkg-deb --root-owner-group -Zxz --build "$1" "${1}_${version}_$2.deb"
 }
 
-strip --strip-unneeded all/usr/bin/obscura all/usr/bin/obscurad
+strip --strip-unneeded all/usr/bin/obscura all/usr/bin/obscurad all/usr/bin/obscura-enclave
 package obscura-common usr/share/doc/obscura usr/share/man/man5 usr/share/bash-completion
 finish obscura-common all "" "private image classification: manual and completion" <<T
 Obscura classifies an image that its server never sees, with a model that its client never sees. This package has what client and
@@ -54,7 +54,7 @@ package obscura-client usr/bin/obscura usr/share/man/man1
 finish obscura-client "$arch" "obscura-common (= $version), $(libraries obscura-client/usr/bin/obscura)" "private image classification: command line" <<T
 The command line of the data owner: checks and prices models, verifies them against labels, classifies images, keeps certificates.
 T
-package obscura-daemon usr/bin/obscurad usr/share/man/man8 usr/lib etc
+package obscura-daemon usr/bin/obscurad usr/bin/obscura-enclave usr/share/man/man8 usr/lib etc
 finish obscura-daemon "$arch" "obscura-common (= $version), systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles, $(libraries obscura-daemon/usr/bin/obscurad)" "private image classification: the three roles" <<T
 The daemon of data owner, model owner and crypto provider, its units for systemd, a user for each role, sample configurations. Nothing
 is started by the installation: enable the unit of the role that this host has.

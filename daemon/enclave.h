@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/enclave.h — obscura-enclave: two processes of one program.
+ *
+ * quoter: holds the simulation's quoting key; copies its own program into a sealed memfd, hashes it, starts
+ * the child from that very copy, and signs a report for it when the child asks, after looking at the child's
+ * state from outside. child: terminates TLS, holds model and image, computes. It gets connections from the
+ * front end as file descriptors. */
+#ifndef OBSCURA_DAEMON_ENCLAVE_H
+#define OBSCURA_DAEMON_ENCLAVE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "conf/err.h"
+
+/* File descriptors that the child is started with. */
+#define ENCLAVE_FD_CONTROL 3 /* from the front end: one connection a message (SCM_RIGHTS) */
+#define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: report and chain */
+#define ENCLAVE_FD_CA 5	     /* the authority's certificate, PEM */
+
+#define ENCLAVE_UID 61183
+#define ENCLAVE_CHAIN_MAX 8192
+
+/* report_data of a report; what only the child can know of its hardening. */
+struct enclave_ask {
+	uint8_t report_data[64];
+	uint32_t hardening;
+};
+
+/* Whether the heap lies in secret memory (enclave_memory.c). */
+int enclave_memory_secret(void);
+/* Drops user, privileges, files and system calls, in an order that each step allows the next. Returns the
+ * bits of enum sim_hardening that it put in force; what fails is missing there, and said on stderr. */
+uint32_t enclave_harden(void);
+/* What can be seen of a child from outside: bits of enum sim_hardening. */
+uint32_t enclave_observe(pid_t child);
+
+int enclave_child_main(void);
+/* key, chain: files of the quoting key; ca: the authority whose certificates the child obeys. */
+int enclave_quoter_main(const char *key, const char *chain, const char *ca);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The child: TLS 1.3 with certificates on both ends, evidence bound to this connection, then inference or a
+ * new model. */
+#include "daemon/enclave.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "crypto/attest/binding.h"
+#include "crypto/attest/sim.h"
+#include "daemon/enclave_wire.h"
+#include "nn/graph.h"
+#include "nn/plan.h"
+#include "wire.pb-c.h"
+
+#define CONNECTIONS 64
+#define HELLO_BYTES (1 + BINDING_NONCE)
+#define YEAR (365L * 24 * 3600)
+
+/* All of the enclave. Guarded by lock, but for what is set before the first thread. */
+static struct {
+	SSL_CTX *tls;
+	struct span key; /* own SubjectPublicKeyInfo */
+	char policy[ENCLAVE_POLICY];
+	uint32_t hardening;
+	pthread_mutex_t lock, quoting;
+	unsigned connections;
+	/* the model, when one was provisioned */
+	struct graph *graph;
+	struct float_run *run;
+	char manifest[ENCLAVE_MANIFEST_MAX];
+	uint64_t version;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER, .quoting = PTHREAD_MUTEX_INITIALIZER};
+
+/* One connection. */
+struct guest {
+	SSL *ssl;
+	int fd, owner; /* owner: the certificate says model-owner */
+	int greeted;
+};
+
+/* ---- start: key, certificate, authority ---- */
+
+static X509 *read_authority(struct err *e)
+{
+	char text[16384];
+	ssize_t n = read(ENCLAVE_FD_CA, text, sizeof(text));
+	BIO *in = n > 0 ? BIO_new_mem_buf(text, (int)n) : NULL;
+	X509 *ca = in ? PEM_read_bio_X509(in, NULL, NULL, (void *)"") : NULL;
+
+	BIO_free(in);
+	close(ENCLAVE_FD_CA);
+	if (!ca)
+		err_set(e, ERR_INPUT, "the authority's certificate cannot be read");
+	return ca;
+}
+
+/* Made here, at each start, and never leaves: clients trust the evidence, not this certificate. */
+static int make_identity(SSL_CTX *tls, struct err *e)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *cert = X509_new();
+	X509_NAME *name = cert ? X509_get_subject_name(cert) : NULL;
+	uint8_t *der = NULL;
+	int n = -1, ok = key && cert && X509_set_version(cert, 2) &&
+			 ASN1_INTEGER_set(X509_get_serialNumber(cert), 1) &&
+			 X509_gmtime_adj(X509_getm_notBefore(cert), -3600) &&
+			 X509_gmtime_adj(X509_getm_notAfter(cert), YEAR) &&
+			 X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+						    (const uint8_t *)"obscura-enclave", -1, -1, 0) &&
+			 X509_set_issuer_name(cert, name) && X509_set_pubkey(cert, key) &&
+			 X509_sign(cert, key, EVP_sha256()) && SSL_CTX_use_certificate(tls, cert) == 1 &&
+			 SSL_CTX_use_PrivateKey(tls, key) == 1;
+
+	if (ok)
+		n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+	own.key = (struct span){der, n > 0 ? (size_t)n : 0};
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	return n > 0 ? 0 : err_set(e, ERR_ENV, "cannot make a key and a certificate");
+}
+
+static int prepare(struct err *e)
+{
+	X509 *ca = read_authority(e);
+	int bad = !ca || enclave_policy(own.policy, ca, e);
+
+	if (!bad) {
+		own.tls = SSL_CTX_new(TLS_server_method());
+		bad = !own.tls || !SSL_CTX_set_min_proto_version(own.tls, TLS1_3_VERSION) ||
+		      !X509_STORE_add_cert(SSL_CTX_get_cert_store(own.tls), ca) ||
+		      !SSL_CTX_set_num_tickets(own.tls, 0) ||
+		      !SSL_CTX_set_purpose(own.tls, X509_PURPOSE_SSL_CLIENT);
+		if (bad)
+			err_set(e, ERR_ENV, "cannot prepare TLS");
+		else
+			SSL_CTX_set_verify(own.tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	}
+	X509_free(ca);
+	return bad || make_identity(own.tls, e) ? -1 : 0;
+}
+
+/* ---- evidence ---- */
+
+/* Asks the quoter; reply: report, then the PEM chain. */
+static int quote(const uint8_t data[64], uint8_t *out, size_t room, size_t *n, struct err *e)
+{
+	struct enclave_ask ask = {.hardening = own.hardening};
+	ssize_t got = -1;
+
+	memcpy(ask.report_data, data, 64);
+	pthread_mutex_lock(&own.quoting);
+	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
+		got = recv(ENCLAVE_FD_QUOTE, out, room, 0);
+	pthread_mutex_unlock(&own.quoting);
+	if (got <= SIM_REPORT)
+		return err_set(e, ERR_ENV, "the quoting process does not answer");
+	*n = (size_t)got;
+	return 0;
+}
+
+static int send_evidence(struct guest *g, const char *manifest, const uint8_t *quoted, size_t n,
+			 struct err *e)
+{
+	const uint8_t kind = ENCLAVE_SIM;
+	const struct span parts[] = {{&kind, 1},
+				     {quoted, SIM_REPORT},
+				     {quoted + SIM_REPORT, n - SIM_REPORT},
+				     {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
+				     {(const uint8_t *)manifest, strlen(manifest)}};
+	uint8_t body[SIM_REPORT + ENCLAVE_CHAIN_MAX + ENCLAVE_POLICY + ENCLAVE_MANIFEST_MAX + 32];
+	size_t at = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		at += enclave_put(body + at, parts[i]);
+	return enclave_send(g->ssl, ENCLAVE_EVIDENCE, body, at, e);
+}
+
+static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *e)
+{
+	uint8_t exporter[BINDING_NONCE], data[64], quoted[SIM_REPORT + ENCLAVE_CHAIN_MAX];
+	char manifest[ENCLAVE_MANIFEST_MAX];
+	struct binding b = {.key = own.key,
+			    .policy = {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
+			    .exporter = exporter};
+	size_t size = 0;
+
+	if (n != HELLO_BYTES)
+		return err_set(e, ERR_PEER, "HELLO of %zu bytes", n);
+	pthread_mutex_lock(&own.lock);
+	memcpy(manifest, own.manifest, sizeof(manifest));
+	pthread_mutex_unlock(&own.lock);
+	b.role = g->owner ? 'M' : 'D';
+	b.nonce = body + 1;
+	b.manifest = (struct span){(const uint8_t *)manifest, strlen(manifest)};
+	if (SSL_export_keying_material(g->ssl, exporter, sizeof(exporter), BINDING_EXPORTER_LABEL,
+				       strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) != 1)
+		return err_set(e, ERR_PEER, "TLS gives no exporter");
+	if (binding_report_data(&b, data, e) || quote(data, quoted, sizeof(quoted), &size, e))
+		return -1;
+	g->greeted = 1;
+	return send_evidence(g, manifest, quoted, size, e);
+}
+
+/* ---- models ---- */
+
+static int provision(struct span name, uint64_t version, struct span onnx, struct span json, struct err *e)
+{
+	char manifest[ENCLAVE_MANIFEST_MAX], text[256],
+	    *notes = json.n ? strndup((const char *)json.p, json.n) : NULL;
+	struct graph *graph = NULL;
+	struct float_run *run = NULL;
+
+	if (enclave_manifest(manifest, name, version, onnx, json, e))
+		return -1;
+	snprintf(text, sizeof(text), "%.*s", (int)name.n, (const char *)name.p);
+	if (graph_parse(&graph, text, onnx.p, onnx.n, notes, e) || float_new(&run, graph, e)) {
+		graph_free(graph);
+		free(notes);
+		return -1;
+	}
+	free(notes);
+	pthread_mutex_lock(&own.lock);
+	if (own.graph && version < own.version) {
+		err_set(e, ERR_INPUT, "version %llu would follow version %llu: models do not go back",
+			(unsigned long long)version, (unsigned long long)own.version);
+	} else {
+		struct graph *was = own.graph;
+		struct float_run *ran = own.run;
+
+		own.graph = graph;
+		own.run = run;
+		own.version = version;
+		memcpy(own.manifest, manifest, sizeof(manifest));
+		graph = was;
+		run = ran;
+	}
+	pthread_mutex_unlock(&own.lock);
+	float_free(run);
+	graph_free(graph);
+	return e->code ? -1 : 0;
+}
+
+static int on_provision(struct guest *g, uint8_t *body, size_t n, struct err *e)
+{
+	struct span rest = {body, n}, name, version, onnx, json;
+	char number[24], manifest[ENCLAVE_MANIFEST_MAX], *stop;
+	unsigned long long v;
+
+	if (!g->owner)
+		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
+	if (enclave_take(&rest, &name) || enclave_take(&rest, &version) || enclave_take(&rest, &onnx) ||
+	    enclave_take(&rest, &json) || rest.n || !version.n || version.n >= sizeof(number))
+		return err_set(e, ERR_PEER, "the model's message is malformed");
+	snprintf(number, sizeof(number), "%.*s", (int)version.n, (const char *)version.p);
+	errno = 0;
+	v = strtoull(number, &stop, 10);
+	if (*stop || errno || number[0] < '0' || number[0] > '9')
+		return err_set(e, ERR_PEER, "the model's version is no number");
+	if (provision(name, v, onnx, json, e))
+		return -1;
+	pthread_mutex_lock(&own.lock);
+	memcpy(manifest, own.manifest, sizeof(manifest));
+	pthread_mutex_unlock(&own.lock);
+	return enclave_send(g->ssl, ENCLAVE_PROVISIONED, manifest, strlen(manifest), e);
+}
+
+/* ---- inference ---- */
+
+static uint32_t greatest(const float *x, size_t n)
+{
+	uint32_t best = 0;
+
+	for (uint32_t i = 1; i < n; i++)
+		if (x[i] > x[best])
+			best = i;
+	return best;
+}
+
+/* With own.lock held: scores of all images, one row each. Also what the client asked about the model. */
+static int infer(const Wire__Classify *q, Wire__Classified *reply, float **scores, struct err *e)
+{
+	const struct shape in = own.graph->nodes[0].shape;
+	size_t classes = shape_size(own.graph->nodes[own.graph->n - 1].shape);
+
+	reply->classes = (uint32_t)classes;
+	*reply->input = (Wire__Shape){PROTOBUF_C_MESSAGE_INIT(&wire__shape__descriptor), in.c, in.h, in.w};
+	reply->resize = own.graph->pre.resize;
+	for (size_t i = 0; i < q->n_images; i++)
+		if (q->images[i].len != shape_size(in))
+			return err_set(e, ERR_PEER, "an image of %zu bytes; the model takes %zu",
+				       q->images[i].len, shape_size(in));
+	*scores = calloc(q->n_images * classes + 1, sizeof(**scores));
+	if (!*scores)
+		return err_set(e, ERR_ENV, "out of memory");
+	for (size_t i = 0; i < q->n_images; i++)
+		float_infer(own.run, q->images[i].data, *scores + i * classes);
+	return 0;
+}
+
+static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores, struct err *e)
+{
+	Wire__Result *all = calloc(q->n_images + 1, sizeof(*all));
+	int label_only = q->reveal == REVEAL_LABEL || own.graph->pre.label_only;
+
+	reply->results = calloc(q->n_images + 1, sizeof(*reply->results));
+	if (!all || !reply->results) {
+		free(all);
+		return err_set(e, ERR_ENV, "out of memory");
+	}
+	for (size_t i = 0; i < q->n_images; i++) {
+		float *row = scores + i * reply->classes;
+
+		wire__result__init(&all[i]);
+		reply->results[i] = &all[i];
+		all[i].label = greatest(row, reply->classes);
+		all[i].batch = (uint32_t)q->n_images;
+		all[i].round_trips = 1;
+		if (label_only)
+			continue;
+		float_output(own.graph->output, row, reply->classes);
+		all[i].scores = row;
+		all[i].n_scores = reply->classes;
+	}
+	reply->n_results = q->n_images;
+	return 0;
+}
+
+/* The answer as bytes, so that nobody waits for a slow reader with the lock held. Returns new. */
+static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
+{
+	uint8_t *packed;
+
+	*n = wire__classified__get_packed_size(reply);
+	packed = malloc(*n + 1);
+	if (packed)
+		wire__classified__pack(reply, packed);
+	else
+		err_set(e, ERR_ENV, "out of memory");
+	return packed;
+}
+
+/* With own.lock held. */
+static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
+{
+	Wire__Classified reply = WIRE__CLASSIFIED__INIT;
+	Wire__Shape input = WIRE__SHAPE__INIT;
+	uint8_t *packed = NULL;
+	float *scores = NULL;
+
+	if (!own.graph) {
+		err_set(e, ERR_PEER, "no model was provisioned yet: obscura model provision");
+		return NULL;
+	}
+	if (*q->model && strcmp(q->model, own.graph->name)) {
+		err_set(e, ERR_PEER, "there is no model %.100s here, but %.100s", q->model, own.graph->name);
+		return NULL;
+	}
+	reply.input = &input;
+	reply.personality = (char *)"enclave";
+	reply.mode = (char *)"float";
+	reply.predicted_round_trips = 1;
+	reply.model = own.graph->name;
+	reply.labels = own.graph->pre.labels;
+	reply.n_labels = own.graph->pre.n_labels;
+	if (!infer(q, &reply, &scores, e) && !fill(q, &reply, scores, e))
+		packed = pack(&reply, n, e);
+	if (reply.results)
+		free(reply.results[0]);
+	free(reply.results);
+	free(scores);
+	return packed;
+}
+
+static int answer(struct guest *g, const Wire__Classify *q, struct err *e)
+{
+	uint8_t *packed;
+	size_t n = 0;
+	int bad;
+
+	pthread_mutex_lock(&own.lock);
+	packed = compute(q, &n, e);
+	pthread_mutex_unlock(&own.lock);
+	bad = packed ? enclave_send(g->ssl, ENCLAVE_CLASSIFIED, packed, n, e) : -1;
+	free(packed);
+	return bad;
+}
+
+static int on_classify(struct guest *g, const uint8_t *body, size_t n, struct err *e)
+{
+	Wire__Classify *q = wire__classify__unpack(NULL, n, body);
+	int bad;
+
+	if (!q)
+		return err_set(e, ERR_PEER, "the request cannot be read");
+	bad = answer(g, q, e);
+	wire__classify__free_unpacked(q, NULL);
+	return bad;
+}
+
+/* ---- connections ---- */
+
+/* The role in a client's certificate, which the authority has signed. */
+static int is_owner(SSL *ssl)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	char role[64] = "";
+
+	if (cert)
+		X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_organizationalUnitName, role,
+					  sizeof(role));
+	return !strcmp(role, "model-owner") ? 1 : !strcmp(role, "data-owner") ? 0 : -1;
+}
+
+/* 0 while the connection goes on. A refusal is told, and ends it. */
+static int serve_one(struct guest *g)
+{
+	enum enclave_type type;
+	struct err e = {0};
+	uint8_t *body;
+	size_t n;
+	int bad;
+
+	if (enclave_receive(g->ssl, 0, g->greeted ? ENCLAVE_BODY_MAX : HELLO_BYTES, &type, &body, &n, &e))
+		return -1;
+	if (type == ENCLAVE_HELLO)
+		bad = on_hello(g, body, n, &e);
+	else if (!g->greeted)
+		bad = err_set(&e, ERR_PEER, "evidence comes first");
+	else if (type == ENCLAVE_CLASSIFY)
+		bad = on_classify(g, body, n, &e);
+	else if (type == ENCLAVE_PROVISION)
+		bad = on_provision(g, body, n, &e);
+	else
+		bad = err_set(&e, ERR_PEER, "message %d is unknown", type);
+	free(body);
+	if (bad && enclave_send(g->ssl, ENCLAVE_REFUSED, e.text, strlen(e.text), &(struct err){0}))
+		return -1;
+	return bad;
+}
+
+static void *serve(void *arg)
+{
+	struct guest *g = arg;
+
+	g->ssl = SSL_new(own.tls);
+	if (g->ssl && SSL_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
+		g->owner = is_owner(g->ssl);
+		while (g->owner >= 0 && !serve_one(g))
+			;
+		SSL_shutdown(g->ssl);
+	}
+	SSL_free(g->ssl);
+	ERR_clear_error();
+	close(g->fd);
+	free(g);
+	pthread_mutex_lock(&own.lock);
+	own.connections--;
+	pthread_mutex_unlock(&own.lock);
+	return NULL;
+}
+
+static void start_guest(int fd)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	pthread_attr_t detached;
+	pthread_t thread;
+	int room;
+
+	pthread_mutex_lock(&own.lock);
+	room = own.connections < CONNECTIONS;
+	own.connections += (unsigned)room;
+	pthread_mutex_unlock(&own.lock);
+	if (g)
+		g->fd = fd;
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (!g || !room || pthread_create(&thread, &detached, serve, g)) {
+		free(g);
+		close(fd);
+		pthread_mutex_lock(&own.lock);
+		own.connections -= (unsigned)room;
+		pthread_mutex_unlock(&own.lock);
+	}
+	pthread_attr_destroy(&detached);
+}
+
+/* A connection from the front end; -1 when the front end is gone. */
+static int next_connection(void)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec io = {&byte, 1};
+	struct msghdr m = {
+	    .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+	ssize_t n;
+	int fd;
+
+	do
+		n = recvmsg(ENCLAVE_FD_CONTROL, &m, 0);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return -1;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return 0;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	start_guest(fd);
+	return 0;
+}
+
+int enclave_child_main(void)
+{
+	struct err e = {0};
+
+	signal(SIGPIPE, SIG_IGN);
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
+	if (prepare(&e)) {
+		fprintf(stderr, "obscura-enclave: %s\n", e.text);
+		return e.code;
+	}
+	own.hardening = enclave_harden();
+	if (write(ENCLAVE_FD_CONTROL, "R", 1) != 1) /* ready */
+		return ERR_ENV;
+	while (!next_connection())
+		;
+	return 0;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each connection from outside gets a socket pair, whose other end goes to the child; bytes pass through both
+ * ways. */
+#include "daemon/enclave_front.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+
+#include "daemon/enclave.h"
+#include "daemon/log.h"
+#include "daemon/net_parts.h"
+
+#define RELAYS 256
+#define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
+#define QUEUE (1u << 20) /* bytes that wait for one side before the other is read again */
+
+/* side[0]: outside, side[1]: the child. */
+struct relay {
+	struct relay *next, **at;
+	struct enclave_front *front;
+	struct bufferevent *side[2];
+	int ending; /* one side has ended; the other gets what is queued for it */
+};
+
+struct enclave_front {
+	struct event_base *base;
+	struct evconnlistener *listener;
+	struct event *control;
+	int fd; /* to the child: sockets of new connections; back: "R" */
+	pid_t quoter;
+	struct relay *relays;
+	unsigned n;
+};
+
+static void relay_free(struct relay *r)
+{
+	*r->at = r->next;
+	if (r->next)
+		r->next->at = r->at;
+	for (int i = 0; i < 2; i++)
+		if (r->side[i])
+			bufferevent_free(r->side[i]);
+	r->front->n--;
+	free(r);
+}
+
+static struct bufferevent *other(const struct relay *r, const struct bufferevent *b)
+{
+	return r->side[r->side[0] == b];
+}
+
+static void on_bytes(struct bufferevent *b, void *ctx)
+{
+	struct bufferevent *to = other(ctx, b);
+
+	bufferevent_write_buffer(to, bufferevent_get_input(b));
+	if (evbuffer_get_length(bufferevent_get_output(to)) > QUEUE)
+		bufferevent_disable(b, EV_READ);
+}
+
+static void on_taken(struct bufferevent *b, void *ctx)
+{
+	struct relay *r = ctx;
+
+	if (r->ending)
+		relay_free(r);
+	else
+		bufferevent_enable(other(r, b), EV_READ);
+}
+
+static void on_end(struct bufferevent *b, short what, void *ctx)
+{
+	struct relay *r = ctx;
+	struct bufferevent *to = other(r, b);
+
+	if (what & BEV_EVENT_CONNECTED)
+		return;
+	if (r->ending || !evbuffer_get_length(bufferevent_get_output(to))) {
+		relay_free(r);
+		return;
+	}
+	r->ending = 1;
+	bufferevent_disable(b, EV_READ | EV_WRITE);
+	bufferevent_disable(to, EV_READ);
+}
+
+/* ---- new connections ---- */
+
+static int hand_over(int control, int fd)
+{
+	char byte = 'C', buffer[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec io = {&byte, 1};
+	struct msghdr m = {
+	    .msg_iov = &io, .msg_iovlen = 1, .msg_control = buffer, .msg_controllen = sizeof(buffer)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(control, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
+}
+
+static int relay_sides(struct relay *r, int outside)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		close(outside);
+		return -1;
+	}
+	evutil_make_socket_nonblocking(pair[0]); /* the child's end blocks: it has a thread for each */
+	r->side[0] = bufferevent_socket_new(r->front->base, outside, BEV_OPT_CLOSE_ON_FREE);
+	r->side[1] = bufferevent_socket_new(r->front->base, pair[0], BEV_OPT_CLOSE_ON_FREE);
+	if (!r->side[0])
+		close(outside);
+	if (!r->side[1])
+		close(pair[0]);
+	if (!r->side[0] || !r->side[1] || hand_over(r->front->fd, pair[1])) {
+		close(pair[1]);
+		return -1;
+	}
+	close(pair[1]);
+	return 0;
+}
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int n, void *ctx)
+{
+	const struct timeval silent = {.tv_sec = SILENT_S};
+	struct enclave_front *f = ctx;
+	struct relay *r = f->n < RELAYS ? calloc(1, sizeof(*r)) : NULL;
+
+	if (!r) {
+		close(fd);
+		return;
+	}
+	socket_no_delay(fd);
+	r->front = f;
+	r->next = f->relays;
+	r->at = &f->relays;
+	if (r->next)
+		r->next->at = &r->next;
+	f->relays = r;
+	f->n++;
+	if (relay_sides(r, fd)) {
+		log_line(LOG_WARNING, "a connection cannot be handed to the enclave");
+		relay_free(r);
+		return;
+	}
+	for (int i = 0; i < 2; i++) {
+		bufferevent_setcb(r->side[i], on_bytes, on_taken, on_end, r);
+		bufferevent_enable(r->side[i], EV_READ | EV_WRITE);
+	}
+	bufferevent_set_timeouts(r->side[0], &silent, &silent);
+}
+
+/* ---- the child ---- */
+
+static void stop(struct enclave_front *f)
+{
+	if (f->listener)
+		evconnlistener_free(f->listener);
+	f->listener = NULL;
+	if (f->control)
+		event_free(f->control);
+	f->control = NULL;
+	while (f->relays)
+		relay_free(f->relays);
+}
+
+static void on_control(evutil_socket_t fd, short what, void *ctx)
+{
+	struct enclave_front *f = ctx;
+	char byte;
+
+	if (recv(fd, &byte, 1, MSG_DONTWAIT) == 1) {
+		log_line(LOG_INFO, "the enclave is ready (simulated: no hardware isolation); it has no model "
+				   "until one is provisioned");
+		return;
+	}
+	log_line(LOG_ERR, "the enclave has ended; restart this daemon, then provision the model again");
+	stop(f);
+}
+
+/* Between fork and exec of a process with threads: system calls only. */
+static void become_quoter(int control, char *const argv[])
+{
+	int fd = fcntl(control, F_DUPFD, 10);
+
+	if (fd < 0 || dup2(fd, ENCLAVE_FD_CONTROL) != ENCLAVE_FD_CONTROL)
+		_exit(ERR_ENV);
+	close_range(ENCLAVE_FD_CONTROL + 1, ~0u, 0);
+	execv(argv[0], argv);
+	_exit(ERR_ENV);
+}
+
+static int beside_us(char *path, size_t bytes, const char *name)
+{
+	ssize_t n = readlink("/proc/self/exe", path, bytes - 1);
+	char *slash;
+
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	return slash && (size_t)snprintf(slash + 1, bytes - (size_t)(slash + 1 - path), "%s", name) <
+			    bytes - (size_t)(slash + 1 - path)
+		   ? 0
+		   : -1;
+}
+
+static int start(struct enclave_front *f, const struct config *c, struct err *e)
+{
+	char program[1024], key[1100], chain[1100];
+	char *const argv[] = {program, (char *)"quoter", key, chain, (char *)c->ca, NULL};
+	int pair[2];
+
+	if (beside_us(program, sizeof(program), "obscura-enclave") || access(program, X_OK))
+		return err_set(e, ERR_ENV, "there is no obscura-enclave beside obscurad (make install)");
+	snprintf(key, sizeof(key), "%.1000s/quoting.key", c->simulation);
+	snprintf(chain, sizeof(chain), "%.1000s/chain.pem", c->simulation);
+	if (access(key, R_OK) || access(chain, R_OK))
+		return err_set(e, ERR_INPUT,
+			       "%.300s: %s; obscura attest simulation --dir %.100s makes what is needed", key,
+			       strerror(errno), c->simulation);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return err_set(e, ERR_ENV, "cannot make a socket: %s", strerror(errno));
+	f->fd = pair[0];
+	f->quoter = fork();
+	if (!f->quoter)
+		become_quoter(pair[1], argv);
+	close(pair[1]);
+	return f->quoter < 0 ? err_set(e, ERR_ENV, "cannot start the enclave: %s", strerror(errno)) : 0;
+}
+
+static int listen_at(struct enclave_front *f, const char *address, struct err *e)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
+	struct sockaddr_storage bound;
+	socklen_t n = sizeof(bound);
+	char host[256], port[16];
+
+	if (address_split(address, host, sizeof(host), port, sizeof(port), e))
+		return -1;
+	if (getaddrinfo(host, port, &hints, &found))
+		return err_set(e, ERR_INPUT, "enclave_listen: %.200s is no address", address);
+	f->listener = evconnlistener_new_bind(
+	    f->base, on_accept, f, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1,
+	    found->ai_addr, (int)found->ai_addrlen);
+	freeaddrinfo(found);
+	if (!f->listener)
+		return err_set(e, ERR_ENV, "cannot listen on %.200s: %s", address, strerror(errno));
+	if (!getsockname(evconnlistener_get_fd(f->listener), (struct sockaddr *)&bound, &n) &&
+	    !getnameinfo((struct sockaddr *)&bound, n, host, sizeof(host), port, sizeof(port),
+			 NI_NUMERICHOST | NI_NUMERICSERV))
+		log_line(LOG_INFO, "enclave at %s:%s", host, port);
+	return 0;
+}
+
+int enclave_front_new(struct enclave_front **front, struct net *net, const struct config *config,
+		      struct err *e)
+{
+	struct enclave_front *f;
+
+	*front = NULL;
+	if (!config->enclave_listen[0])
+		return 0;
+	if (strcmp(config->tee, "sim"))
+		return err_set(e, ERR_USAGE,
+			       "no quote provider for hardware is in this version; --tee=sim simulates one: "
+			       "no hardware isolation");
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return err_set(e, ERR_ENV, "out of memory");
+	f->base = net_base(net);
+	f->fd = -1;
+	if (start(f, config, e) || listen_at(f, config->enclave_listen, e))
+		goto fail;
+	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
+	if (f->control && !event_add(f->control, NULL)) {
+		*front = f;
+		return 0;
+	}
+	err_set(e, ERR_ENV, "out of memory");
+fail:
+	enclave_front_free(f);
+	return -1;
+}
+
+void enclave_front_free(struct enclave_front *f)
+{
+	if (!f)
+		return;
+	stop(f);
+	if (f->fd >= 0)
+		close(f->fd); /* the child ends, then the quoter */
+	if (f->quoter > 0)
+		waitpid(f->quoter, NULL, 0);
+	free(f);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura-enclave: started by obscurad model-owner, not by people. */
+#include "daemon/enclave.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "child"))
+		return enclave_child_main();
+	if (argc == 5 && !strcmp(argv[1], "quoter"))
+		return enclave_quoter_main(argv[2], argv[3], argv[4]);
+	fputs("obscura-enclave is started by obscurad model-owner (option enclave_listen)\n", stderr);
+	return ERR_USAGE;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/enclave_wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#define HEAD 5
+
+static int lost(SSL *ssl, int r, const char *what, struct err *e)
+{
+	int saved = errno, why = SSL_get_error(ssl, r);
+	unsigned long code = ERR_get_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+
+	ERR_clear_error();
+	if (why == SSL_ERROR_ZERO_RETURN || (why == SSL_ERROR_SYSCALL && !saved))
+		return err_set(e, ERR_REACH, "%s: the other side closed the connection", what);
+	if (why == SSL_ERROR_SYSCALL)
+		return err_set(e, ERR_REACH, "%s: %s", what, strerror(saved));
+	return err_set(e, ERR_PEER, "%s: %s", what, reason ? reason : "TLS failed");
+}
+
+static int write_all(SSL *ssl, const uint8_t *p, size_t n, struct err *e)
+{
+	size_t done;
+
+	while (n) {
+		int r;
+
+		errno = 0;
+		r = SSL_write_ex(ssl, p, n, &done);
+		if (r <= 0)
+			return lost(ssl, r, "cannot send", e);
+		p += done;
+		n -= done;
+	}
+	return 0;
+}
+
+static int read_all(SSL *ssl, uint8_t *p, size_t n, struct err *e)
+{
+	size_t done;
+
+	while (n) {
+		int r;
+
+		errno = 0;
+		r = SSL_read_ex(ssl, p, n, &done);
+		if (r <= 0)
+			return lost(ssl, r, "cannot receive", e);
+		p += done;
+		n -= done;
+	}
+	return 0;
+}
+
+static void put32(uint8_t *p, size_t x)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(x >> 8 * i);
+}
+
+static size_t get32(const uint8_t *p)
+{
+	return p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+}
+
+int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e)
+{
+	uint8_t *whole;
+	int bad;
+
+	if (n > ENCLAVE_BODY_MAX)
+		return err_set(e, ERR_INPUT, "a message of %zu bytes is too large for an enclave", n);
+	whole = malloc(HEAD + n);
+	if (!whole)
+		return err_set(e, ERR_ENV, "out of memory");
+	put32(whole, n);
+	whole[4] = (uint8_t)type;
+	if (n)
+		memcpy(whole + HEAD, body, n);
+	bad = write_all(ssl, whole, HEAD + n, e); /* at once: one record, one packet */
+	OPENSSL_cleanse(whole, HEAD + n);
+	free(whole);
+	return bad;
+}
+
+int enclave_receive(SSL *ssl, enum enclave_type want, size_t most, enum enclave_type *type, uint8_t **body,
+		    size_t *n, struct err *e)
+{
+	uint8_t head[HEAD];
+
+	*body = NULL;
+	if (read_all(ssl, head, HEAD, e))
+		return -1;
+	*n = get32(head);
+	*type = (enum enclave_type)head[4];
+	if (*n > most)
+		return err_set(e, ERR_PEER, "a message of %zu bytes; %zu are the limit", *n, most);
+	*body = malloc(*n + 1);
+	if (!*body)
+		return err_set(e, ERR_ENV, "out of memory");
+	(*body)[*n] = 0;
+	if (read_all(ssl, *body, *n, e))
+		goto fail;
+	if (*type == ENCLAVE_REFUSED && want) {
+		err_set(e, ERR_PEER, "the enclave refused: %.300s", (const char *)*body);
+		goto fail;
+	}
+	if (!want || *type == want)
+		return 0;
+	err_set(e, ERR_PEER, "message %d where %d was expected", *type, want);
+fail:
+	free(*body);
+	*body = NULL;
+	return -1;
+}
+
+size_t enclave_put(uint8_t *out, struct span s)
+{
+	if (out) {
+		put32(out, s.n);
+		if (s.n)
+			memcpy(out + 4, s.p, s.n);
+	}
+	return 4 + s.n;
+}
+
+int enclave_take(struct span *rest, struct span *s)
+{
+	if (rest->n < 4)
+		return -1;
+	s->n = get32(rest->p);
+	s->p = rest->p + 4;
+	if (s->n > rest->n - 4)
+		return -1;
+	rest->p += 4 + s->n;
+	rest->n -= 4 + s->n;
+	return 0;
+}
+
+static void hex(char *out, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sprintf(out + 2 * i, "%02x", p[i]);
+}
+
+int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
+		     struct span json, struct err *e)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t digest[48];
+	char text[97];
+	int ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) && EVP_DigestUpdate(ctx, onnx.p, onnx.n) &&
+		 EVP_DigestUpdate(ctx, json.p, json.n) && EVP_DigestFinal_ex(ctx, digest, NULL);
+
+	EVP_MD_CTX_free(ctx);
+	if (!ok)
+		return err_set(e, ERR_ENV, "out of memory for a digest");
+	if (!name.n || name.n > 200 || memchr(name.p, '\n', name.n) || memchr(name.p, 0, name.n))
+		return err_set(e, ERR_INPUT, "a model's name has 1 to 200 characters in one line");
+	hex(text, digest, sizeof(digest));
+	snprintf(out, ENCLAVE_MANIFEST_MAX, "%.*s\n%llu\n%s\n", (int)name.n, (const char *)name.p,
+		 (unsigned long long)version, text);
+	return 0;
+}
+
+int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, struct err *e)
+{
+	uint8_t *der = NULL, digest[32];
+	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(authority), &der), ok;
+
+	ok = n > 0 && EVP_Digest(der, (size_t)n, digest, NULL, EVP_sha256(), NULL);
+	OPENSSL_free(der);
+	if (!ok)
+		return err_set(e, ERR_ENV, "out of memory for a digest");
+	memcpy(out, "ca ", 3);
+	hex(out + 3, digest, sizeof(digest));
+	memcpy(out + 67, "\n\n", 3);
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/enclave_wire.h — messages between a client and an enclave, inside TLS: u32 length, u8 type, body;
+ * integers little-endian. Client: HELLO; enclave: EVIDENCE; then CLASSIFY and CLASSIFIED (wire.proto), or
+ * PROVISION and PROVISIONED. */
+#ifndef OBSCURA_DAEMON_ENCLAVE_WIRE_H
+#define OBSCURA_DAEMON_ENCLAVE_WIRE_H
+
+#include <openssl/ssl.h>
+
+#include "conf/err.h"
+#include "crypto/attest/attest.h"
+
+#define ENCLAVE_BODY_MAX (64u << 20)
+#define ENCLAVE_MANIFEST_MAX 512
+
+enum enclave_type {
+	ENCLAVE_HELLO = 1,   /* role, 32 bytes of nonce */
+	ENCLAVE_EVIDENCE,    /* kind, report, chain, policy, manifest: spans of u32 length */
+	ENCLAVE_CLASSIFY,    /* Wire__Classify */
+	ENCLAVE_CLASSIFIED,  /* Wire__Classified */
+	ENCLAVE_PROVISION,   /* name, version in decimal, ONNX, JSON ("" if there is none): spans */
+	ENCLAVE_PROVISIONED, /* manifest */
+	ENCLAVE_REFUSED,     /* text */
+};
+enum enclave_kind { ENCLAVE_SIM = 1 };
+
+/* One message whole; blocks. */
+int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e) MUST_USE;
+/* *body: new, n bytes and a 0 after them. A REFUSED becomes an error; any type but `want` (0: any) too. */
+int enclave_receive(SSL *ssl, enum enclave_type want, size_t most, enum enclave_type *type, uint8_t **body,
+		    size_t *n, struct err *e) MUST_USE;
+
+/* Bodies of spans. put: out may be NULL to count; returns the bytes. take: 0 or -1. */
+size_t enclave_put(uint8_t *out, struct span s);
+int enclave_take(struct span *rest, struct span *s) MUST_USE;
+
+/* "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\n". */
+int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
+		     struct span json, struct err *e) MUST_USE;
+/* "ca <64 hex: SHA-256 of the authority's public key>\n\n": whose certificates the enclave obeys. */
+#define ENCLAVE_POLICY 70
+int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,143 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The enclave personality with simulated evidence, through real processes: provisioning, inference, and every way in which it must
+# be refused; what the front end and the disk hold.
+. "$(dirname "$0")/lib.sh"
+if [ "$(id -u)" != 0 ]; then
+	echo "skip - enclave personality (needs root: a user and namespaces of its own)"
+	exit 0
+fi
+SIM=$T/sim
+make_pki "$T/pki" localhost 127.0.0.1
+"$OBSCURA" attest simulation --dir "$SIM" --program "$B/obscura-enclave" >"$T/out"
+is "the simulation's root and quoting key are made" 0 $?
+grep -q "no hardware isolation" "$T/out" && ok "and it is said what it is" || not_ok "and it is said what it is" "$(cat "$T/out")"
+
+start_enclave() { # start_enclave [flags]
+	# shellcheck disable=SC2046
+	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider=127.0.0.1:1 --models="$ROOT/test/models/digits_conv.onnx" $(creds "$T/pki" model-owner) \
+		--enclave-listen=127.0.0.1:0 --tee=sim --simulation="$SIM" "$@"
+	for _ in $(seq 200); do
+		grep -q "enclave is ready" "$T/model-owner.log" && break
+		sleep 0.05
+	done
+	ENCLAVE=$(sed -n 's/.*enclave at \(127[^ ]*\).*/\1/p' "$T/model-owner.log")
+	FRONT=$(cat "$T/model-owner.pid")
+	QUOTER=$(cat "/proc/$FRONT/task/$FRONT/children" | awk '{print $1}')
+	CHILD=$(cat "/proc/$QUOTER/task/$QUOTER/children" | awk '{print $1}')
+}
+# shellcheck disable=SC2046
+provision() { timeout 60 "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$@"; }
+# shellcheck disable=SC2046
+ask() { # ask POLICY flags…
+	policy=$1; shift
+	timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --policy "$policy" $(creds "$T/pki" data-owner) "$@"
+}
+good() { ask "$SIM/policy.conf" --accept-simulated "$@"; }
+says() { grep -q "$2" "$T/err" && ok "$1" || not_ok "$1" "$(cat "$T/err")"; }
+
+start_enclave
+[ -n "$CHILD" ] && ok "the enclave is ready" || not_ok "the enclave is ready" "$(cat "$T/model-owner.log")"
+grep -q "simulated: no hardware isolation" "$T/model-owner.log" && ok "the log says that it is simulated" || not_ok "the log says that it is simulated"
+
+good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"
+is "without a model nothing is computed" 4 $?
+says "and it is said how to bring one" "model provision"
+provision "$ROOT/test/models/digits_mlp.onnx" --version-number 3 >"$T/out" 2>"$T/err"; is "a model is provisioned" 0 $?
+provision "$ROOT/test/models/digits_mlp.onnx" --version-number 2 >/dev/null 2>"$T/err"; is "an older version is refused" 4 $?
+says "because models do not go back" "models do not go back"
+# shellcheck disable=SC2046
+timeout 60 "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" data-owner) "$ROOT/test/models/digits_mlp.onnx" >/dev/null 2>"$T/err"
+code=$?
+[ $code = 6 ] || [ $code = 4 ] && ok "a data owner cannot bring a model" || not_ok "a data owner cannot bring a model" "exit $code"
+
+# Labels of all sample pictures against the float logits that were computed elsewhere.
+good "$ROOT/test/images/digits-idx3-ubyte" --json >"$T/out" 2>"$T/err"; is "all sample pictures are classified" 0 $?
+jq -r .label "$T/out" >"$T/labels"
+n=$(wc -l <"$T/labels")
+tail -c $((n * 40)) "$ROOT/test/models/digits_mlp.npy" | od -An -v -tf4 -w40 | awk '{b=1; for (i=2;i<=10;i++) if ($i>$b) b=i; print b-1}' >"$T/want"
+cmp -s "$T/labels" "$T/want" && ok "labels of $n pictures equal the float model's" || not_ok "labels of $n pictures equal the float model's" "$(diff "$T/labels" "$T/want" | head -5)"
+is "each answer says that it is simulated" "true enclave" "$(jq -r '"\(.simulated) \(.personality)"' "$T/out" | sort -u)"
+good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 | grep -q "simulated: no hardware isolation" && ok "and so does the table" || not_ok "and so does the table"
+is "bytes of a picture are counted" "784 44" "$(jq -r '"\(.bytes.online.sent) \(.bytes.online.received)"' "$T/out" | sort -u)"
+good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 --reveal label --json | jq -e '.scores == []' >/dev/null && ok "only the label is revealed where that is asked" || not_ok "only the label is revealed where that is asked"
+
+# Refusals, exit 6, with expected and received.
+ask "$SIM/policy.conf" "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "simulation is refused unless it is accepted" 6 $?
+says "for what it is" "no hardware isolation"
+sed 's/measurement = \["...../measurement = ["00000/' "$SIM/policy.conf" >"$SIM/other.conf"
+ask "$SIM/other.conf" --accept-simulated "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "another program is refused" 6 $?
+says "its measurement is named with the expected one" "expected 00000.*received"
+"$OBSCURA" attest simulation --dir "$T/sim2" --program "$B/obscura-enclave" >/dev/null
+ask "$T/sim2/policy.conf" --accept-simulated "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "another installation's root is refused" 6 $?
+says "by its key" "ROOT_UNTRUSTED"
+(cat "$SIM/policy.conf"; echo "min_model_version = 4;") >"$SIM/new.conf"
+ask "$SIM/new.conf" --accept-simulated "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "a model below the policy's version is refused" 6 $?
+says "both versions are named" "expected version 4 at least, received 3"
+grep -v measurement "$SIM/policy.conf" >"$SIM/any.conf"
+ask "$SIM/any.conf" --accept-simulated "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "a policy that names no program is refused" 6 $?
+make_pki "$T/pki2" localhost 127.0.0.1
+timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated --ca="$T/pki2/ca.pem" --certificate="$T/pki/data-owner.pem" \
+	--key="$T/pki/data-owner.key" "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "an enclave that obeys another authority is refused" 6 $?
+# shellcheck disable=SC2046
+timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki2" data-owner) \
+	"$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"
+[ $? -ne 0 ] && ok "a data owner of another authority is refused" || not_ok "a data owner of another authority is refused"
+
+# A debugger costs the measurement; without it the next connection is good again.
+if command -v gdb >/dev/null; then
+	(gdb -q -batch -p "$CHILD" -ex "shell touch $T/attached; sleep 4" >/dev/null 2>&1 &)
+	for _ in $(seq 100); do [ -e "$T/attached" ] && break; sleep 0.1; done
+	# the child is stopped while gdb looks at it: the answer comes when it is let go, or not at all
+	grep -q "TracerPid:[[:space:]]*[1-9]" "/proc/$CHILD/status" && ok "a debugger shows in what the quoter reads" || not_ok "a debugger shows in what the quoter reads"
+	sleep 4
+else
+	echo "skip - a debugger costs the measurement (no gdb)"
+fi
+
+# Planted patterns: the picture in its pixels, the model in its labels. Neither is in the front end's memory, nor in what of the child
+# even root can read.
+{ printf 'P5\n28 28\n255\n'; for _ in $(seq 28); do printf 'PLANTED-PICTURE-PLANTED-PICT'; done; } >"$T/planted.pgm"
+cp "$ROOT/test/models/digits_mlp.onnx" "$T/planted.onnx"
+echo '{"scale":255,"labels":["PLANTED-MODEL-A","b","c","d","e","f","g","h","i","j"]}' >"$T/planted.json"
+provision "$T/planted.onnx" --version-number 3 >/dev/null 2>"$T/err"; is "a model with a planted pattern is provisioned" 0 $?
+good "$T/planted.pgm" >/dev/null 2>"$T/err"; is "a picture with a planted pattern is classified" 0 $?
+memory() { # memory PID: all that can be read of a process
+	while read -r range rights _; do
+		case $rights in r*) ;; *) continue ;; esac
+		from=$((0x${range%-*})) to=$((0x${range#*-}))
+		[ $((to - from)) -le 1200000000 ] && [ ${#from} -lt 19 ] && [ "$from" -gt 0 ] || continue
+		dd if="/proc/$1/mem" bs=4096 skip=$((from / 4096)) count=$(((to - from) / 4096)) 2>/dev/null
+	done <"/proc/$1/maps"
+}
+memory "$FRONT" >"$T/front.mem"
+memory "$CHILD" >"$T/child.mem"
+[ "$(wc -c <"$T/front.mem")" -gt 1000000 ] && grep -aq "obscura" "$T/front.mem" && ok "the front end's memory can be searched" || not_ok "the front end's memory can be searched"
+grep -aq "PLANTED" "$T/front.mem" && not_ok "the front end has neither picture nor model" || ok "the front end has neither picture nor model"
+grep -aq "PLANTED" "$T/child.mem" && not_ok "root's plain read of the enclave finds neither" || ok "root's plain read of the enclave finds neither"
+grep -aql "PLANTED" "$SIM"/* "$T/model-owner.log" && not_ok "nor is there anything on disk" || ok "nor is there anything on disk"
+
+kill_role model-owner
+for _ in $(seq 50); do grep -q "^State:[[:space:]]*[^ZX]" "/proc/$CHILD/status" 2>/dev/null || break; sleep 0.1; done
+grep -q "^State:[[:space:]]*[^ZX]" "/proc/$CHILD/status" 2>/dev/null && not_ok "the enclave ends with its front end" || ok "the enclave ends with its front end"
+start_enclave
+good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "after a restart the model must be provisioned again" 4 $?
+"$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider=127.0.0.1:1 --models="$ROOT/test/models/digits_conv.onnx" $(creds "$T/pki" model-owner) --enclave-listen=127.0.0.1:0 --simulation="$SIM" >"$T/err" 2>&1
+[ $? -ne 0 ] && ok "simulation is never chosen by itself" || not_ok "simulation is never chosen by itself"
+says "it is said what would" "tee=sim"
+
+# The paper's models on the paper's pictures, against float logits that were computed elsewhere.
+for m in x y; do
+	S=$SHARED/data
+	if [ -z "$SHARED" ] || [ ! -f "$S/models/model_$m.onnx" ] || [ ! -f "$S/mnist/logits_model_$m.npy" ]; then
+		echo "skip - model $m on shared pictures (there is no $S/models/model_$m.onnx)"
+		continue
+	fi
+	cp "$S/models/model_$m.onnx" "$T"
+	echo '{"scale":255,"mean":[0.1307],"std":[0.3081]}' >"$T/model_$m.json"
+	provision "$T/model_$m.onnx" >/dev/null 2>"$T/err"
+	good "$S/mnist/t10k-images-idx3-ubyte.gz" --json 2>"$T/err" | jq -r .label >"$T/labels"
+	n=$(wc -l <"$T/labels")
+	tail -c $((n * 40)) "$S/mnist/logits_model_$m.npy" | od -An -v -tf4 -w40 | awk '{b=1; for (i=2;i<=10;i++) if ($i>$b) b=i; print b-1}' >"$T/want"
+	[ "$n" = 10000 ] && cmp -s "$T/labels" "$T/want" && ok "model $m: labels of all $n pictures equal the float model's" || not_ok "model $m: labels of all $n pictures equal the float model's" "$(cat "$T/err"; diff "$T/labels" "$T/want" | head -5)"
+done
