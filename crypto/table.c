@@ -81,13 +81,18 @@ size_t table_correction_bytes(const struct table *t, size_t n)
 	return bytes + (t->mode == TABLE_BANDWIDTH ? packed_piece(n, t->index) : 0);
 }
 
-size_t table_p0_select(const struct table *t, size_t n)
+size_t table_p0_choose(const struct table *t, size_t n)
 {
 	size_t bytes = 0;
 
 	for (unsigned i = 0; i < t->digits; i++)
 		bytes += (i ? 2 : 1) * stream_piece(n, t->bits[i]);
-	return bytes + (t->mode == TABLE_BANDWIDTH ? stream_piece(n, t->index) : 0);
+	return bytes;
+}
+
+size_t table_p0_select(const struct table *t, size_t n)
+{
+	return table_p0_choose(t, n) + (t->mode == TABLE_BANDWIDTH ? stream_piece(n, t->index) : 0);
 }
 
 size_t table_p0_bytes(const struct table *t, size_t n)
@@ -257,9 +262,8 @@ static uint16_t bit_at(const uint8_t *p, size_t i)
 	return p[i / 8] >> (i % 8) & 1;
 }
 
-void table_choose_p0(const struct table *t, size_t n, const uint8_t *p0, const uint16_t *j, uint16_t *bit)
+void table_choose_p0(const struct table *t, size_t n, const uint8_t *choose, const uint16_t *j, uint16_t *bit)
 {
-	const uint8_t *choose = p0 + table_p0_select(t, n) - stream_piece(n, t->index);
 	size_t bits = 64 * table_words(t->index);
 
 	for (size_t c = 0; c < n; c++)

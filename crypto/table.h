@@ -50,6 +50,8 @@ size_t table_correction_bytes(const struct table *t, size_t n);
  * number whose low `entry` bits are the entry; with 2 blocks the four 64-bit words are b, b*r, b*msb r, b*x,
  * each masked to its width. */
 size_t table_p0_bytes(const struct table *t, size_t n);
+/* Where the choose tables start there (bandwidth mode); before them are the tables of digits. */
+size_t table_p0_choose(const struct table *t, size_t n);
 /* Where the select rows start in P0's stream: block number of (comparison i, row j) is table_p0_select(t,
  * n)/16 + (i*rows + j)*blocks. */
 size_t table_p0_select(const struct table *t, size_t n);
@@ -68,8 +70,9 @@ void table_lookup_p0(const struct table *t, size_t n, const uint8_t *p0, const u
 void table_lookup_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint64_t *zhat,
 		     uint16_t *j);
 
-/* Bandwidth mode: this party's share of the masked bit, by the opened index j[i]. */
-void table_choose_p0(const struct table *t, size_t n, const uint8_t *p0, const uint16_t *j, uint16_t *bit);
+/* Bandwidth mode: this party's share of the masked bit, by the opened index j[i]. choose: P0's choose tables. */
+void table_choose_p0(const struct table *t, size_t n, const uint8_t *choose, const uint16_t *j,
+		     uint16_t *bit);
 void table_choose_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint16_t *j,
 		     uint16_t *bit);
 

@@ -132,11 +132,11 @@ uint64_t send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t 
 	return sent;
 }
 
-void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes)
+void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes, int continues)
 {
 	do {
 		f.length = bytes < FRAME_BODY_MAX ? (uint32_t)bytes : FRAME_BODY_MAX;
-		f.flags = bytes > f.length ? FRAME_MORE : 0;
+		f.flags = bytes > f.length || continues ? FRAME_MORE : 0;
 		f.body = body;
 		c->ops->send_inplace(c, &f, body);
 		body += f.length;

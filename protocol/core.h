@@ -42,7 +42,7 @@ int different(const struct channel *a, const struct channel *b, struct err *e) M
  * writable bytes before it; it is overwritten as it leaves. Returns the bytes of all bodies. */
 uint64_t send_pieces(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes);
 /* The same for one message of the plan: the sequence stays, FRAME_MORE marks all pieces but the last. */
-void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes);
+void send_step(struct channel *c, struct frame f, uint8_t *body, uint64_t bytes, int continues);
 
 /* Tickets burnt a second, over the last minute. */
 #define RATE_SECONDS 60

@@ -6,6 +6,8 @@
 
 #include "crypto/secret.h"
 
+#define PART (16u << 10) /* bytes of a message that leave before the rest is written */
+
 struct lane {
 	const struct program *program;
 	struct secret *arena;
@@ -23,8 +25,8 @@ struct lane {
 	size_t in_have, in_used;
 	/* the message that is being written */
 	uint32_t out_message;
-	size_t out_have;
-	int out_taken;
+	size_t out_have, out_gone; /* bytes in the outbox; of this message handed out before */
+	int out_taken, in_parts;
 	struct profile *profile; /* borrows; NULL also for the first inference, which finds memory and caches cold */
 	struct profile *own; /* owns; of one inference, for lane_time */
 	uint64_t lap;
@@ -156,6 +158,7 @@ void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, s
 	l->out_taken = 0;
 	l->in_message = next_message(l->program, 0, l->run.party == P0 ? P1 : P0);
 	l->out_message = 0;
+	l->out_gone = 0;
 	place(l->values, l->live, l->program, batch);
 	for (size_t i = 0; i < batch * n; i++)
 		l->values[0][i] = pixels ? pixels[i] : 0;
@@ -201,6 +204,8 @@ static int take_in(struct lane *l, const struct move *m)
 {
 	size_t bytes = l->run.batch * m->bytes;
 
+	if (!bytes)
+		return 1;
 	if (m->message != l->in_message || l->in_have - l->in_used < bytes)
 		return 0;
 	l->run.in = l->inbox + l->in_used;
@@ -211,7 +216,7 @@ static int take_in(struct lane *l, const struct move *m)
 /* A message that has been read to its end makes room for the next. */
 static void retire_in(struct lane *l)
 {
-	if (l->in_used < awaited(l))
+	if (!l->in_used || l->in_used < awaited(l))
 		return;
 	l->in_have = l->in_used = 0;
 	l->in_message = next_message(l->program, l->in_message + 1, l->run.party == P0 ? P1 : P0);
@@ -219,13 +224,24 @@ static void retire_in(struct lane *l)
 
 static void take_out(struct lane *l, const struct move *m)
 {
+	if (l->out_message != m->message)
+		l->out_gone = 0;
 	l->run.out = l->outbox + ENGINE_HEADROOM + l->out_have;
 	l->out_message = m->message;
 	l->out_have += l->run.batch * m->bytes;
 }
 
-/* Runs one row from where it stands. 0: it waits for bytes. */
-static int run_row(struct lane *l, const struct row *row)
+/* Whether enough has been written to leave before the message is complete. */
+static int has_part(const struct lane *l)
+{
+	return l->in_parts && l->out_have >= PART && l->move + 1 < l->program->n_moves &&
+	       l->program->moves[l->move + 1].message == l->out_message;
+}
+
+enum ran { RAN_WAITS, RAN_PART, RAN_ALL };
+
+/* Runs one row from where it stands. */
+static enum ran run_row(struct lane *l, const struct row *row)
 {
 	const struct placed *at = &l->program->rows[l->run.row];
 	void (*act)(struct run *, const struct row *, unsigned) = l->run.party == P0 ? ops[row->kind]->p0 : ops[row->kind]->p1;
@@ -237,14 +253,18 @@ static int run_row(struct lane *l, const struct row *row)
 		int reads = m->from != l->run.party;
 
 		if (reads && !take_in(l, m))
-			return 0;
+			return RAN_WAITS;
 		if (!reads)
 			take_out(l, m);
 		act(&l->run, row, l->move - at->move);
 		if (reads)
 			retire_in(l);
+		if (!reads && has_part(l)) {
+			l->move++;
+			return RAN_PART;
+		}
 	}
-	return 1;
+	return RAN_ALL;
 }
 
 enum engine_state engine_run(struct lane *l)
@@ -256,11 +276,11 @@ enum engine_state engine_run(struct lane *l)
 	if (l->out_taken)
 		l->out_have = l->out_taken = 0;
 	for (; !l->done && l->run.row < tape->n_rows; l->run.row++) {
-		int ran = run_row(l, &tape->rows[l->run.row]);
+		enum ran ran = run_row(l, &tape->rows[l->run.row]);
 
 		profile_lap(l->profile, PROFILE_COMPUTE, l->run.row, &l->lap);
-		if (!ran)
-			return ENGINE_WAIT;
+		if (ran != RAN_ALL)
+			return ran == RAN_PART ? ENGINE_PART : ENGINE_WAIT;
 	}
 	if (!l->done)
 		profile_count(l->profile, PROFILE_COMPUTE, l->run.batch);
@@ -273,12 +293,23 @@ void lane_sent(struct lane *l)
 	profile_lap(l->profile, PROFILE_SEND, l->run.row, &l->lap);
 }
 
+void lane_in_parts(struct lane *l, int in_parts)
+{
+	l->in_parts = in_parts;
+}
+
 uint8_t *lane_message(struct lane *l, size_t *bytes, uint32_t *step)
 {
 	*bytes = l->out_taken ? 0 : l->out_have;
 	*step = l->out_message;
+	l->out_gone += *bytes;
 	l->out_taken = 1;
 	return l->outbox + ENGINE_HEADROOM;
+}
+
+int lane_continues(const struct lane *l)
+{
+	return l->out_gone < l->run.batch * l->program->messages[l->out_message].bytes;
 }
 
 const uint8_t *lane_peek(const struct lane *l, size_t *bytes)

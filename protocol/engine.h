@@ -26,14 +26,22 @@ void lane_begin(struct lane *lane, struct prg *prg, const struct ticket *tickets
 void lane_time(struct lane *lane);
 void lane_times(const struct lane *lane, uint64_t *compute, uint64_t *wait);
 
-enum engine_state { ENGINE_WAIT, ENGINE_DONE };
+enum engine_state {
+	ENGINE_WAIT,
+	ENGINE_DONE,
+	ENGINE_PART /* a long message is begun: it can leave; run again */
+};
 /* Hands over received bytes of the peer's current message (any split). -1: more than that message holds (a peer's fault). */
 int lane_receive(struct lane *lane, const uint8_t *bytes, size_t n, struct err *e) MUST_USE;
+/* Whether engine_run returns ENGINE_PART, so that the peer can begin on a part while the rest is computed. At first not. */
+void lane_in_parts(struct lane *lane, int in_parts);
 /* Runs until bytes are needed that are not there, or to the end. */
 enum engine_state engine_run(struct lane *lane);
 /* The message written by the last engine_run, *bytes = 0 when there is none. The memory before it (ENGINE_HEADROOM bytes) may be
  * overwritten. *step: index of the message in program->messages. Valid until the next engine_run or lane_reset. */
 uint8_t *lane_message(struct lane *lane, size_t *bytes, uint32_t *step);
+/* After lane_message: more of the same message will come. */
+int lane_continues(const struct lane *lane);
 /* It has been handed to the network: for profiles. */
 void lane_sent(struct lane *lane);
 /* Looks at that message without taking it. */

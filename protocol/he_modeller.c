@@ -315,7 +315,7 @@ static void answered(struct he_modeller *m)
 		fail(m, &b->err, NULL, NULL);
 		return;
 	}
-	send_step(m->data_owner, f, b->answer + FRAME_HEADER, he_answer_bytes(b->hp, b->level, b->batch));
+	send_step(m->data_owner, f, b->answer + FRAME_HEADER, he_answer_bytes(b->hp, b->level, b->batch), 0);
 	m->data_owner->ops->flush(m->data_owner);
 	m->got = 0;
 	if (++b->level < b->hp->levels) {

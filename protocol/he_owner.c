@@ -193,7 +193,7 @@ static void send_request(struct he_owner *o)
 
 	if (!d->level)
 		send_begin(o);
-	send_step(o->model_owner, f, d->request + FRAME_HEADER, bytes);
+	send_step(o->model_owner, f, d->request + FRAME_HEADER, bytes, 0);
 	o->model_owner->ops->flush(o->model_owner);
 	o->head->online.sent += bytes;
 	o->got = 0;

@@ -30,7 +30,7 @@ static void answer_ran(struct slot *s)
 		return;
 	}
 	if (!s->aborted)
-		slot_send(s, m->data_owner, m->session);
+		slot_send(s);
 	if ((s->result == ENGINE_DONE || s->aborted) && finish(m, s, &why) < 0)
 		modeller_fail(m, &why, NULL, NULL);
 }
@@ -40,8 +40,11 @@ static struct slot *free_slot(struct modeller *m, struct err *e)
 	for (size_t i = 0; i < m->options.lanes; i++) {
 		if (!m->slots[i]) {
 			m->slots[i] = slot_new(m, answer_ran, m->host, m->core, m->prg, P1, e);
-			if (m->slots[i])
+			if (m->slots[i]) {
 				m->slots[i]->inline_work = m->options.inline_work;
+				m->slots[i]->to = m->data_owner;
+				m->slots[i]->number = m->session;
+			}
 			return m->slots[i];
 		}
 		if (m->slots[i]->state == SLOT_FREE)
@@ -145,7 +148,7 @@ int answer_begin(void *modeller, const struct frame *f, struct err *e)
 	slot_begin(s, f->lane, n, NULL);
 	/* Nothing can be computed before the first message; the engine only learns what it waits for. */
 	s->result = engine_run(s->lane);
-	slot_send(s, m->data_owner, m->session);
+	slot_send(s);
 	return 0;
 }
 

@@ -179,7 +179,7 @@ static void lane_ran(struct slot *s)
 	if (s->of && s->of->masked && !s->sent)
 		keep_view(o, s);
 	/* An aborted lane sends what it was about to: the model owner drops it, and then the lane is over on both sides. */
-	slot_send(s, o->model_owner, o->session);
+	slot_send(s);
 	if (s->aborted)
 		slot_clear(s);
 	else if (s->result == ENGINE_DONE)
@@ -193,8 +193,11 @@ static struct slot *free_slot(struct owner *o, struct err *e)
 	for (size_t i = 0; i < o->lanes; i++) {
 		if (!o->slots[i]) {
 			o->slots[i] = slot_new(o, lane_ran, o->host, o->core, o->prg, P0, e);
-			if (o->slots[i])
+			if (o->slots[i]) {
 				o->slots[i]->inline_work = o->options.inline_work;
+				o->slots[i]->to = o->model_owner;
+				o->slots[i]->number = o->session;
+			}
 			return o->slots[i];
 		}
 		if (o->slots[i]->state == SLOT_FREE)

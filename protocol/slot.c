@@ -95,14 +95,21 @@ void slot_begin(struct slot *s, uint32_t first, size_t batch, const uint8_t *pix
 	lane_begin(s->lane, s->prg, s->tickets, batch, pixels);
 }
 
+static int is_inline(const struct slot *s)
+{
+	return s->core->work * s->batch <= s->inline_work;
+}
+
 void slot_run(struct slot *s)
 {
 	s->state = SLOT_BUSY;
-	if (s->core->work * s->batch > s->inline_work) {
+	lane_in_parts(s->lane, is_inline(s));
+	if (!is_inline(s)) {
 		s->host->submit(s->host->ctx, &s->job);
 		return;
 	}
-	job_run(&s->job);
+	for (job_run(&s->job); s->result == ENGINE_PART; job_run(&s->job))
+		slot_send(s);
 	job_done(&s->job);
 }
 
@@ -127,23 +134,24 @@ int slot_receive(struct slot *s, const struct channel *from, const struct frame 
 	s->since_us = s->host->now_us(s->host->ctx);
 	s->received += f->length;
 	if (f->flags & FRAME_MORE)
-		return 0;
+		return is_inline(s);
 	s->messages++;
 	return 1;
 }
 
-void slot_send(struct slot *s, struct channel *to, uint16_t session)
+void slot_send(struct slot *s)
 {
+	struct frame f = {.type = FRAME_STEP, .session = s->number, .lane = s->first};
 	uint32_t step = 0;
 	size_t bytes = 0;
 	uint8_t *body = lane_message(s->lane, &bytes, &step);
 
 	if (!bytes)
 		return;
-	send_step(to, (struct frame){.type = FRAME_STEP, .session = session, .lane = s->first, .sequence = step}, body,
-		  bytes);
+	f.sequence = step;
+	send_step(s->to, f, body, bytes, lane_continues(s->lane));
 	s->sent += bytes;
-	to->ops->flush(to);
+	s->to->ops->flush(s->to);
 	lane_sent(s->lane);
 	s->since_us = s->host->now_us(s->host->ctx);
 }

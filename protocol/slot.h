@@ -28,6 +28,8 @@ struct slot {
 	uint32_t first;		/* ticket */
 	size_t batch;
 	uint64_t inline_work; /* more than this goes to a worker */
+	struct channel *to;   /* borrows: the other party */
+	uint16_t number;      /* the session's */
 	uint64_t since_us;    /* of the last progress */
 	enum engine_state result;
 	uint32_t messages;	 /* received whole */
@@ -48,10 +50,10 @@ int slot_prepare(struct slot *s, size_t batch, size_t most, struct err *e) MUST_
 void slot_begin(struct slot *s, uint32_t first, size_t batch, const uint8_t *pixels);
 /* Runs the engine, then ran(): at once, or later. */
 void slot_run(struct slot *s);
-/* A STEP frame of this lane. 1: the message is whole, 0: pieces are missing, -1: the peer broke the protocol. */
+/* A STEP frame of this lane. 1: run the engine (the message is whole, or runs in parts), 0: not yet, -1: the peer broke the protocol. */
 int slot_receive(struct slot *s, const struct channel *from, const struct frame *f, struct err *e) MUST_USE;
 /* Sends what the engine wrote, if anything. */
-void slot_send(struct slot *s, struct channel *to, uint16_t session);
+void slot_send(struct slot *s);
 /* Wipes: the tickets go back to the stock; free for the next. */
 void slot_clear(struct slot *s);
 /* The session ends: wipes and frees, now or when the job is done. NULL is allowed. */

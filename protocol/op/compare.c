@@ -26,14 +26,30 @@ unsigned compare_moves(const struct compare *c)
 	return c->t.mode == TABLE_BANDWIDTH ? 3 : 2;
 }
 
+unsigned compare_parts(const struct compare *c)
+{
+	return c->t.mode == TABLE_BANDWIDTH ? COMPARE_PARTS : COMPARE_CHOICE;
+}
+
+uint64_t compare_part_bytes(const struct compare *c, enum compare_part part)
+{
+	switch (part) {
+	case COMPARE_ZHAT:
+		return ring_packed(c->n, c->t.w);
+	case COMPARE_INDEX:
+		return ring_packed(c->n, c->t.index);
+	case COMPARE_ANSWER:
+		return ring_packed(c->n, c->t.index) + (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
+	default:
+		return ring_packed(c->n, 1);
+	}
+}
+
 uint64_t compare_move_bytes(const struct compare *c, unsigned move)
 {
 	if (move == 0)
-		return ring_packed(c->n, c->t.w) + ring_packed(c->n, c->t.index);
-	if (move == 1)
-		return ring_packed(c->n, c->t.index) +
-		       (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
-	return ring_packed(c->n, 1);
+		return compare_part_bytes(c, COMPARE_ZHAT) + compare_part_bytes(c, COMPARE_INDEX);
+	return compare_part_bytes(c, move == 1 ? COMPARE_ANSWER : COMPARE_CHOICE);
 }
 
 size_t compare_temp(const struct compare *c)
@@ -125,27 +141,32 @@ static void open_row(const struct compare *c, const struct compare_state *s, con
 		s->row[i] ^= share[i];
 }
 
-/* P0 learns ẑ and P1's index bits: it looks up its own, which opens the index, and its share of the chosen
- * bit. */
+/* P0 learns ẑ: it looks up its share of the index. */
 static void p0_lookup(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
 		      const uint8_t **in)
 {
 	uint8_t *half = r->scratch;
-	uint64_t number = r->tickets[image].number;
 
 	ring_unpack(s->zhat, *in, c->n, c->t.w);
 	*in += ring_packed(c->n, c->t.w);
-	ring_unpack16(s->row, *in, c->n, c->t.index); /* P1's share */
-	*in += ring_packed(c->n, c->t.index);
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first);
 
-		prg_read(r->prg, number, group_p0(c, r, first), half, table_p0_select(&c->t, n));
+		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first), half, table_p0_choose(&c->t, n));
 		table_lookup_p0(&c->t, n, half, s->zhat + first, s->j + first);
-		for (size_t i = first; i < first + n; i++)
-			s->row[i] ^= s->j[i];
-		if (c->t.mode == TABLE_BANDWIDTH)
-			table_choose_p0(&c->t, n, half, s->row + first, s->bit + first);
+	}
+}
+
+/* P0 has the index: it looks up its share of the chosen bit. */
+static void p0_choose(const struct compare *c, struct run *r, size_t image, const struct compare_state *s)
+{
+	uint8_t *half = r->scratch;
+
+	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
+		size_t n = group_size(c, first), at = table_p0_choose(&c->t, n);
+
+		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first) + at, half, table_p0_select(&c->t, n) - at);
+		table_choose_p0(&c->t, n, half, s->row + first, s->bit + first);
 	}
 }
 
@@ -163,37 +184,66 @@ static void p1_choose(const struct compare *c, struct run *r, size_t image, cons
 				s->row + first, s->bit + first);
 }
 
-void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
-		unsigned move, const uint8_t **in, uint8_t **out)
+void compare_p0_part(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		     enum compare_part part, const uint8_t **in, uint8_t **out)
 {
-	if (move == 0) {
+	switch (part) {
+	case COMPARE_ZHAT:
 		p0_lookup(c, r, image, s, in);
-	} else if (move == 1) {
+		break;
+	case COMPARE_INDEX:
+		open_row(c, s, s->j, c->t.index, in);
+		if (c->t.mode == TABLE_BANDWIDTH)
+			p0_choose(c, r, image, s);
+		break;
+	case COMPARE_ANSWER:
 		write_share(c, s->j, c->t.index, out);
 		if (c->t.mode == TABLE_BANDWIDTH)
 			write_share(c, s->bit, 1, out);
-	} else {
+		break;
+	default:
 		open_row(c, s, s->bit, 1, in);
 	}
 }
 
-void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
-		unsigned move, const uint8_t **in, uint8_t **out)
+void compare_p1_part(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		     enum compare_part part, const uint8_t **in, uint8_t **out)
 {
-	if (move == 0) {
-		p1_lookup(c, r, image, s);
+	switch (part) {
+	case COMPARE_ZHAT:
 		ring_pack(*out, s->zhat, c->n, c->t.w);
 		*out += ring_packed(c->n, c->t.w);
+		break;
+	case COMPARE_INDEX:
+		p1_lookup(c, r, image, s);
 		write_share(c, s->j, c->t.index, out);
-	} else if (move == 1) {
+		break;
+	case COMPARE_ANSWER:
 		open_row(c, s, s->j, c->t.index, in);
 		if (c->t.mode == TABLE_BANDWIDTH) {
 			p1_choose(c, r, image, s);
 			open_row(c, s, s->bit, 1, in);
 		}
-	} else {
+		break;
+	default:
 		write_share(c, s->bit, 1, out);
 	}
+}
+
+void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move,
+		const uint8_t **in, uint8_t **out)
+{
+	if (move == 0)
+		compare_p0_part(c, r, image, s, COMPARE_ZHAT, in, out);
+	compare_p0_part(c, r, image, s, COMPARE_INDEX + move, in, out);
+}
+
+void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move,
+		const uint8_t **in, uint8_t **out)
+{
+	if (move == 0)
+		compare_p1_part(c, r, image, s, COMPARE_ZHAT, in, out);
+	compare_p1_part(c, r, image, s, COMPARE_INDEX + move, in, out);
 }
 
 /* P0's half of a row is read from its stream where the opened row is, and nowhere else; of two rows both are

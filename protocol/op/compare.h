@@ -35,6 +35,18 @@ struct compare_state {
 };
 
 struct compare compare_new(unsigned w, unsigned kout, unsigned extra, enum table_mode mode, size_t n);
+/* Move 0 has two parts, so that P0 looks up its share of the index while P1 looks up its own. */
+enum compare_part {
+	COMPARE_ZHAT,	/* P1 → P0 */
+	COMPARE_INDEX,	/* P1 → P0 */
+	COMPARE_ANSWER, /* P0 → P1: move 1 */
+	COMPARE_CHOICE, /* P1 → P0: move 2 */
+	COMPARE_PARTS
+};
+/* How many parts: 3 (latency) or 4 (bandwidth); bytes of one image in each. */
+unsigned compare_parts(const struct compare *c);
+uint64_t compare_part_bytes(const struct compare *c, enum compare_part part);
+
 /* Adds what the set consumes to *cost (p0, own, corrections, comparisons) and places it there; raises temp
  * and scratch. */
 void compare_declare(struct compare *c, struct cost *cost);
@@ -55,6 +67,11 @@ void compare_p0(const struct compare *c, struct run *r, size_t image, const stru
 		unsigned move, const uint8_t **in, uint8_t **out);
 void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
 		unsigned move, const uint8_t **in, uint8_t **out);
+/* The same for one part. */
+void compare_p0_part(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		     enum compare_part part, const uint8_t **in, uint8_t **out);
+void compare_p1_part(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		     enum compare_part part, const uint8_t **in, uint8_t **out);
 /* After the last move: rows [first, first + n) of this party's shares, one group: first a multiple of
  * COMPARE_GROUP. scratch: COMPARE_FINISH bytes, which cost.scratch covers; the rows lie there. */
 struct table_rows compare_rows(const struct compare *c, struct run *r, size_t image,

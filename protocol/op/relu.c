@@ -2,7 +2,8 @@
 /* relu: max(y / 2^f, 0) of a masked wire ŷ = y + ρ mod 2^k, as shares mod 2^kout (PROTOCOL.md §3).
  *
  *   correlation  r = ρ >> f; one comparison of w = k - f bits an element (compare.h)
- *   moves        those of the comparison, on ẑ = ŷ >> f
+ *   moves        the parts of the comparison, on ẑ = ŷ >> f; then one without bytes, in which both compute the output: what was
+ *                written before it can leave
  *   output       b·ẑ - b·r + (1 - msb ẑ)·b·msb(r)·2^w,  b = [z >= 0]
  */
 #include "protocol/op/compare.h"
@@ -20,10 +21,10 @@ static int relu_declare(const struct tape *tape, const struct row *row, struct c
 
 	compare_declare(&c, cost);
 	cost->temp = compare_temp(&c);
-	for (unsigned move = 0; move < compare_moves(&c); move++)
-		if (program_move(p, move % 2 ? P0 : P1, compare_move_bytes(&c, move), e))
+	for (unsigned part = 0; part < compare_parts(&c); part++)
+		if (program_move(p, part == COMPARE_ANSWER ? P0 : P1, compare_part_bytes(&c, part), e))
 			return -1;
-	return 0;
+	return program_move(p, compare_parts(&c) - 1 == COMPARE_ANSWER ? P0 : P1, 0, e);
 }
 
 static void relu_deal(struct deal *d, const struct row *row)
@@ -44,8 +45,9 @@ static void relu_p0(struct run *r, const struct row *row, unsigned move)
 		const uint8_t *in = r->in + b * move_bytes(r, move);
 		uint8_t *out = r->out + b * move_bytes(r, move);
 
-		compare_p0(&c, r, b, &s, move, &in, &out);
-		if (move == compare_moves(&c) - 1)
+		if (move < compare_parts(&c))
+			compare_p0_part(&c, r, b, &s, move, &in, &out);
+		else
 			compare_relu(&c, r, b, &s, words_of(r->values, r->program, row->out, b));
 	}
 }
@@ -61,10 +63,11 @@ static void relu_p1(struct run *r, const struct row *row, unsigned move)
 		uint8_t *out = r->out + b * move_bytes(r, move);
 		const uint64_t *y = words_of(r->values, r->program, row->in[0], b);
 
-		for (size_t i = 0; move == 0 && i < c.n; i++)
+		for (size_t i = 0; move == COMPARE_ZHAT && i < c.n; i++)
 			s.zhat[i] = y[i] >> f;
-		compare_p1(&c, r, b, &s, move, &in, &out);
-		if (move == compare_moves(&c) - 1)
+		if (move < compare_parts(&c))
+			compare_p1_part(&c, r, b, &s, move, &in, &out);
+		else
 			compare_relu(&c, r, b, &s, words_of(r->values, r->program, row->out, b));
 	}
 }

@@ -106,7 +106,7 @@ static void compare(const struct world *w)
 	for (size_t i = 0; i < N; i++)
 		row[i] = j0[i] ^ j1[i];
 	if (w->t.mode == TABLE_BANDWIDTH) {
-		table_choose_p0(&w->t, N, w->p0, row, b0);
+		table_choose_p0(&w->t, N, w->p0 + table_p0_choose(&w->t, N), row, b0);
 		table_choose_p1(&w->t, N, w->corrections, row, b1);
 		for (size_t i = 0; i < N; i++)
 			row[i] = b0[i] ^ b1[i];
