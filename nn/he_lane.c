@@ -5,22 +5,7 @@
 
 #include "crypto/ring.h"
 #include "crypto/secret.h"
-#include "nn/he_run.h"
-#include "nn/linear.h"
-
-struct he_lane {
-	const struct he_plan *hp;
-	const struct he_key *key;
-	struct he_rng *rng;
-	struct he_work *work;
-	struct fixed **images; /* own */
-	size_t batch_max, batch;
-	uint16_t level;		       /* that is asked for */
-	uint64_t *poly, *opened, *sum; /* own: N, N; two sums of the largest row */
-	size_t sum_words;
-	uint32_t *wanted, *element; /* own: N */
-	uint8_t *ran;		    /* owns; per row */
-};
+#include "nn/he_parts.h"
 
 static int out_of_memory(struct err *e)
 {
@@ -149,7 +134,7 @@ static const struct he_step *step_of(const struct he_plan *hp, uint16_t row)
 }
 
 /* All rows whose values are there. */
-static void run_rows(struct he_lane *l)
+void he_lane_rows(struct he_lane *l)
 {
 	const struct tape *t = tape_of(l);
 
@@ -172,18 +157,24 @@ static void run_rows(struct he_lane *l)
 
 /* ---- requests ---- */
 
-static uint8_t *ask_term(struct he_lane *l, size_t image, const struct he_step *s, const struct he_term *ht, struct prg *half,
+uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht, const int64_t *x, struct prg *half,
 			 uint64_t *index, uint8_t *out)
 {
-	const struct row *row = &tape_of(l)->rows[s->row];
-	const int64_t *x = fixed_value(l->images[image], row->terms[ht->term].in);
-
 	for (uint64_t tile = 0; tile < he_layout_tiles(&ht->layout); tile++)
 		for (uint32_t c = 0; c < ht->layout.c_blocks; c++) {
 			he_layout_input(&ht->layout, tile, c, x, l->poly);
 			he_encrypt(l->key, l->rng, half, (*index)++, s->width.limbs, s->width.k, l->poly, l->work, out);
 			out += he_cipher_bytes(he_params(l->hp->set), s->width.limbs);
 		}
+	return out;
+}
+
+static uint8_t *ask_step(struct he_lane *l, size_t image, const struct he_step *s, struct prg *half, uint64_t *index, uint8_t *out)
+{
+	const struct row *row = &tape_of(l)->rows[s->row];
+
+	for (uint16_t t = 0; t < s->n_terms; t++)
+		out = he_lane_encrypt(l, s, &s->terms[t], fixed_value(l->images[image], row->terms[s->terms[t].term].in), half, index, out);
 	return out;
 }
 
@@ -198,15 +189,15 @@ static uint8_t *ask_image(struct he_lane *l, size_t image, uint8_t *out, struct 
 		return NULL;
 	out += HE_SEED_BYTES;
 	for (uint16_t s = 0; s < hp->n_steps; s++)
-		for (uint16_t t = 0; hp->steps[s].level == l->level && t < hp->steps[s].n_terms; t++)
-			out = ask_term(l, image, &hp->steps[s], &hp->steps[s].terms[t], half, &index, out);
+		if (hp->steps[s].level == l->level)
+			out = ask_step(l, image, &hp->steps[s], half, &index, out);
 	prg_free(half);
 	return out;
 }
 
 int he_lane_ask(struct he_lane *l, uint16_t *level, uint8_t *out, struct err *e)
 {
-	run_rows(l);
+	he_lane_rows(l);
 	if (l->level == l->hp->levels)
 		return 0;
 	*level = l->level;
@@ -239,6 +230,21 @@ static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, con
 	return in + ring_packed(wanted, to) + ring_packed(layout->n, to);
 }
 
+const uint8_t *he_lane_open(struct he_lane *l, const struct he_step *s, const uint8_t *in)
+{
+	memset(l->sum, 0, l->sum_words * 8);
+	for (uint16_t t = 0; t < s->n_terms; t++)
+		for (uint64_t tile = 0; tile < he_layout_tiles(&s->terms[t].layout); tile++)
+			for (uint32_t m = 0; m < s->terms[t].layout.m_blocks; m++)
+				in = take_block(l, s, &s->terms[t].layout, tile, m, in);
+	return in;
+}
+
+void he_lane_finish(struct he_lane *l, size_t image, const struct he_step *s)
+{
+	finish(l, image, &tape_of(l)->rows[s->row], s);
+}
+
 int he_lane_take(struct he_lane *l, const uint8_t *in, size_t bytes, struct err *e)
 {
 	const struct he_plan *hp = l->hp;
@@ -252,12 +258,8 @@ int he_lane_take(struct he_lane *l, const uint8_t *in, size_t bytes, struct err 
 
 			if (s->level != l->level)
 				continue;
-			memset(l->sum, 0, l->sum_words * 8);
-			for (uint16_t t = 0; t < s->n_terms; t++)
-				for (uint64_t tile = 0; tile < he_layout_tiles(&s->terms[t].layout); tile++)
-					for (uint32_t m = 0; m < s->terms[t].layout.m_blocks; m++)
-						in = take_block(l, s, &s->terms[t].layout, tile, m, in);
-			finish(l, b, &tape_of(l)->rows[s->row], s);
+			in = he_lane_open(l, s, in);
+			he_lane_finish(l, b, s);
 		}
 	l->level++;
 	return 0;

@@ -86,6 +86,19 @@ void he_conv_fold(const struct he_conv *c, const struct term *t, const struct wi
 		fold_kernel(c, &w, post, weights + i * from, out + i * to);
 }
 
+void he_conv_term(struct term *t, const struct he_conv *c)
+{
+	const struct window *w = &c->win;
+
+	memset(t, 0, sizeof(*t));
+	t->win = *w;
+	t->groups = c->groups;
+	t->kind =
+	    w->in.h == 1 && w->in.w == 1 && w->kh == 1 && w->kw == 1 && w->out.h == 1 && w->out.w == 1 && !w->pt && !w->pl && c->groups == 1
+		? TERM_DENSE
+		: TERM_CONV;
+}
+
 /* ---- the search ---- */
 
 static uint32_t divided_up(uint32_t a, uint32_t b)

@@ -29,6 +29,9 @@ static inline size_t he_conv_weights(const struct he_conv *c)
 /* Its weights, he_conv_weights of them, from the term's. */
 void he_conv_fold(const struct he_conv *conv, const struct term *t, const struct window *post, const int64_t *weights, int64_t *out);
 
+/* The same as a term of a linear row, for kernels of nn/linear.h: dense when there is but one pixel. */
+void he_conv_term(struct term *t, const struct he_conv *conv);
+
 /* How a convolution is cut. One axis: pixel p of the padded image is pixel p * step - pad of the input. */
 struct he_axis {
 	uint32_t tiles, outputs; /* in a tile */

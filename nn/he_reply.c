@@ -5,30 +5,7 @@
 
 #include "crypto/ring.h"
 #include "crypto/secret.h"
-#include "nn/he_run.h"
-#include "nn/linear.h"
-
-/* The polynomials of one term: those of filter block m are at start[m], one for each channel block that it needs. */
-struct matrix {
-	uint32_t *words; /* owns */
-	size_t *start;	 /* owns; m_blocks + 1, in polynomials of limbs × N words */
-};
-
-struct he_model {
-	const struct he_plan *hp;
-	struct matrix (*terms)[TAPE_MAX_TERMS]; /* owns; per step */
-	uint64_t **bias;			/* own; per step: one word an output, NULL: none */
-};
-
-struct he_replier {
-	const struct he_model *model;
-	struct he_rng *rng;
-	struct he_work *work;
-	uint32_t *c0, *c1;			    /* own: hp->terms ciphertexts */
-	const uint32_t **p0, **p1, **pw;	    /* own: hp->terms */
-	uint64_t *add, *out0, *out1, *words, *hide; /* own: N words each; hide: one an output of the largest sum of terms */
-	uint32_t *wanted, *element;		    /* own: N */
-};
+#include "nn/he_parts.h"
 
 static int out_of_memory(struct err *e)
 {
@@ -79,6 +56,19 @@ static int matrix_fill(struct matrix *m, const struct he_params *p, unsigned lim
 	return 0;
 }
 
+/* For words in clear. A convolution of one pixel is a dense layer. */
+static int make_ring(struct linear **ring, const struct he_conv *c, const int64_t *weights, unsigned k, struct err *e)
+{
+	struct term t;
+	int small = 1;
+
+	he_conv_term(&t, c);
+	for (size_t i = 0; i < he_conv_weights(c); i++)
+		small &= weights[i] < INT32_MAX && weights[i] > -INT32_MAX;
+	*ring = linear_new(&t, (const uint64_t *)weights, k, small, e);
+	return *ring ? 0 : -1;
+}
+
 static int make_terms(struct he_model *m, uint16_t step, const int64_t *weights, struct err *e)
 {
 	const struct he_step *s = &m->hp->steps[step];
@@ -95,6 +85,8 @@ static int make_terms(struct he_model *m, uint16_t step, const int64_t *weights,
 			return out_of_memory(e);
 		he_conv_fold(&l->conv, t, s->folded ? &row->post : NULL, weights, folded);
 		r = matrix_fill(&m->terms[step][i], he_params(m->hp->set), s->width.limbs, l, folded, e);
+		if (!r)
+			r = make_ring(&m->rings[step][i], &l->conv, folded, s->width.k, e);
 		secret_wipe(folded, n * sizeof(*folded));
 		free(folded);
 		if (r)
@@ -128,9 +120,10 @@ int he_model_new(struct he_model **out, const struct he_plan *hp, const struct w
 	if (m) {
 		m->hp = hp;
 		m->terms = calloc(hp->n_steps + 1, sizeof(*m->terms));
+		m->rings = calloc(hp->n_steps + 1, sizeof(*m->rings));
 		m->bias = calloc(hp->n_steps + 1, sizeof(*m->bias));
 	}
-	if (!m || !m->terms || !m->bias) {
+	if (!m || !m->terms || !m->rings || !m->bias) {
 		he_model_free(m);
 		return out_of_memory(e);
 	}
@@ -158,9 +151,11 @@ void he_model_free(struct he_model *m)
 {
 	if (!m)
 		return;
-	for (uint16_t i = 0; m->terms && m->bias && i < m->hp->n_steps; i++) {
+	for (uint16_t i = 0; m->terms && m->rings && m->bias && i < m->hp->n_steps; i++) {
 		const struct he_step *s = &m->hp->steps[i];
 
+		for (uint16_t j = 0; j < s->n_terms; j++)
+			linear_free(m->rings[i][j]);
 		for (uint16_t j = 0; j < s->n_terms; j++)
 			matrix_free(&m->terms[i][j], s->width.limbs * he_params(m->hp->set)->n * 4, s->terms[j].layout.m_blocks);
 		if (m->bias[i])
@@ -168,6 +163,7 @@ void he_model_free(struct he_model *m)
 		free(m->bias[i]);
 	}
 	free(m->terms);
+	free(m->rings);
 	free(m->bias);
 	free(m);
 }
@@ -263,19 +259,6 @@ void he_replier_free(struct he_replier *r)
 
 /* ---- answers ---- */
 
-/* One term of one image: where its bytes are. */
-struct place {
-	const struct he_public *pk;
-	const struct he_step *step;
-	const struct he_term *term;
-	const struct matrix *matrix;
-	struct prg *half;
-	uint64_t index; /* of the image's next ciphertext */
-	const uint8_t *in;
-	uint8_t *out;
-	const uint64_t *bias, *hide; /* one an output, or NULL */
-};
-
 static int read_tile(struct he_replier *r, struct place *at, struct err *e)
 {
 	const struct he_params *p = he_params(r->model->hp->set);
@@ -357,7 +340,7 @@ static const uint64_t *hiding(struct he_replier *r, const struct he_step *s, uin
 	return now;
 }
 
-static int answer_step(struct he_replier *r, struct place *at, uint16_t step, struct err *e)
+int he_answer_step(struct he_replier *r, struct place *at, uint16_t step, struct err *e)
 {
 	const struct he_model *m = r->model;
 	const struct he_step *s = at->step = &m->hp->steps[step];
@@ -365,7 +348,7 @@ static int answer_step(struct he_replier *r, struct place *at, uint16_t step, st
 	for (uint16_t i = 0; i < s->n_terms; i++) {
 		at->term = &s->terms[i];
 		at->matrix = &m->terms[step][i];
-		at->bias = i ? NULL : m->bias[step];
+		at->bias = i ? NULL : at->given ? at->given : m->bias[step];
 		at->hide = hiding(r, s, i, shape_size(at->term->layout.conv.win.out));
 		if (answer_term(r, at, e))
 			return -1;
@@ -384,7 +367,7 @@ static int answer_image(struct he_replier *r, struct place *at, uint16_t level, 
 	at->index = 0;
 	for (uint16_t s = 0; s < hp->n_steps && !status; s++)
 		if (hp->steps[s].level == level)
-			status = answer_step(r, at, s, e);
+			status = he_answer_step(r, at, s, e);
 	prg_free(at->half);
 	return status;
 }

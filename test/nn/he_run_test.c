@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "nn/he_run.h"
+#include "nn/he_offline.h"
 #include "test/nn/npy.h"
 
 struct ends {
@@ -102,6 +102,51 @@ static void infer(struct ends *s, const uint8_t *pixels, size_t batch)
 	assert_int_equal(up, s->hp->total_up * batch);
 }
 
+/* The same with tickets made before. */
+static void infer_offline(struct ends *s, const uint8_t *pixels, size_t batch)
+{
+	const struct he_plan *hp = s->hp;
+	uint64_t *tickets[8], *secrets[8];
+	uint8_t *request = malloc(he_ticket_request(hp)), *answer = malloc(he_ticket_answer(hp)), *up, *down;
+	struct err e = {0};
+	uint16_t level;
+
+	for (size_t b = 0; b < batch; b++) {
+		tickets[b] = calloc(he_ticket_words(hp), 8);
+		secrets[b] = calloc(he_ticket_secrets(hp), 8);
+		if (he_ticket_ask(s->lane, tickets[b], request, &e) ||
+		    he_ticket_reply(s->replier, s->pk, request, he_ticket_request(hp), secrets[b], answer, &e) ||
+		    he_ticket_take(s->lane, tickets[b], answer, he_ticket_answer(hp), &e))
+			fail_msg("%s", e.text);
+		assert_int_equal(he_ticket_take(s->lane, tickets[b], answer, he_ticket_answer(hp) - 1, &e), -1);
+	}
+	he_lane_begin(s->lane, pixels, batch);
+	for (uint16_t trips = 0;; trips++) {
+		size_t there = trips < hp->levels ? he_masked_up(hp, trips) * batch : 0,
+		       back = there ? he_masked_down(hp, trips) * batch : 0;
+
+		up = malloc(there + 1);
+		down = malloc(back + 1);
+		if (he_masked_ask(s->lane, tickets, &level, up, &e) == 1) {
+			assert_int_equal(level, trips);
+			if (he_masked_reply(s->replier, secrets, level, batch, up, there, down, &e) ||
+			    he_masked_take(s->lane, tickets, down, back, &e))
+				fail_msg("%s", e.text);
+		} else
+			there = 0;
+		free(up);
+		free(down);
+		if (!there)
+			break;
+	}
+	for (size_t b = 0; b < batch; b++) {
+		free(tickets[b]);
+		free(secrets[b]);
+	}
+	free(request);
+	free(answer);
+}
+
 /* Every answered row: what the data owner has against the row's meaning on the data owner's own inputs. */
 static double check(struct ends *s, size_t image)
 {
@@ -144,6 +189,9 @@ static void one_network(const struct graph *g, const struct plan_options *o, int
 	for (size_t i = 0; i < n * batch; i++)
 		pixels[i] = (uint8_t)rnd();
 	infer(&s, pixels, batch);
+	for (size_t b = 0; b < batch; b++)
+		check(&s, b);
+	infer_offline(&s, pixels, batch);
 	for (size_t b = 0; b < batch; b++)
 		check(&s, b);
 	free(pixels);
