@@ -211,12 +211,29 @@ static int listen_all(struct api *a, struct err *e)
 	return failed;
 }
 
+static struct http_limits limits_of(const struct config *c)
+{
+	return (struct http_limits){.body = c->http_body_mib << 20,
+				    .connections = (unsigned)c->http_connections,
+				    .idle_us = c->http_idle_ms * 1000};
+}
+
+void api_reload(struct api *a)
+{
+	const struct config *c = a->config;
+	struct http_limits limits = limits_of(c);
+	struct err e = {0};
+
+	http_limit(a->http, &limits);
+	a->limits = (struct infer_limits){.images = c->http_images, .optimise = data_owner_mode(a->owner)};
+	if (*c->http_token_file && http_token(a->http, c->http_token_file, &e))
+		log_err(LOG_ERR, "the former token stays in force", &e);
+}
+
 int api_new(struct api **api, struct net *net, struct data_owner *d, struct decoder *decoder,
 	    const struct config *config, struct err *e)
 {
-	struct http_limits limits = {.body = config->http_body_mib << 20,
-				     .connections = (unsigned)config->http_connections,
-				     .idle_us = config->http_idle_ms * 1000};
+	struct http_limits limits = limits_of(config);
 	struct api *a = calloc(1, sizeof(*a));
 
 	*api = NULL;

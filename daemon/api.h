@@ -12,6 +12,8 @@ struct api;
 /* Listens on config->http_socket and config->http_listen. decoder: borrowed. */
 int api_new(struct api **a, struct net *net, struct data_owner *d, struct decoder *decoder,
 	    const struct config *config, struct err *e) MUST_USE;
+/* config has changed: limits and the token are taken from it. */
+void api_reload(struct api *a);
 /* Nothing new is accepted; what is under way is answered. */
 void api_stop(struct api *a);
 /* Before data_owner_free, which answers what waits. NULL is allowed. */

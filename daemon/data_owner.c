@@ -434,15 +434,17 @@ static int is_busy_stopping(void *ctx)
 /* Sessions are of two connections: both ends must know us by the same certificate. */
 static void on_reload(void *ctx, void *loaded, int identity)
 {
-	struct data_owner *d = ctx;
+	struct daemon *x = ctx;
+	struct data_owner *d = x->owner;
 
 	for (int i = 0; i < PEERS && identity; i++)
 		d->peers[i].leaving = d->peers[i].conn != NULL;
+	api_reload(x->api);
 }
 
 static void on_status(void *ctx, char *line, size_t bytes)
 {
-	const struct data_owner *d = ctx;
+	const struct data_owner *d = ((struct daemon *)ctx)->owner;
 	unsigned sessions = 0, running = 0;
 
 	for (const struct entry *n = d->entries; n; n = n->next) {
@@ -452,6 +454,16 @@ static void on_status(void *ctx, char *line, size_t bytes)
 	snprintf(line, bytes, "model owner %s, provider %s; %u sessions, %u inferences under way",
 		 d->peers[MODEL_OWNER].conn ? "connected" : "not connected",
 		 d->peers[PROVIDER].conn ? "connected" : "not connected", sessions, running);
+}
+
+static int is_ready(void *ctx, struct err *e)
+{
+	return data_owner_ready(((struct daemon *)ctx)->owner, NULL, e);
+}
+
+static void collect(void *ctx)
+{
+	owner_collect(((struct daemon *)ctx)->owner);
 }
 
 /* The decoder of pictures first: it inherits what is there. */
@@ -470,13 +482,13 @@ static int open_all(struct daemon *x, const struct config *config, struct err *e
 static int run(struct daemon *x, const struct config *config, struct err *e)
 {
 	static const struct serve how = {
-	    .reload = {.take = on_reload}, .status = on_status, .admin = {owner_is_ready, owner_collect}};
+	    .reload = {.take = on_reload}, .status = on_status, .admin = {is_ready, collect}};
 	char ready[200];
 
 	net_on_stop(x->net, is_busy_stopping, x);
 	snprintf(ready, sizeof(ready), "ready; model owner %.80s, provider %.80s", config->model_owner,
 		 config->provider);
-	return serve(x->net, &how, x->owner, ready, e);
+	return serve(x->net, &how, x, ready, e);
 }
 
 int data_owner_main(const struct config *config)

@@ -50,8 +50,7 @@ struct data_owner {
 };
 
 /* ready.c: for the admin socket. */
-int owner_is_ready(void *data_owner, struct err *e);
-void owner_collect(void *data_owner);
+void owner_collect(struct data_owner *d);
 
 uint64_t owner_now(const struct data_owner *d);
 int owner_peers_leaving(const struct data_owner *d);

@@ -110,6 +110,19 @@ static void port_free(struct http_port *p)
 	free(p);
 }
 
+/* A body that is a little too long is refused in our words, any other in evhttp's. */
+static void limit_body(struct http_port *p)
+{
+	evhttp_set_max_body_size(p->evhttp, (ev_ssize_t)(p->http->limits.body + p->http->limits.body / 4));
+}
+
+void http_limit(struct http *h, const struct http_limits *limits)
+{
+	h->limits = *limits; /* on_tick listens again when there may be more connections */
+	for (struct http_port *p = h->ports; p; p = p->next)
+		limit_body(p);
+}
+
 /* Takes fd. */
 static struct http_port *port_new(struct http *h, int fd, struct err *e)
 {
@@ -134,8 +147,7 @@ static struct http_port *port_new(struct http *h, int fd, struct err *e)
 	evhttp_set_gencb(p->evhttp, http_on_request, p);
 	evhttp_set_allowed_methods(p->evhttp, 0xffff);
 	evhttp_set_max_headers_size(p->evhttp, HEADERS_MAX);
-	/* a body that is a little too long is refused in our words, any other in evhttp's */
-	evhttp_set_max_body_size(p->evhttp, (ev_ssize_t)(h->limits.body + h->limits.body / 4));
+	limit_body(p);
 	evhttp_set_timeout(p->evhttp, NEVER_S);
 	p->next = h->ports;
 	h->ports = p;

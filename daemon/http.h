@@ -24,6 +24,8 @@ typedef void (*http_handler)(void *ctx, struct http_call *c);
 
 int http_new(struct http **h, struct event_base *base, const struct http_limits *limits, http_handler handler,
 	     void *ctx, struct err *e) MUST_USE;
+/* Other limits, from the next request or connection on. */
+void http_limit(struct http *h, const struct http_limits *limits);
 /* option: the name of the option that named the path or address, for messages. */
 int http_listen_unix(struct http *h, const char *path, const char *option, struct err *e) MUST_USE;
 /* Without a token (http_token) only loopback addresses are accepted. */

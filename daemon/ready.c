@@ -115,11 +115,6 @@ int data_owner_ready(struct data_owner *d, const char *model, struct err *e)
 
 /* ---- for the admin socket ---- */
 
-int owner_is_ready(void *d, struct err *e)
-{
-	return data_owner_ready(d, NULL, e);
-}
-
 /* Of all sessions on the entry's model. */
 static void collect_pool(const struct data_owner *d, const struct entry *of)
 {
@@ -152,10 +147,8 @@ static void collect_sessions(const struct data_owner *d)
 		metrics_set(METRIC_sessions, n[i], METRIC_LABELS(names[i]));
 }
 
-void owner_collect(void *ctx)
+void owner_collect(struct data_owner *d)
 {
-	struct data_owner *d = ctx;
-
 	metrics_set(METRIC_peers_up, d->peers[MODEL_OWNER].conn != NULL, METRIC_LABELS("model-owner"));
 	metrics_set(METRIC_peers_up, d->peers[PROVIDER].conn != NULL, METRIC_LABELS("provider"));
 	metrics_clear(METRIC_pool_tickets);

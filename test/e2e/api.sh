@@ -6,7 +6,8 @@ command -v curl >/dev/null && command -v jq >/dev/null || { echo "skip - HTTP AP
 printf '%s\n' 0123456789abcdef0123456789abcdef >"$T/token"
 chmod 600 "$T/token"
 mkdir "$T/shy" && cp test/models/digits_mlp.onnx "$T/shy/shy.onnx" && echo '{"scale":255,"reveal":"label"}' >"$T/shy/shy.json"
-start_three "$SAMPLES,$T/shy/shy.onnx" --http-listen=127.0.0.1:0 --http-token-file="$T/token" --http-images=400 --http-body-mib=1 || { not_ok "roles start"; exit 1; }
+printf 'http_token_file = "%s";\nhttp_images = 400;\nhttp_body_mib = 1;\n' "$T/token" >"$T/http.conf"
+start_three "$SAMPLES,$T/shy/shy.onnx" --http-listen=127.0.0.1:0 -c "$T/http.conf" || { not_ok "roles start"; exit 1; }
 TCP=$(sed -n 's|.*HTTP at http://\([^/]*\)/.*|\1|p' "$T/data-owner.log")
 
 api() { u=$1; shift; curl -sS --max-time 60 --unix-socket "$T/http.sock" "http://localhost$u" "$@" 2>&1; }
@@ -142,6 +143,14 @@ is "a page of our own is not" 200 "$(tcp_code /v2 -H "$A" -H "Origin: http://$TC
 "$OBSCURAD" data-owner --socket="$T/second.sock" --http-socket=none --http-listen=0.0.0.0:0 --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) >"$T/second" 2>&1
 is "another address without a token is refused at start" 3 $?
 grep -q 'http_token_file' "$T/second" && ok "and the remedy is named" || not_ok "and the remedy is named" "$(cat "$T/second")"
+
+# ---- limits and the token change while it runs
+printf '%s\n' fedcba9876543210fedcba9876543210 >"$T/token"
+sed -i 's/http_images = 400/http_images = 1/' "$T/http.conf"
+kill -HUP "$(cat "$T/data-owner.pid")"
+for _ in $(seq 100); do grep -q 'new configuration is in force' "$T/data-owner.log" && break; sleep 0.1; done
+is "reload: the new token, not the former" "200 401" "$(tcp_code /v2 -H 'Authorization: Bearer fedcba9876543210fedcba9876543210') $(tcp_code /v2 -H "$A")"
+refused "reload: a new limit" 400 "may have 1 " $I -d "$RGB,\"parameters\":{\"convert\":true}}"
 
 # ---- the decoder, and a peer that is down
 D=$(pgrep -P "$(cat "$T/data-owner.pid")" | head -1)
