@@ -8,6 +8,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/net.h"
 #include "protocol/core.h"
 
@@ -171,6 +172,7 @@ static int refused(struct access *a, const struct access_ask *ask, const struct 
 	struct err ignored = {0};
 
 	a->status.refused++;
+	metrics_add(METRIC_access_refused_total, 1, METRIC_NO_LABELS);
 	if (record(a, ask, "refused", NULL, 0, why->text, clock->wall, &ignored))
 		log_err(LOG_ERR, "audit", &ignored);
 	return -1;

@@ -39,13 +39,39 @@ static void collect_wire(const struct net *net)
 		    METRIC_LABELS("online", "received"));
 }
 
+struct earliest {
+	double of[16]; /* by role's bit; 0: nobody of it is here */
+};
+
+static void look_at(void *ctx, struct conn *c)
+{
+	double left = conn_seconds_left(c), *first = &((struct earliest *)ctx)->of[conn_channel(c)->peer & 15];
+
+	if (!*first || left < *first)
+		*first = left;
+}
+
+static void collect_certificates(struct net *net)
+{
+	static const enum frame_role roles[] = {ROLE_D, ROLE_M, ROLE_C};
+	struct earliest e = {{0}};
+
+	metrics_set(METRIC_certificate_expiry_seconds, tls_seconds_left(&net->tls), METRIC_NO_LABELS);
+	net_each(net, ROLE_D | ROLE_M | ROLE_C, look_at, &e);
+	metrics_clear(METRIC_peer_certificate_expiry_seconds);
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (e.of[roles[i]])
+			metrics_set(METRIC_peer_certificate_expiry_seconds, e.of[roles[i]],
+				    METRIC_LABELS(frame_role_name(roles[i])));
+}
+
 static void collect(struct admin *a)
 {
 	struct err e = {0};
 
 	collect_wire(a->net);
 	metrics_set(METRIC_jobs, (double)net_jobs(a->net), METRIC_NO_LABELS);
-	metrics_set(METRIC_certificate_expiry_seconds, tls_seconds_left(&a->net->tls), METRIC_NO_LABELS);
+	collect_certificates(a->net);
 	a->hooks->collect(a->ctx);
 	metrics_set(METRIC_ready, a->hooks->ready(a->ctx, &e) == 0, METRIC_NO_LABELS);
 }

@@ -21,7 +21,7 @@ END
 run_provider() { start provider "$OBSCURAD" provider --listen="${PROVIDER:-127.0.0.1:0}" --access="$T/rules-c" --audit="$T/audit-c" $(creds "$T/pki" provider); }
 run_model_owner() {
 	start model-owner "$OBSCURAD" model-owner --listen="${MODEL_OWNER:-127.0.0.1:0}" --provider="$PROVIDER" --models="$M/digits_mlp.onnx,$M/digits_conv.onnx" \
-		--access="$T/rules" --audit="$T/audit-m" $(creds "$T/pki" model-owner)
+		--access="$T/rules" --audit="$T/audit-m" --admin-socket="$T/admin" $(creds "$T/pki" model-owner)
 }
 run_provider
 PROVIDER=127.0.0.1:$(port provider)
@@ -66,6 +66,7 @@ refused "after kill -9 the day's count is still there" "alice.example may use 30
 as alice.example --model digits_mlp --limit 5 "$IDX"
 is "what is left may be used" 0 $?
 
+is "the metric counts refusals since the restart" 1 "$(curl -sS --unix-socket "$T/admin" http://localhost/metrics | sed -n 's/^obscura_access_refused_total //p')"
 # who, when, which model, how many; never what
 is "the model owner's audit has every image" 49 "$(jq -s '[.[]|select(.event=="inference").images]|add' "$T/audit-m")"
 is "its lines name who, when, model, session and ticket" 0 "$(jq -c 'select(.event=="inference" and ((.time|test("^20..-..-..T..:..:..Z$")) and .peer and .model and (.session|length==32) and (.certificate|length==64) and .ticket>=0 and .images>=1|not))' "$T/audit-m" | wc -l)"
