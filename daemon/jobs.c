@@ -24,9 +24,9 @@ int jobs_ledger(struct jobs *j, int create, struct err *e)
 {
 	if (j->ledger)
 		return 1;
-	if (!create && access(j->config->ledger, F_OK))
+	if (!create && access(j->path, F_OK))
 		return 0;
-	return ledger_open(&j->ledger, j->config->ledger, j->config->ledger_size << 20, e) ? -1 : 1;
+	return ledger_open(&j->ledger, j->path, j->size, e) ? -1 : 1;
 }
 
 void jobs_trouble(struct jobs *j, const struct err *e)
@@ -63,7 +63,7 @@ static void house_run(struct job *job)
 	struct jobs *j = h->jobs;
 	int open = jobs_ledger(j, 0, &h->err);
 
-	if (open < 0 || (open && (ledger_prune(j->ledger, j->config->ledger_days * DAY_S, &h->err) ||
+	if (open < 0 || (open && (ledger_prune(j->ledger, j->seconds, &h->err) ||
 				  ledger_each_waiting(j->ledger, note_job, h, &h->err))))
 		h->failed = -1;
 }
@@ -112,7 +112,10 @@ int jobs_new(struct jobs **jobs, struct net *net, const struct config *config, s
 	j->config = config;
 	j->owner = d;
 	j->tick = event_new(net_base(net), -1, 0, on_tick, j);
-	if (!j->tick || workers_new(&j->disk, net_base(net), 1, e)) {
+	j->path = strdup(config->ledger);
+	j->size = config->ledger_size << 20;
+	j->seconds = config->ledger_days * DAY_S;
+	if (!j->tick || !j->path || workers_new(&j->disk, net_base(net), 1, e)) {
 		jobs_free(j);
 		return err_set(e, ERR_ENV, "out of memory");
 	}
@@ -138,5 +141,6 @@ void jobs_free(struct jobs *j)
 	jobs_free_questions(j);
 	if (j->tick)
 		event_free(j->tick);
+	free(j->path);
 	free(j);
 }

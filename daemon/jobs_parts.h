@@ -64,7 +64,9 @@ struct jobs {
 	int paused, freed;
 	struct event *tick;
 	struct err logged; /* the last error of the ledger that was logged */
-	/* only of the disk's thread */
+	/* only of the disk's thread, which does not look into config: that may be loaded anew meanwhile */
+	char *path; /* owns */
+	uint64_t size, seconds;
 	struct ledger *ledger; /* NULL: not open */
 };
 

@@ -71,3 +71,18 @@ code=$?
 is "a job of $N images ends after $KILLS kills" "" "$([ $code = 0 ] || tail -3 "$T/sweep.out")"
 results "$T/s.csv" "$N" "$T/labels"
 audit "$N"
+
+# an orderly stop in the middle: it is quick, and the client waits for the daemon to come back
+start_client "$STACK" --model digits_conv --limit "$N" --out "$T/t.csv"
+before=$(grep -c 'tickets .* burnt' "$T/data-owner.log")
+for _ in $(seq 200); do [ "$(grep -c 'tickets .* burnt' "$T/data-owner.log")" -ge $((before + 20)) ] && break; sleep 0.05; done
+at=$(date +%s%3N)
+kill "$(cat "$T/data-owner.pid")"
+wait "$(cat "$T/data-owner.pid")"
+code=$?
+ms=$(($(date +%s%3N) - at))
+is "SIGTERM during a job: the daemon ends in order, at once ($ms ms)" "0 yes yes" "$code $([ $ms -lt 5000 ] && echo yes) $(client_runs && echo yes)"
+start_role data-owner
+wait "$(cat "$T/client.pid")"
+is "the client waits, says so, and the job ends" "0 1" "$? $(grep -c 'waiting:.*data-owner' "$T/client.err" | sed 's/[1-9][0-9]*/1/')"
+results "$T/t.csv" "$N" "$T/labels"

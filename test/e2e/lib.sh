@@ -77,7 +77,7 @@ start_three() {
 	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$models" $(creds "$T/pki" model-owner)
 	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
 	# shellcheck disable=SC2046
-	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
+	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
 	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
 	cat "$T/data-owner.log" >&2
 	return 1
