@@ -355,7 +355,10 @@ void api_answer(struct api_call *c, const Wire__Classified *m)
 
 	if (infer_wants(&c->q, INFER_VIEW_MODEL) && !has_views(c, m)) {
 		json_object_put(o);
-		http_refuse(c->http, 500, "what the model owner saw is not known");
+		http_refuse(c->http, 400,
+			    "what the model owner saw cannot be shown with personality %s: leave "
+			    "view_model_owner out",
+			    m->personality);
 		return;
 	}
 	json_text(o, "model_name", c->model);

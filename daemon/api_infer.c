@@ -50,6 +50,14 @@ static uint32_t deadline_of(const struct api_call *c)
 	return (uint32_t)(c->q.deadline_ms && c->q.deadline_ms < most ? c->q.deadline_ms : most);
 }
 
+/* word: lives as long as q. */
+static void choose(Wire__Classify *q, struct api_call *c, char **word)
+{
+	*word = c->q.personality;
+	q->personalities = word;
+	q->n_personalities = c->q.personality[0] != 0;
+}
+
 static void refuse(struct api_call *c, const struct err *e)
 {
 	http_refuse_err(c->http, e);
@@ -107,6 +115,7 @@ static void classify(struct api_call *c)
 	uint8_t *pixels = c->chw ? c->chw : c->q.pixels;
 	size_t n = shape_size(c->want);
 	struct err e = {0};
+	char *word;
 
 	if (check_outputs(c, &e)) {
 		refuse(c, &e);
@@ -118,6 +127,7 @@ static void classify(struct api_call *c)
 		refuse(c, &e);
 		return;
 	}
+	choose(&q, c, &word);
 	q.model = c->model;
 	q.optimise = c->q.optimise;
 	q.reveal = c->q.reveal;
@@ -188,7 +198,9 @@ static void start_pictures(struct api_call *c)
 static void ask_model(struct api_call *c, data_owner_reply reply)
 {
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
+	char *word;
 
+	choose(&q, c, &word);
 	q.model = c->model;
 	q.optimise = c->q.optimise;
 	q.reveal = c->q.reveal;

@@ -72,6 +72,19 @@ static int whole(struct json_object *o, const char *of, const char *name, int64_
 	return 0;
 }
 
+static int personality(struct infer *q, struct json_object *o, struct err *e)
+{
+	struct json_object *x = infer_field(o, "parameters", "personality", json_type_string, e);
+	const char *word = x ? json_object_get_string(x) : "";
+
+	if (e->code)
+		return -1;
+	if (strlen(word) >= sizeof(q->personality))
+		return err_set(e, ERR_INPUT, "parameters: there is no personality \"%.40s\"", word);
+	memcpy(q->personality, word, strlen(word) + 1);
+	return 0;
+}
+
 /* Those that are not ours are passed over, as the protocol wants. */
 static int parameters(struct infer *q, struct json_object *root, struct err *e)
 {
@@ -83,7 +96,7 @@ static int parameters(struct infer *q, struct json_object *root, struct err *e)
 	if (!o)
 		return e->code ? -1 : 0;
 	if (choice(o, "optimise", modes, &optimise, e) || choice(o, "reveal", reveals, &reveal, e) ||
-	    flag(o, "parameters", "convert", &q->convert, e) ||
+	    personality(q, o, e) || flag(o, "parameters", "convert", &q->convert, e) ||
 	    flag(o, "parameters", "binary_data_output", &q->binary_output, e) ||
 	    whole(o, "parameters", "deadline_ms", DEADLINE_MAX, &q->deadline_ms, e))
 		return -1;

@@ -18,6 +18,7 @@
 	((size_t)4 << 20) /* bytes of JSON: each number in it takes some 60 bytes of memory                  \
 			   */
 #define INFER_ID_MAX 256
+#define INFER_PERSONALITY_MAX 16
 
 enum infer_output {
 	INFER_SCORES,
@@ -59,6 +60,7 @@ struct infer {
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
 	int scores_asked;     /* in so many words: no label instead */
+	char personality[INFER_PERSONALITY_MAX]; /* "": the daemon's choice */
 	int convert;	      /* grey ↔ colour is allowed */
 	uint32_t deadline_ms; /* 0: the daemon's */
 };

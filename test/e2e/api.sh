@@ -113,6 +113,9 @@ refused "JSON that ends early" 400 "ends early" $I -d '{"inputs":['
 refused "no inputs" 400 inputs $I -d '{}'
 refused "floats" 400 "8-bit pixels" $I -d '{"inputs":[{"name":"image","datatype":"FP32","shape":[1,1,28,28],"data":[0.5]}]}'
 refused "scores of a label-only model" 502 "only labels" /v2/models/shy/infer -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}],"outputs":[{"name":"scores"}]}'
+P='"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}]'
+refused "a personality that does not exist" 400 personalit $I -d '{"parameters":{"personality":"zero"},'"$P}"
+refused "a personality that the model owner does not offer" 502 "offered" $I -d '{"parameters":{"personality":"he"},'"$P}"
 refused "an unknown input" 400 'no input' $I -d '{"inputs":[{"name":"x","datatype":"UINT8","shape":[1,1,28,28],"data":[1]}]}'
 refused "an unknown output" 400 'no output' $I -d '{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["'"$B7"'"]}],"outputs":[{"name":"x"}]}'
 refused "too few numbers" 400 "has 3 numbers, its shape 784" $I -d '{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"data":[1,2,3]}]}'
