@@ -387,9 +387,25 @@ void access_status(const struct access *a, struct access_status *s)
 
 /* ---- life ---- */
 
+/* Clients of the enclave end inside it: no rule sees them, no list stops them. What cannot be enforced is not promised. */
+static int holds_everywhere(const struct config *c, enum frame_role self, struct err *e)
+{
+	const char *what = c->access && c->access[0]	 ? "access"
+			   : c->audit && c->audit[0]	 ? "audit"
+			   : c->revoked && c->revoked[0] ? "revoked"
+							 : NULL;
+
+	if (self != ROLE_M || !what || !c->enclave_listen || !c->enclave_listen[0])
+		return 0;
+	return err_set(e, ERR_INPUT,
+		       "enclave_listen: clients of the enclave are not seen by %s; run the enclave in a model owner of its "
+		       "own, without that option and under an authority of its own",
+		       what);
+}
+
 static int read_rules(struct access_list *list, const struct config *c, enum frame_role self, struct err *e)
 {
-	if (access_list_read(list, c->access, self, e))
+	if (holds_everywhere(c, self, e) || access_list_read(list, c->access, self, e))
 		return -1;
 	for (size_t i = 0; i < list->n; i++)
 		if (list->all[i].per_day && !c->audit[0]) {

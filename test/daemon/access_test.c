@@ -406,6 +406,26 @@ static void test_reload_keeps_what_was(void **state)
 	access_free(a);
 }
 
+/* What the rules could not stop is refused, not promised. */
+static void test_enclave_is_apart(void **state)
+{
+	struct err e = {0};
+
+	put(rules_path, "rules = ( { who = \"*\"; } );");
+	assert_int_equal(access_check(&config, ROLE_M, &e), 0);
+	config.enclave_listen = (char *)(uintptr_t) "127.0.0.1:7404";
+	assert_int_equal(access_check(&config, ROLE_M, &e), -1);
+	assert_non_null(strstr(e.text, "not seen by access"));
+	config.access = config.audit = (char *)(uintptr_t) "";
+	config.revoked = (char *)(uintptr_t) "list";
+	e = (struct err){0};
+	assert_int_equal(access_check(&config, ROLE_M, &e), -1);
+	assert_non_null(strstr(e.text, "not seen by revoked"));
+	config.revoked = config.access;
+	e = (struct err){0};
+	assert_int_equal(access_check(&config, ROLE_M, &e), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, drop_folder)
@@ -421,6 +441,7 @@ int main(void)
 	    TEST(test_audit_without_sums),
 	    TEST(test_full_disk),
 	    TEST(test_reload_keeps_what_was),
+	    TEST(test_enclave_is_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
