@@ -96,8 +96,8 @@ is "renewed: it works again" 0 $good || cat "$T/err"
 "$OBSCURA" status --socket="$T/data-owner.sock" --json >"$T/status"
 is "status warns of own certificate, with date and remedy" 1 "$(jq '[.warnings[]|select(test("own certificate .*data-owner.pem ends in (19|20) days, on 20..-..-...*pki issue"))]|length' "$T/status")"
 is "status warns of the peer's" 1 "$(jq '[.warnings[]|select(test("model-owner .*its certificate ends in 1[12] days"))]|length' "$T/status")"
-days() { curl -sS --unix-socket "$T/admin" http://localhost/metrics | awk -v m="$1" 'index($1, m) == 1 { print int($2 / 86400) }'; }
-is "so do metrics: own, model owner's, provider's (in days)" "19 11 396" "$(days obscura_certificate_expiry_seconds) $(days 'obscura_peer_certificate_expiry_seconds{role="model-owner"}') $(days 'obscura_peer_certificate_expiry_seconds{role="provider"}')"
+days() { curl -sS --unix-socket "$T/admin" http://localhost/metrics | awk -v m="$1" 'index($1, m) == 1 { print int($2 / 86400 + 0.5) }'; }
+is "so do metrics: own, model owner's, provider's (in days)" "20 12 397" "$(days obscura_certificate_expiry_seconds) $(days 'obscura_peer_certificate_expiry_seconds{role="model-owner"}') $(days 'obscura_peer_certificate_expiry_seconds{role="provider"}')"
 is "the log warns too" yes "$(grep -q "warning.*own certificate .*ends in" "$T/data-owner.log" && grep -q "warning.*model-owner .*its certificate ends in" "$T/data-owner.log" && echo yes)"
 "$OBSCURA" pki check --dir "$P" >/dev/null 2>"$T/err"
 is "pki check warns" 1 "$(grep -c "expire within 30 days" "$T/err")"
