@@ -193,23 +193,22 @@ static int judge(struct enclave *x, const struct args *a, struct span kind, stru
 static int attest(struct enclave *x, const struct args *a, char role, struct err *e)
 {
 	uint8_t hello[1 + BINDING_NONCE] = {(uint8_t)role}, data[64], *body;
-	struct span rest, kind, report, chain, policy, manifest;
+	struct enclave_evidence v;
+	size_t n;
 	enum enclave_type type;
 	int bad;
 
 	if (RAND_bytes(hello + 1, BINDING_NONCE) != 1)
 		return err_set(e, ERR_ENV, "this system gives no random numbers");
 	if (enclave_send(x->ssl, ENCLAVE_HELLO, hello, sizeof(hello), e) ||
-	    enclave_receive(x->ssl, ENCLAVE_EVIDENCE, EVIDENCE_MAX, &type, &body, &rest.n, e))
+	    enclave_receive(x->ssl, ENCLAVE_EVIDENCE, EVIDENCE_MAX, &type, &body, &n, e))
 		return -1;
-	rest.p = body;
-	if (enclave_take(&rest, &kind) || enclave_take(&rest, &report) || enclave_take(&rest, &chain) ||
-	    enclave_take(&rest, &policy) || enclave_take(&rest, &manifest) || rest.n)
+	if (enclave_evidence_read((struct span){body, n}, &v))
 		bad = err_set(e, ERR_PEER, "the enclave's evidence is malformed");
 	else
-		bad = expected_data(x, &a->config, role, hello + 1, policy, manifest, data, e) ||
-		      judge(x, a, kind, report, chain, data, e) ||
-		      (role == 'D' && check_manifest(x, manifest, e));
+		bad = expected_data(x, &a->config, role, hello + 1, v.policy, v.manifest, data, e) ||
+		      judge(x, a, v.kind, v.report, v.chain, data, e) ||
+		      (role == 'D' && check_manifest(x, v.manifest, e));
 	free(body);
 	return bad ? -1 : 0;
 }

@@ -213,21 +213,14 @@ static int provision(struct span name, uint64_t version, struct span onnx, struc
 
 static int on_provision(struct guest *g, uint8_t *body, size_t n, struct err *e)
 {
-	struct span rest = {body, n}, name, version, onnx, json;
-	char number[24], manifest[ENCLAVE_MANIFEST_MAX], *stop;
-	unsigned long long v;
+	char manifest[ENCLAVE_MANIFEST_MAX];
+	struct enclave_model m;
 
 	if (!g->owner)
 		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
-	if (enclave_take(&rest, &name) || enclave_take(&rest, &version) || enclave_take(&rest, &onnx) ||
-	    enclave_take(&rest, &json) || rest.n || !version.n || version.n >= sizeof(number))
+	if (enclave_model_read((struct span){body, n}, &m))
 		return err_set(e, ERR_PEER, "the model's message is malformed");
-	snprintf(number, sizeof(number), "%.*s", (int)version.n, (const char *)version.p);
-	errno = 0;
-	v = strtoull(number, &stop, 10);
-	if (*stop || errno || number[0] < '0' || number[0] > '9')
-		return err_set(e, ERR_PEER, "the model's version is no number");
-	if (provision(name, v, onnx, json, e))
+	if (provision(m.name, m.version, m.onnx, m.json, e))
 		return -1;
 	pthread_mutex_lock(&own.lock);
 	memcpy(manifest, own.manifest, sizeof(manifest));

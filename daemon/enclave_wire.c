@@ -145,6 +145,30 @@ int enclave_take(struct span *rest, struct span *s)
 	return 0;
 }
 
+int enclave_evidence_read(struct span body, struct enclave_evidence *v)
+{
+	return enclave_take(&body, &v->kind) || enclave_take(&body, &v->report) ||
+		       enclave_take(&body, &v->chain) || enclave_take(&body, &v->policy) ||
+		       enclave_take(&body, &v->manifest) || body.n
+		   ? -1
+		   : 0;
+}
+
+int enclave_model_read(struct span body, struct enclave_model *m)
+{
+	if (enclave_take(&body, &m->name) || enclave_take(&body, &m->version_text) ||
+	    enclave_take(&body, &m->onnx) || enclave_take(&body, &m->json) || body.n || !m->version_text.n ||
+	    m->version_text.n > 18)
+		return -1;
+	m->version = 0;
+	for (size_t i = 0; i < m->version_text.n; i++) {
+		if (m->version_text.p[i] < '0' || m->version_text.p[i] > '9')
+			return -1;
+		m->version = m->version * 10 + (uint64_t)(m->version_text.p[i] - '0');
+	}
+	return 0;
+}
+
 static void hex(char *out, const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

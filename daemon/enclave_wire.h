@@ -34,6 +34,17 @@ int enclave_receive(SSL *ssl, enum enclave_type want, size_t most, enum enclave_
 size_t enclave_put(uint8_t *out, struct span s);
 int enclave_take(struct span *rest, struct span *s) MUST_USE;
 
+/* EVIDENCE and PROVISION read whole; spans borrow from the body. 0, or -1 when it is malformed. */
+struct enclave_evidence {
+	struct span kind, report, chain, policy, manifest;
+};
+int enclave_evidence_read(struct span body, struct enclave_evidence *v) MUST_USE;
+struct enclave_model {
+	struct span name, version_text, onnx, json;
+	uint64_t version;
+};
+int enclave_model_read(struct span body, struct enclave_model *m) MUST_USE;
+
 /* "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\n". */
 int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
 		     struct span json, struct err *e) MUST_USE;

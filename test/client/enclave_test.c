@@ -197,7 +197,7 @@ static void *play(void *arg)
 	SSL *ssl = SSL_new(server);
 	int fd = accept(s->listener, NULL, NULL);
 	enum enclave_type type;
-	uint8_t *hello = NULL, *out = NULL;
+	uint8_t *hello = NULL, *out = NULL, *last = NULL;
 	struct err e = {0};
 	size_t n, size = 0;
 
@@ -214,9 +214,10 @@ static void *play(void *arg)
 			(void)!enclave_send(ssl, ENCLAVE_EVIDENCE, kept, kept_n, &e);
 		else
 			(void)!enclave_send(ssl, ENCLAVE_EVIDENCE, out, size, &e);
-		(void)!enclave_receive(ssl, 0, 64, &type, &hello, &n, &e); /* until the client goes */
+		(void)!enclave_receive(ssl, 0, 64, &type, &last, &n, &e); /* until the client goes */
 	}
 	free(out);
+	free(last);
 	free(hello);
 	SSL_free(ssl);
 	close(fd);
