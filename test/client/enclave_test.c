@@ -166,7 +166,7 @@ static uint8_t *relayed(const uint8_t *hello, size_t *n)
 {
 	SSL_CTX *client = SSL_CTX_new(TLS_client_method());
 	SSL *up[2] = {SSL_new(server), SSL_new(client)};
-	BIO *a, *b;
+	BIO *a = NULL, *b = NULL;
 	uint8_t *out;
 
 	make_must(client && up[0] && up[1] && BIO_new_bio_pair(&a, 1 << 16, &b, 1 << 16));

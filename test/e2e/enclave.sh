@@ -145,17 +145,20 @@ good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "
 says "it is said what would" "tee=sim"
 
 # The paper's models on the paper's pictures, against float logits that were computed elsewhere.
-for m in x y; do
-	S=$SHARED/data
-	if [ -z "$SHARED" ] || [ ! -f "$S/models/model_$m.onnx" ] || [ ! -f "$S/mnist/logits_model_$m.npy" ]; then
-		echo "skip - model $m on shared pictures (there is no $S/models/model_$m.onnx)"
-		continue
+S=$SHARED/data
+paper() { # paper MODEL MEAN STD PICTURES LOGITS COUNT CLASSES
+	if [ -z "$SHARED" ] || [ ! -f "$S/models/$1.onnx" ] || [ ! -f "$S/$5" ]; then
+		echo "skip - $1 on shared pictures (there is no $S/models/$1.onnx)"
+		return
 	fi
-	cp "$S/models/model_$m.onnx" "$T"
-	echo '{"scale":255,"mean":[0.1307],"std":[0.3081]}' >"$T/model_$m.json"
-	provision "$T/model_$m.onnx" >/dev/null 2>"$T/err"
-	good "$S/mnist/t10k-images-idx3-ubyte.gz" --json 2>"$T/err" | jq -r .label >"$T/labels"
-	n=$(wc -l <"$T/labels")
-	tail -c $((n * 40)) "$S/mnist/logits_model_$m.npy" | od -An -v -tf4 -w40 | awk '{b=1; for (i=2;i<=10;i++) if ($i>$b) b=i; print b-1}' >"$T/want"
-	[ "$n" = 10000 ] && cmp -s "$T/labels" "$T/want" && ok "model $m: labels of all $n pictures equal the float model's" || not_ok "model $m: labels of all $n pictures equal the float model's" "$(cat "$T/err"; diff "$T/labels" "$T/want" | head -5)"
-done
+	cp "$S/models/$1.onnx" "$T"
+	echo "{\"scale\":255,\"mean\":[$2],\"std\":[$3]}" >"$T/$1.json"
+	provision "$T/$1.onnx" >/dev/null 2>"$T/err"
+	good "$S/$4" --json 2>"$T/err" | jq -r .label >"$T/labels"
+	tail -c $(($6 * 4 * $7)) "$S/$5" | od -An -v -tf4 -w$((4 * $7)) | awk '{b=1; for (i=2;i<=NF;i++) if ($i>$b) b=i; print b-1}' >"$T/want"
+	[ "$(wc -l <"$T/labels")" = "$6" ] && cmp -s "$T/labels" "$T/want" && ok "$1: labels of all $6 pictures equal the float model's" ||
+		not_ok "$1: labels of all $6 pictures equal the float model's" "$(cat "$T/err"; diff "$T/labels" "$T/want" | head -5)"
+}
+paper model_x 0.1307 0.3081 mnist/t10k-images-idx3-ubyte.gz mnist/logits_model_x.npy 10000 10
+paper model_y 0.1307 0.3081 mnist/t10k-images-idx3-ubyte.gz mnist/logits_model_y.npy 10000 10
+paper model_z 0.5 0.5 malaria/images.npy malaria/logits_model_z.npy 1378 2
