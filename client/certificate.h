@@ -29,9 +29,10 @@ int key_write(const char *path, EVP_PKEY *key, int replace, struct err *e) MUST_
 int certificate_read(const char *path, X509 **c, struct err *e) MUST_USE;
 int key_read(const char *path, EVP_PKEY **key, struct err *e) MUST_USE;
 
-/* Revocation lists (revocation.c). The next one: what was on `before` (NULL: nothing), and n serial numbers. */
-int revocation_make(X509_CRL **list, const struct identity *ca, X509_CRL *before, const ASN1_INTEGER *const *serials,
-		    int n, unsigned days, struct err *e) MUST_USE;
+/* Revocation lists (revocation.c). The next one: what was on `before` (NULL: nothing), and n serial numbers.
+ */
+int revocation_make(X509_CRL **list, const struct identity *ca, X509_CRL *before,
+		    const ASN1_INTEGER *const *serials, int n, unsigned days, struct err *e) MUST_USE;
 int revocation_has(X509_CRL *list, X509 *c); /* list NULL: no */
 int revocation_verify(X509_CRL *list, X509 *ca, struct err *e) MUST_USE;
 int revocation_serial(const char *hex, ASN1_INTEGER **serial, struct err *e) MUST_USE;

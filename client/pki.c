@@ -189,10 +189,12 @@ static int serial_of(const char *dir, const char *word, X509 *ca, ASN1_INTEGER *
 	if (strchr(word, '/') || access(path, F_OK)) {
 		if (!revocation_serial(word, serial, &(struct err){0}))
 			return 0;
-		return err_set(e, ERR_INPUT, "there is no %s, and \"%.60s\" is no serial number either", path, word);
+		return err_set(e, ERR_INPUT, "there is no %s, and \"%.60s\" is no serial number either", path,
+			       word);
 	}
 	if (!strcmp(word, "ca"))
-		return err_set(e, ERR_USAGE, "the authority cannot revoke itself; make a new one with obscura pki init");
+		return err_set(e, ERR_USAGE,
+			       "the authority cannot revoke itself; make a new one with obscura pki init");
 	if (certificate_read(path, &c, e))
 		return -1;
 	r = X509_NAME_cmp(X509_get_issuer_name(c), X509_get_subject_name(ca))
@@ -203,7 +205,8 @@ static int serial_of(const char *dir, const char *word, X509 *ca, ASN1_INTEGER *
 	return r || *serial ? r : err_set(e, ERR_ENV, "out of memory");
 }
 
-static int write_list(struct args *a, const struct identity *ca, X509_CRL *before, ASN1_INTEGER **serials, struct err *e)
+static int write_list(struct args *a, const struct identity *ca, X509_CRL *before, ASN1_INTEGER **serials,
+		      struct err *e)
 {
 	int left = certificate_days_left(ca->certificate), r;
 	X509_CRL *list;
@@ -214,12 +217,15 @@ static int write_list(struct args *a, const struct identity *ca, X509_CRL *befor
 		return err_set(e, ERR_INPUT, "the authority itself has ended or ends today; make a new one");
 	if (args_number(a, FLAG_days, (uint64_t)left, 1, (uint64_t)left, &days, e) ||
 	    path_of(path, sizeof(path), folder(a), "revoked", ".crl", e) ||
-	    revocation_make(&list, ca, before, (const ASN1_INTEGER *const *)serials, a->n - 1, (unsigned)days, e))
+	    revocation_make(&list, ca, before, (const ASN1_INTEGER *const *)serials, a->n - 1, (unsigned)days,
+			    e))
 		return -1;
 	r = revocation_write(path, list, e);
 	if (!r) {
 		puts(path);
-		fputs("obscura: copy it to every host, name it there with --revoked, and reload the roles (SIGHUP)\n", stderr);
+		fputs("obscura: copy it to every host, name it there with --revoked, and reload the roles "
+		      "(SIGHUP)\n",
+		      stderr);
 	}
 	X509_CRL_free(list);
 	return r;
@@ -352,8 +358,8 @@ static int show(struct sheet *sheet, const struct entry *x, struct err *e)
 	return 0;
 }
 
-static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, X509_CRL *list, int *bad, int *soon,
-		    struct err *e)
+static int show_one(struct sheet *sheet, const char *dir, char *file, X509 *ca, X509_CRL *list, int *bad,
+		    int *soon, struct err *e)
 {
 	struct entry x = {.days = -1};
 	char path[4096];
@@ -450,5 +456,7 @@ int command_pki(struct args *a, struct err *e)
 		return pki_revoke(a, e);
 	if (a->n == 1 && (!strcmp(what, "list") || !strcmp(what, "check")))
 		return pki_list(a, *what == 'c', e);
-	return err_set(e, ERR_USAGE, "say what: obscura pki init DIR | issue ROLE HOST… | revoke [NAME|SERIAL…] | list | check");
+	return err_set(
+	    e, ERR_USAGE,
+	    "say what: obscura pki init DIR | issue ROLE HOST… | revoke [NAME|SERIAL…] | list | check");
 }

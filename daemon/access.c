@@ -387,7 +387,8 @@ void access_status(const struct access *a, struct access_status *s)
 
 /* ---- life ---- */
 
-/* Clients of the enclave end inside it: no rule sees them, no list stops them. What cannot be enforced is not promised. */
+/* Clients of the enclave end inside it: no rule sees them, no list stops them. What cannot be enforced is not
+ * promised. */
 static int holds_everywhere(const struct config *c, enum frame_role self, struct err *e)
 {
 	const char *what = c->access && c->access[0]	 ? "access"
@@ -398,7 +399,8 @@ static int holds_everywhere(const struct config *c, enum frame_role self, struct
 	if (self != ROLE_M || !what || !c->enclave_listen || !c->enclave_listen[0])
 		return 0;
 	return err_set(e, ERR_INPUT,
-		       "enclave_listen: clients of the enclave are not seen by %s; run the enclave in a model owner of its "
+		       "enclave_listen: clients of the enclave are not seen by %s; run the enclave in a "
+		       "model owner of its "
 		       "own, without that option and under an authority of its own",
 		       what);
 }
@@ -410,7 +412,8 @@ static int read_rules(struct access_list *list, const struct config *c, enum fra
 	for (size_t i = 0; i < list->n; i++)
 		if (list->all[i].per_day && !c->audit[0]) {
 			err_set(e, ERR_INPUT,
-				"%s:%u: per_day: needs the option audit = \"FILE\": there the count of a day survives a "
+				"%s:%u: per_day: needs the option audit = \"FILE\": there the count of a day "
+				"survives a "
 				"restart",
 				list->path, list->all[i].line);
 			access_list_free(list);

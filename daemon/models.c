@@ -69,7 +69,9 @@ static void variant_done(struct job *job)
 		log_err(LOG_ERR, v->g->name, &v->err);
 	else
 		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name,
-			 v->he ? "he" : v->options.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency",
+			 v->he					 ? "he"
+			 : v->options.optimise == PLAN_BANDWIDTH ? "bandwidth"
+								 : "latency",
 			 v->options.reveal == REVEAL_LABEL ? "label" : "logits");
 	v->made(v->ctx);
 }

@@ -124,9 +124,11 @@ static void collect(void *ctx)
 	metrics_set(METRIC_tickets_bytes_total, (double)status.bytes, METRIC_NO_LABELS);
 }
 
-static int run(struct net *net, struct provider *p, const struct config *config, struct access *access, struct err *e)
+static int run(struct net *net, struct provider *p, const struct config *config, struct access *access,
+	       struct err *e)
 {
-	static const struct serve how = {{load_access, on_reload, drop_access}, on_status, {is_ready, collect}};
+	static const struct serve how = {
+	    {load_access, on_reload, drop_access}, on_status, {is_ready, collect}};
 	struct serving s = {p, config, access, net};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
@@ -156,7 +158,8 @@ int provider_main(const struct config *config)
 	if (!failed) {
 		options = options_of(config, access);
 		failed = net_new(&net, config, ROLE_C, &e) || provider_new(&p, net_host(net), &options, &e) ||
-			 net_listen(net, config->listen, ROLE_DM, &handler, p, &e) || run(net, p, config, access, &e);
+			 net_listen(net, config->listen, ROLE_DM, &handler, p, &e) ||
+			 run(net, p, config, access, &e);
 	}
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);

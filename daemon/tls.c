@@ -99,12 +99,14 @@ static void explain(struct tls_note *note, X509 *cert, X509 *leaf, int code)
 		snprintf(out, n, "its certificate (%s) is revoked, says %.160s", name, note->tls->revoked);
 		break;
 	case X509_V_ERR_CRL_HAS_EXPIRED:
-		snprintf(out, n, "our revocation list %.160s has ended; obscura pki revoke makes the next one",
+		snprintf(out, n,
+			 "our revocation list %.160s has ended; obscura pki revoke makes the next one",
 			 note->tls->revoked);
 		break;
 	case X509_V_ERR_UNABLE_TO_GET_CRL:
-		snprintf(out, n, "its certificate (%s) is of an authority that %.160s has no revocation list of", name,
-			 note->tls->revoked);
+		snprintf(out, n,
+			 "its certificate (%s) is of an authority that %.160s has no revocation list of",
+			 name, note->tls->revoked);
 		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
@@ -169,7 +171,8 @@ static int is_revoked(const struct tls *tls, X509 *cert)
 	return 0;
 }
 
-/* Signed by one of the authorities, and not ended: a list that is not good must not be one that says nothing. */
+/* Signed by one of the authorities, and not ended: a list that is not good must not be one that says nothing.
+ */
 static int check_list(X509_STORE *store, X509_CRL *list, const char *path, struct err *e)
 {
 	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
@@ -184,7 +187,9 @@ static int check_list(X509_STORE *store, X509_CRL *list, const char *path, struc
 	if (!signed_by_us)
 		return err_set(e, ERR_INPUT, "the revocation list %s is not signed by our authority", path);
 	if (X509_CRL_get0_nextUpdate(list) && X509_cmp_current_time(X509_CRL_get0_nextUpdate(list)) <= 0)
-		return err_set(e, ERR_INPUT, "the revocation list %s has ended; obscura pki revoke makes the next one", path);
+		return err_set(e, ERR_INPUT,
+			       "the revocation list %s has ended; obscura pki revoke makes the next one",
+			       path);
 	return 0;
 }
 
@@ -196,13 +201,15 @@ static int load_lists(struct tls *tls, struct err *e)
 	int failed = 0;
 
 	if (!f)
-		return err_set(e, ERR_INPUT, "cannot read the revocation list %s: %s; make one with `obscura pki revoke`",
+		return err_set(e, ERR_INPUT,
+			       "cannot read the revocation list %s: %s; make one with `obscura pki revoke`",
 			       tls->revoked, strerror(errno));
 	tls->lists = sk_X509_CRL_new_null();
 	while (!failed && tls->lists && (list = PEM_read_X509_CRL(f, NULL, NULL, NULL))) {
 		failed = check_list(store, list, tls->revoked, e);
 		if (!failed && !X509_STORE_add_crl(store, list))
-			failed = err_set(e, ERR_ENV, "OpenSSL does not take the revocation list %s", tls->revoked);
+			failed =
+			    err_set(e, ERR_ENV, "OpenSSL does not take the revocation list %s", tls->revoked);
 		if (!sk_X509_CRL_push(tls->lists, list))
 			X509_CRL_free(list);
 	}
@@ -298,13 +305,14 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 		return err_set(e, ERR_ENV, "OpenSSL offers no TLS 1.3");
 	if (!SSL_CTX_load_verify_locations(ctx, c->ca, NULL))
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with the authority's certificate", c->ca);
-	if ((c->revoked[0] && load_lists(tls, e)) || load_own(ctx, c, e) || check_own(c, SSL_CTX_get0_certificate(ctx), self, e)) {
+	if ((c->revoked[0] && load_lists(tls, e)) || load_own(ctx, c, e) ||
+	    check_own(c, SSL_CTX_get0_certificate(ctx), self, e)) {
 		ERR_clear_error();
 		return -1;
 	}
 	if (is_revoked(tls, SSL_CTX_get0_certificate(ctx)))
-		return err_set(e, ERR_INPUT, "own certificate %s is revoked, says %s; issue another one", c->certificate,
-			       c->revoked);
+		return err_set(e, ERR_INPUT, "own certificate %s is revoked, says %s; issue another one",
+			       c->certificate, c->revoked);
 	settle(ctx);
 	X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(), tls->fingerprint, NULL);
 	return 0;
@@ -412,7 +420,8 @@ void tls_names(SSL *ssl, char *names, size_t bytes)
 	int n;
 
 	names[0] = 0;
-	n = cert ? X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, one, sizeof(one)) : -1;
+	n = cert ? X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, one, sizeof(one))
+		 : -1;
 	if (n > 0 && n < (int)sizeof(one) - 1)
 		add_line(one, (size_t)n, names, bytes);
 	if (!names[0])

@@ -10,8 +10,8 @@
 struct tls {
 	SSL_CTX *ctx;
 	const char *authority, *certificate, *revoked; /* borrow: the files, for messages */
-	STACK_OF(X509_CRL) *lists;		       /* own: what is revoked; NULL: there is no list */
-	uint8_t fingerprint[32]; /* SHA-256 of our certificate */
+	STACK_OF(X509_CRL) * lists;		       /* own: what is revoked; NULL: there is no list */
+	uint8_t fingerprint[32];		       /* SHA-256 of our certificate */
 };
 /* Reads authority, certificate and key; checks that they belong together, that the role is `self`, that it
  * has not expired. Every error names the file and the remedy. */
@@ -39,8 +39,8 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 /* The peer's common name, then its hosts, one a line; hosts that do not fit are left out. */
 #define TLS_NAMES 2048
 void tls_names(SSL *ssl, char *names, size_t bytes);
-/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists. Calls each with a line for a
- * person, remedy included. */
+/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists. Calls each with a
+ * line for a person, remedy included. */
 typedef void (*tls_warning)(void *ctx, const char *text);
 void tls_expiring(const struct tls *tls, tls_warning each, void *ctx);
 /* Likewise for a peer's certificate: 1 and the line, or 0. */

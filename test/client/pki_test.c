@@ -178,7 +178,8 @@ static void test_bad_arguments(void **state)
 	    "issue provider a --days x",
 	    "issue provider a --name ../x",
 	    "issue provider a --name ca",
-	    ("issue provider aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+	    ("issue provider "
+	     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
 	    "init",
 	    "list x",
 	    "revoke ca",
@@ -222,8 +223,9 @@ static void test_check(void **state)
 
 static int revoked_by_openssl(const char *name)
 {
-	return sh("openssl verify -crl_check -CAfile %s/ca.pem -CRLfile %s/revoked.crl %s/%s.pem >/dev/null 2>&1", dir, dir, dir,
-		  name) != 0;
+	return sh("openssl verify -crl_check -CAfile %s/ca.pem -CRLfile %s/revoked.crl %s/%s.pem >/dev/null "
+		  "2>&1",
+		  dir, dir, dir, name) != 0;
 }
 
 static void test_revoke(void **state)
@@ -252,8 +254,10 @@ static void test_revoke(void **state)
 	assert_true(revoked_by_openssl("old"));
 	assert_true(revoked_by_openssl("data-owner"));
 	assert_false(revoked_by_openssl("model-owner"));
-	assert_int_equal(sh("test $(openssl crl -in %s/revoked.crl -noout -text | grep -c 'Serial Number') = 2", dir), 0);
-	assert_int_equal(sh("test $(openssl crl -in %s/revoked.crl -noout -crlnumber) = crlNumber=0x03", dir), 0);
+	assert_int_equal(
+	    sh("test $(openssl crl -in %s/revoked.crl -noout -text | grep -c 'Serial Number') = 2", dir), 0);
+	assert_int_equal(sh("test $(openssl crl -in %s/revoked.crl -noout -crlnumber) = crlNumber=0x03", dir),
+			 0);
 	/* what is wrong changes nothing */
 	assert_int_equal(sh("cp %s/revoked.crl %s/kept", dir, dir), 0);
 	assert_int_equal(pki(text, "revoke provider nosuch --dir %s", dir), ERR_INPUT);
