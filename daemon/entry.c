@@ -215,6 +215,7 @@ static void open_session(struct entry *n)
 					.optimise = n->optimise,
 					.reveal = n->reveal,
 					.he = n->he,
+					.he_offline = !strcmp(c->he_offline, "on"),
 					.max_batch = (uint32_t)c->max_batch,
 					.pool_low = (uint32_t)c->pool_low,
 					.pool_high = (uint32_t)c->pool_high,

@@ -71,13 +71,14 @@ static uint16_t free_id(struct model_owner *o)
 
 /* The caller keeps its hold of the model when this fails. */
 static int start_session(struct model_owner *o, struct conn *c, uint16_t id, struct model *model,
-			 const struct served *served, struct err *e)
+			 const struct served *served, int he_offline, struct err *e)
 {
 	struct modeller_options options = {.pool_bytes = o->config->pool_memory << 20,
 					   .step_ms = (uint32_t)o->config->step_ms,
 					   .connect_ms = (uint32_t)o->config->connect_ms,
 					   .max_batch = (uint32_t)o->config->max_batch,
 					   .lanes = (uint32_t)o->config->lanes,
+					   .he_offline = he_offline,
 					   .rules = access_rules(o->access)};
 	struct session *s = calloc(1, sizeof(*s));
 
@@ -157,7 +158,8 @@ static int try_open(struct model_owner *o, const struct opening *w)
 			  &served, &e)) {
 		if (!served)
 			return 0;
-		if ((served->he_plan || (o->provider && !o->renew_us)) && !start_session(o, w->owner, w->id, model, served, &e))
+		if ((served->he_plan || (o->provider && !o->renew_us)) &&
+		    !start_session(o, w->owner, w->id, model, served, w->he_offline, &e))
 			return 1;
 		model_release(model);
 		if (!e.code)
@@ -297,6 +299,7 @@ static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, con
 	snprintf(w->model, sizeof(w->model), "%s", open->model);
 	if (!strcmp(chosen(o, open), "he"))
 		w->optimise = MODELS_HE;
+	w->he_offline = open->he_offline;
 	o->n_sessions++;
 	if (try_open(o, w)) {
 		free(w);

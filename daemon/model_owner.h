@@ -25,6 +25,7 @@ struct opening {
 	uint16_t id;
 	uint64_t since_us;
 	unsigned optimise, reveal;
+	int he_offline;
 	char model[128];
 };
 

@@ -113,7 +113,10 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	d->online.sent = p->online[P0];
 	d->online.received = p->online[P1];
 	d->offline.sent = p->delta;
-	d->offline.provider = p->corrections;
+	if (he)
+		d->offline.received = p->corrections;
+	else
+		d->offline.provider = p->corrections;
 	d->predicted.online = &d->online;
 	d->predicted.offline = &d->offline;
 	m->model = (char *)(uintptr_t)model;

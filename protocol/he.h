@@ -5,12 +5,15 @@
  *   D → M  HE_KEY (the key)          M → D  HE_READY (1)                    only after 0
  *   D → M  BEGIN (epoch, count)      one inference of a batch
  *   D → M  STEP 2i, M → D STEP 2i+1  request and answer of round trip i (nn/he_run.h)
+ * With tickets (he_offline) encryption happens before:
+ *   D → M  HE_TICKET (masks), M → D HE_TICKET (answer)      nn/he_offline.h; numbers rise from 0
+ *   BEGIN names the first of its tickets; STEP carries words in clear.
  * Inferences of a session run one after another; a batch shares its round trips. With nonlinear = client the data owner sees every
  * pre-activation, and so can solve for the weights. */
 #ifndef OBSCURA_PROTOCOL_HE_H
 #define OBSCURA_PROTOCOL_HE_H
 
-#include "nn/he_run.h"
+#include "nn/he_offline.h"
 #include "protocol/core.h"
 
 #define HE_DIGEST 32 /* SHA-256 of a public key as sent */
@@ -57,6 +60,7 @@ enum owner_state he_owner_state(const struct he_owner *o);
 int he_owner_leaving(const struct he_owner *o);
 const struct plan *he_owner_plan(const struct he_owner *o);
 const struct program *he_owner_program(const struct he_owner *o); /* only what is predicted of one image: online, round trips, setup */
+void he_owner_pool(const struct he_owner *o, struct pool_status *s);
 void he_owner_free(struct he_owner *o);
 
 /* ---- model owner (he_modeller.c) ---- */
@@ -67,6 +71,7 @@ int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct 
 int he_modeller_tick(struct he_modeller *m, struct err *e) MUST_USE;
 void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why);
 void he_modeller_leave(struct he_modeller *m);
+void he_modeller_pool(const struct he_modeller *m, struct pool_status *s);
 void he_modeller_free(struct he_modeller *m);
 
 /* The longest message of either direction, for a batch. */
@@ -77,6 +82,10 @@ static inline size_t he_longest(const struct he_plan *hp, size_t batch)
 	for (uint16_t i = 0; i < hp->levels; i++) {
 		size_t up = he_request_bytes(hp, i, batch), down = he_answer_bytes(hp, i, batch);
 
+		most = up > most ? up : most;
+		most = down > most ? down : most;
+		up = he_masked_up(hp, i) * batch;
+		down = he_masked_down(hp, i) * batch;
 		most = up > most ? up : most;
 		most = down > most ? down : most;
 	}

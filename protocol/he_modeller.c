@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include "protocol/he.h"
+#include "protocol/he_parts.h"
 #include "wire.pb-c.h"
 
 /* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is
@@ -29,6 +29,22 @@ struct bench {
 	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
 	struct err err;
 	int status;
+	uint64_t **secrets; /* owns, with tickets: of the images that run, NULL at the end */
+};
+
+/* Answers masks, one ticket after another; a job of its own beside those of inferences. */
+struct stones {
+	struct job job; /* first */
+	struct he_modeller *m;
+	int busy;
+	const struct he_plan *hp;
+	struct he_known *known; /* held */
+	struct he_replier *replier;
+	uint8_t *request, *answer; /* own; the answer has FRAME_HEADER bytes before it */
+	uint64_t *secrets;	   /* owns: of the ticket that is made */
+	size_t got;
+	struct err err;
+	int status;
 };
 
 struct he_modeller {
@@ -43,8 +59,13 @@ struct he_modeller {
 	uint8_t token[16], digest[HE_DIGEST];
 	int announced; /* digest is set, the key is awaited */
 	size_t batch_max, got;
-	uint32_t next; /* the inference that may begin */
+	uint32_t next, lane; /* the inference (with tickets: the first ticket) that may begin, that runs */
 	struct bench *bench;
+	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
+	struct stones *mill;
+	uint64_t **pool; /* owns */
+	uint64_t capacity, made;
+	struct rate rate;
 };
 
 static uint64_t now_us(const struct he_modeller *m)
@@ -60,8 +81,19 @@ static void enter(struct he_modeller *m, enum state to)
 
 /* ---- memory ---- */
 
+static void forget(uint64_t *secrets, const struct he_plan *hp)
+{
+	if (secrets)
+		secret_wipe(secrets, he_ticket_secrets(hp) * 8);
+	free(secrets);
+}
+
 static void clear(struct bench *b)
 {
+	for (size_t i = 0; b->secrets && b->secrets[i]; i++)
+		forget(b->secrets[i], b->hp);
+	free(b->secrets);
+	b->secrets = NULL;
 	free(b->request);
 	free(b->answer);
 	b->request = b->answer = NULL;
@@ -78,6 +110,21 @@ static void bench_drop(struct bench *b)
 	he_replier_free(b->replier);
 	he_known_drop(b->known);
 	free(b);
+}
+
+static void mill_drop(struct stones *l)
+{
+	if (!l)
+		return;
+	l->m = NULL;
+	if (l->busy)
+		return;
+	forget(l->secrets, l->hp);
+	free(l->request);
+	free(l->answer);
+	he_replier_free(l->replier);
+	he_known_drop(l->known);
+	free(l);
 }
 
 /* ---- the end ---- */
@@ -122,6 +169,10 @@ void he_modeller_free(struct he_modeller *m)
 		return;
 	fail(m, &closed, NULL, NULL);
 	bench_drop(m->bench);
+	mill_drop(m->mill);
+	for (uint64_t t = m->next; m->pool && t < m->made; t++)
+		forget(m->pool[t % m->capacity], m->served->he_plan);
+	free(m->pool);
 	free(m);
 }
 
@@ -156,11 +207,32 @@ static int send_opened(struct he_modeller *m, struct err *e)
 	opened.personality = (char[]){"he"};
 	opened.max_batch = (uint32_t)m->batch_max;
 	opened.lanes = 1;
+	opened.he_tickets = (uint32_t)m->capacity;
 	opened.he_set = hp->set;
 	opened.he_widths = (ProtobufCBinaryData){3u * hp->n_steps, widths};
 	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
 	wire__plan__free_unpacked(plan, NULL);
 	return 0;
+}
+
+static int mill_new(struct he_modeller *m, struct err *e)
+{
+	const struct he_plan *hp = m->served->he_plan;
+	struct stones *l = m->mill = calloc(1, sizeof(*l));
+
+	m->capacity = m->options.pool_bytes / (he_ticket_secrets(hp) * 8 + 1);
+	if (m->capacity > HE_TICKETS_MAX)
+		m->capacity = HE_TICKETS_MAX;
+	if (!l || !m->capacity)
+		return err_set(e, ERR_ENV, "no memory for a ticket of model %s", m->served->name);
+	l->m = m;
+	l->hp = hp;
+	l->request = malloc(he_ticket_request(hp) + 1);
+	l->answer = malloc(FRAME_HEADER + he_ticket_answer(hp) + 1);
+	m->pool = calloc(m->capacity, sizeof(*m->pool));
+	if (!l->request || !l->answer || !m->pool)
+		return err_set(e, ERR_ENV, "no memory for tickets of model %s", m->served->name);
+	return he_replier_new(&l->replier, m->served->he_model, e);
 }
 
 static int init(struct he_modeller *m, struct err *e)
@@ -179,7 +251,7 @@ static int init(struct he_modeller *m, struct err *e)
 	m->bench->m = m;
 	m->bench->hp = hp;
 	randombytes_buf(m->token, sizeof(m->token));
-	if (he_replier_new(&m->bench->replier, m->served->he_model, e))
+	if (he_replier_new(&m->bench->replier, m->served->he_model, e) || (m->options.he_offline && mill_new(m, e)))
 		return -1;
 	return send_opened(m, e);
 }
@@ -265,7 +337,24 @@ static int take_buffers(struct he_modeller *m, size_t batch)
 	m->got = 0;
 	b->request = malloc(longest + 1);
 	b->answer = malloc(FRAME_HEADER + longest + 1);
+	if (m->mill && !(b->secrets = calloc(batch + 1, sizeof(*b->secrets))))
+		return -1;
 	return b->request && b->answer ? 0 : -1;
+}
+
+/* Tickets [next, next + n) are burnt, whatever becomes of the images. */
+static void take_tickets(struct he_modeller *m, uint32_t n, int keep)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t **at = &m->pool[(m->next + i) % m->capacity];
+
+		if (keep)
+			m->bench->secrets[i] = *at;
+		else
+			forget(*at, m->served->he_plan);
+		*at = NULL;
+	}
+	rate_add(&m->rate, now_us(m), n);
 }
 
 static int on_begin(void *modeller, const struct frame *f, struct err *e)
@@ -273,6 +362,7 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 	struct he_modeller *m = modeller;
 	uint32_t n = 0;
 	struct err why = {0};
+	int kept;
 
 	if (f->length != 20 || !same_bytes(f->body, m->served->epoch, 16))
 		return error_of(e, m->data_owner, "began an inference of another epoch");
@@ -281,8 +371,15 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 	if (!n || n > m->batch_max || f->lane != m->next)
 		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n,
 				m->next, m->batch_max);
-	m->next++;
-	if (allowed(m, n, &why) && !take_buffers(m, n)) {
+	if (m->mill && n > m->made - m->next)
+		return error_of(e, m->data_owner, "began an inference on tickets up to %u; those below %llu are made", m->next + n - 1,
+				(unsigned long long)m->made);
+	kept = allowed(m, n, &why) && !take_buffers(m, n);
+	if (m->mill)
+		take_tickets(m, n, kept);
+	m->lane = m->next;
+	m->next += m->mill ? n : 1;
+	if (kept) {
 		enter(m, ASKED);
 		return 0;
 	}
@@ -294,19 +391,33 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 	return 0;
 }
 
+static size_t request_bytes(const struct bench *b)
+{
+	return b->secrets ? he_masked_up(b->hp, b->level) * b->batch : he_request_bytes(b->hp, b->level, b->batch);
+}
+
+static size_t answer_bytes(const struct bench *b)
+{
+	return b->secrets ? he_masked_down(b->hp, b->level) * b->batch : he_answer_bytes(b->hp, b->level, b->batch);
+}
+
 static void run(struct job *job)
 {
 	struct bench *b = (struct bench *)job;
 
 	b->err = (struct err){0};
-	b->status = he_reply(b->replier, b->known->pk, b->level, b->batch, b->request, he_request_bytes(b->hp, b->level, b->batch),
-			     b->answer + FRAME_HEADER, &b->err);
+	if (b->secrets)
+		b->status = he_masked_reply(b->replier, b->secrets, b->level, b->batch, b->request, request_bytes(b),
+					    b->answer + FRAME_HEADER, &b->err);
+	else
+		b->status =
+		    he_reply(b->replier, b->known->pk, b->level, b->batch, b->request, request_bytes(b), b->answer + FRAME_HEADER, &b->err);
 }
 
 static void answered(struct he_modeller *m)
 {
 	struct bench *b = m->bench;
-	struct frame f = {.type = FRAME_STEP, .session = m->session, .lane = m->next - 1, .sequence = 2u * b->level + 1};
+	struct frame f = {.type = FRAME_STEP, .session = m->session, .lane = m->lane, .sequence = 2u * b->level + 1};
 
 	if (m->state != BUSY)
 		return;
@@ -315,7 +426,7 @@ static void answered(struct he_modeller *m)
 		fail(m, &b->err, NULL, NULL);
 		return;
 	}
-	send_step(m->data_owner, f, b->answer + FRAME_HEADER, he_answer_bytes(b->hp, b->level, b->batch), 0);
+	send_step(m->data_owner, f, b->answer + FRAME_HEADER, answer_bytes(b), 0);
 	m->data_owner->ops->flush(m->data_owner);
 	m->got = 0;
 	if (++b->level < b->hp->levels) {
@@ -343,11 +454,11 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	struct bench *b = m->bench;
 	size_t bytes;
 
-	if (m->state == SWALLOW && f->lane == m->next - 1)
+	if (m->state == SWALLOW && f->lane == m->lane)
 		return 0;
-	if (m->state != ASKED || f->lane != m->next - 1 || f->sequence != 2u * b->level)
+	if (m->state != ASKED || f->lane != m->lane || f->sequence != 2u * b->level)
 		return error_of(e, m->data_owner, "sent request %u of inference %u, which is not the next", f->sequence, f->lane);
-	bytes = he_request_bytes(b->hp, b->level, b->batch);
+	bytes = request_bytes(b);
 	if (f->length > bytes - m->got ||
 	    ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
 		return error_of(e, m->data_owner, "sent a request of another size than %zu bytes", bytes);
@@ -363,6 +474,89 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	return 0;
 }
 
+/* ---- tickets ---- */
+
+static void mill_run(struct job *job)
+{
+	struct stones *l = (struct stones *)job;
+
+	l->err = (struct err){0};
+	l->status =
+	    he_ticket_reply(l->replier, l->known->pk, l->request, he_ticket_request(l->hp), l->secrets, l->answer + FRAME_HEADER, &l->err);
+}
+
+static void milled(struct he_modeller *m)
+{
+	struct stones *l = m->mill;
+	struct frame f = {.type = FRAME_HE_TICKET, .session = m->session, .lane = (uint32_t)m->made};
+
+	if (m->state == OVER)
+		return;
+	if (l->status) {
+		snprintf(l->err.peer, sizeof(l->err.peer), "%s", m->data_owner->name);
+		fail(m, &l->err, NULL, NULL);
+		return;
+	}
+	m->pool[m->made++ % m->capacity] = l->secrets;
+	l->secrets = NULL;
+	l->got = 0;
+	send_step(m->data_owner, f, l->answer + FRAME_HEADER, he_ticket_answer(l->hp), 0);
+	m->data_owner->ops->flush(m->data_owner);
+}
+
+static void mill_done(struct job *job)
+{
+	struct stones *l = (struct stones *)job;
+
+	l->busy = 0;
+	if (l->m)
+		milled(l->m);
+	else
+		mill_drop(l);
+}
+
+static int on_ticket(void *modeller, const struct frame *f, struct err *e)
+{
+	struct he_modeller *m = modeller;
+	struct stones *l = m->mill;
+	size_t bytes;
+
+	if (!l || l->busy || f->lane != (uint32_t)m->made || m->made - m->next >= m->capacity)
+		return error_of(e, m->data_owner, "sent the masks of ticket %u; ticket %llu is next, %llu may be kept", f->lane,
+				(unsigned long long)m->made, (unsigned long long)m->capacity);
+	bytes = he_ticket_request(l->hp);
+	if (f->length > bytes - l->got ||
+	    ((f->flags & FRAME_MORE) ? !f->length || l->got + f->length == bytes : l->got + f->length != bytes))
+		return error_of(e, m->data_owner, "sent masks of another size than %zu bytes", bytes);
+	memcpy(l->request + l->got, f->body, f->length);
+	l->got += f->length;
+	if (f->flags & FRAME_MORE)
+		return 0;
+	if (!(l->secrets = malloc(he_ticket_secrets(l->hp) * 8)))
+		return err_set(e, ERR_ENV, "out of memory for a ticket");
+	if (!l->known) {
+		l->known = m->bench->known;
+		l->known->refs++;
+	}
+	l->busy = 1;
+	l->job = (struct job){mill_run, mill_done, 0};
+	m->host->submit(m->host->ctx, &l->job);
+	return 0;
+}
+
+void he_modeller_pool(const struct he_modeller *m, struct pool_status *s)
+{
+	*s = (struct pool_status){0};
+	if (!m->mill)
+		return;
+	*s = (struct pool_status){.depth = m->made - m->next,
+				  .high = m->capacity,
+				  .bytes = (m->made - m->next) * he_ticket_secrets(m->served->he_plan) * 8,
+				  .made = m->made,
+				  .burnt = m->next,
+				  .burn_rate = rate_read(&m->rate, now_us(m))};
+}
+
 /* ---- events ---- */
 
 #define IN(state) (1u << (state))
@@ -370,6 +564,7 @@ static const struct legal legal[] = {
     {FRAME_HE_KEY, ROLE_D, IN(KEYS), on_key},
     {FRAME_BEGIN, ROLE_D, IN(IDLE) | IN(SWALLOW), on_begin},
     {FRAME_STEP, ROLE_D, IN(ASKED) | IN(SWALLOW), on_step},
+    {FRAME_HE_TICKET, ROLE_D, IN(IDLE) | IN(ASKED) | IN(BUSY) | IN(SWALLOW), on_ticket},
 };
 
 int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include "protocol/he.h"
+#include "protocol/he_parts.h"
 #include "wire.pb-c.h"
 
 static const char *const state_names[OWNER_STATES] = {
@@ -15,43 +15,6 @@ static const char *const state_names[OWNER_STATES] = {
     [OWNER_FAILED] = "the session has failed",
 };
 
-/* What a job reads, so that it outlives a session that ends meanwhile. */
-struct desk {
-	struct job job;		/* first */
-	struct he_owner *owner; /* NULL: the session has gone */
-	int busy;
-	struct plan *plan; /* own */
-	struct he_plan *hp;
-	struct program predicted; /* only online, round trips and setup */
-	struct he_pair *pair;	  /* held */
-	struct he_lane *lane;
-	size_t batch;
-	uint8_t *request, *answer; /* own: FRAME_HEADER bytes first, then the longest request; answers */
-	int answered;		   /* the answer is there: take it before asking on */
-	uint16_t level;
-	int asked; /* of he_lane_ask */
-	struct err err;
-};
-
-struct he_owner {
-	const struct host *host;
-	struct owner_options options;
-	char model[128];
-	struct channel *model_owner; /* borrows; NULL when lost */
-	uint16_t session;
-	enum owner_state state;
-	int leaving;
-	struct err err;
-	uint64_t since_us;
-	uint8_t epoch[16];
-	size_t batch_max;
-	struct desk *desk;
-	struct inference *head, *tail; /* the head runs when `running` */
-	int running, waiting;	       /* waiting: for an answer */
-	uint32_t lane;		       /* number of the inference, from 0 */
-	size_t got;		       /* bytes of the answer */
-};
-
 static uint64_t now_us(const struct he_owner *o)
 {
 	return o->host->now_us(o->host->ctx);
@@ -59,8 +22,9 @@ static uint64_t now_us(const struct he_owner *o)
 
 /* ---- memory ---- */
 
-static void desk_free(struct desk *d)
+void he_desk_free(struct desk *d)
 {
+	he_mill_free(d);
 	he_lane_free(d->lane);
 	he_plan_free(d->hp);
 	plan_free(d->plan);
@@ -75,8 +39,8 @@ static void desk_drop(struct desk *d)
 	if (!d)
 		return;
 	d->owner = NULL;
-	if (!d->busy)
-		desk_free(d);
+	if (!d->busy && !d->mill.busy)
+		he_desk_free(d);
 }
 
 /* ---- inferences ---- */
@@ -134,20 +98,38 @@ static size_t result_words(const struct plan *plan)
 	return shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
 }
 
+static size_t request_bytes(const struct desk *d)
+{
+	return d->tickets ? he_masked_up(d->hp, d->level) * d->batch : he_request_bytes(d->hp, d->level, d->batch);
+}
+
+static size_t answer_bytes(const struct desk *d)
+{
+	return d->tickets ? he_masked_down(d->hp, d->level) * d->batch : he_answer_bytes(d->hp, d->level, d->batch);
+}
+
+static int take_answer(struct desk *d)
+{
+	if (d->tickets)
+		return he_masked_take(d->lane, d->tickets, d->answer, answer_bytes(d), &d->err);
+	return he_lane_take(d->lane, d->answer, answer_bytes(d), &d->err);
+}
+
 static void run(struct job *job)
 {
 	struct desk *d = (struct desk *)job;
 
 	d->err = (struct err){0};
-	if (d->answered && he_lane_take(d->lane, d->answer, he_answer_bytes(d->hp, d->level, d->batch), &d->err)) {
-		d->asked = -1;
-		return;
-	}
+	d->asked = d->answered ? take_answer(d) : 0;
 	d->answered = 0;
-	d->asked = he_lane_ask(d->lane, &d->level, d->request + FRAME_HEADER, &d->err);
+	if (d->asked)
+		return;
+	if (d->tickets)
+		d->asked = he_masked_ask(d->lane, d->tickets, &d->level, d->request + FRAME_HEADER, &d->err);
+	else
+		d->asked = he_lane_ask(d->lane, &d->level, d->request + FRAME_HEADER, &d->err);
 }
 
-static void work(struct he_owner *o);
 static void stepped(struct he_owner *o);
 
 static void done(struct job *job)
@@ -157,8 +139,8 @@ static void done(struct job *job)
 	d->busy = 0;
 	if (d->owner)
 		stepped(d->owner);
-	else
-		desk_free(d);
+	else if (!d->mill.busy)
+		he_desk_free(d);
 }
 
 static void submit(struct he_owner *o)
@@ -188,7 +170,7 @@ static void send_begin(struct he_owner *o)
 static void send_request(struct he_owner *o)
 {
 	struct desk *d = o->desk;
-	size_t bytes = he_request_bytes(d->hp, d->level, d->batch);
+	size_t bytes = request_bytes(d);
 	struct frame f = {.type = FRAME_STEP, .session = o->session, .lane = o->lane, .sequence = 2u * d->level};
 
 	if (!d->level)
@@ -199,6 +181,19 @@ static void send_request(struct he_owner *o)
 	o->got = 0;
 	o->waiting = 1;
 	o->since_us = now_us(o);
+}
+
+/* Tickets are spent, whatever became of the images. */
+static void next_lane(struct he_owner *o)
+{
+	struct desk *d = o->desk;
+
+	if (d->tickets)
+		he_mill_spend(d);
+	if (d->tickets)
+		o->lane = (uint32_t)o->next;
+	else
+		o->lane += d->hp->levels > 0; /* else nothing was begun */
 }
 
 /* The images of a part are done. */
@@ -213,7 +208,7 @@ static void finish_part(struct he_owner *o)
 		memcpy(i->result + (i->finished + b) * n, he_lane_result(d->lane, b), n * sizeof(*i->result));
 	i->finished += d->batch;
 	o->running = 0;
-	o->lane += d->hp->levels > 0; /* else nothing was begun */
+	next_lane(o);
 	if (i->finished < i->batch)
 		return;
 	i->seconds_online = (double)(now_us(o) - i->begun_us) / 1e6;
@@ -232,7 +227,7 @@ static void stepped(struct he_owner *o)
 		send_request(o);
 	else
 		finish_part(o);
-	work(o);
+	he_owner_work(o);
 }
 
 /* Memory for results, the first time. */
@@ -253,7 +248,26 @@ static int prepare(struct he_owner *o, struct inference *i)
 	return -1;
 }
 
-static void work(struct he_owner *o)
+/* Tickets for the images that begin, and what making them cost. */
+static void count_offline(struct he_owner *o, struct inference *i)
+{
+	struct desk *d = o->desk;
+
+	if (!i->begun) /* the time of waiting for the first */
+		i->seconds_offline = (double)(now_us(o) - i->waiting_us) / 1e6;
+	if (!i->begun)
+		i->begun_us = now_us(o);
+	he_mill_take(o, d->batch);
+	i->offline.sent += d->batch * he_ticket_request(d->hp);
+	i->offline.received += d->batch * he_ticket_answer(d->hp);
+}
+
+void he_owner_broken(struct he_owner *o, const struct err *why)
+{
+	fail(o, why, NULL, NULL);
+}
+
+void he_owner_work(struct he_owner *o)
 {
 	size_t pixels;
 
@@ -265,12 +279,20 @@ static void work(struct he_owner *o)
 			continue;
 		pixels = shape_size(d->plan->input);
 		d->batch = i->batch - i->begun < o->batch_max ? i->batch - i->begun : o->batch_max;
+		if (d->tickets && o->made == o->next)
+			break;
+		if (d->tickets && d->batch > o->made - o->next)
+			d->batch = o->made - o->next;
+		if (d->tickets)
+			count_offline(o, i);
 		he_lane_begin(d->lane, i->pixels + i->begun * pixels, d->batch);
 		i->begun += d->batch;
 		o->running = 1;
 		d->answered = 0;
 		submit(o);
 	}
+	if (o->state == OWNER_READY && o->desk->tickets)
+		he_mill_work(o);
 }
 
 void he_owner_infer(struct he_owner *o, struct inference *i)
@@ -293,14 +315,14 @@ void he_owner_infer(struct he_owner *o, struct inference *i)
 	if (o->state == OWNER_FAILED)
 		fail_all(o, &o->err);
 	else
-		work(o);
+		he_owner_work(o);
 }
 
 static int on_step(void *owner, const struct frame *f, struct err *e)
 {
 	struct he_owner *o = owner;
 	struct desk *d = o->desk;
-	size_t bytes = he_answer_bytes(d->hp, d->level, d->batch);
+	size_t bytes = answer_bytes(d);
 
 	if (!o->waiting || f->lane != o->lane || f->sequence != 2u * d->level + 1)
 		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for", f->sequence, f->lane);
@@ -329,9 +351,9 @@ static int on_abort(void *owner, const struct frame *f, struct err *e)
 		return error_of(e, o->model_owner, "aborted inference %u, which does not run", f->lane);
 	error_read(&why, o->model_owner, f);
 	o->waiting = o->running = 0;
-	o->lane++;
+	next_lane(o);
 	tell(o, &why);
-	work(o);
+	he_owner_work(o);
 	return 0;
 }
 
@@ -348,6 +370,7 @@ static void send_open(struct he_owner *o)
 	open.optimise = o->options.optimise;
 	open.reveal = o->options.reveal;
 	open.max_batch = o->options.max_batch;
+	open.he_offline = o->options.he_offline;
 	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
 }
 
@@ -379,6 +402,17 @@ out:
 	return status;
 }
 
+static void predict_offline(struct desk *d)
+{
+	d->predicted.online[P0] = d->predicted.online[P1] = 0;
+	for (uint16_t i = 0; i < d->hp->levels; i++) {
+		d->predicted.online[P0] += he_masked_up(d->hp, i);
+		d->predicted.online[P1] += he_masked_down(d->hp, i);
+	}
+	d->predicted.delta = he_ticket_request(d->hp);
+	d->predicted.corrections = he_ticket_answer(d->hp);
+}
+
 /* Requests and answers of a batch take twice the longest message; values a lane's worth of the same. */
 static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
 {
@@ -396,6 +430,8 @@ static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
 	d->predicted.tape = &d->plan->tape;
 	d->predicted.online[P0] = d->hp->total_up;
 	d->predicted.online[P1] = d->hp->total_down;
+	if (o->options.he_offline)
+		predict_offline(d);
 	d->predicted.round_trips = d->hp->levels;
 	d->predicted.n_messages = 2u * d->hp->levels;
 	d->predicted.setup = he_public_bytes(d->hp->set);
@@ -418,6 +454,8 @@ static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e
 		return error_of(e, o->model_owner, "opened the session without plan, epoch, parameters or batch");
 	memcpy(o->epoch, in->epoch.data, 16);
 	if (take_plan(o, in, e) || !(o->desk->pair = he_pair_get(in->he_set, o->model_owner->fingerprint, e)) || fit(o, in->max_batch, e))
+		return -1;
+	if (o->options.he_offline && he_mill_open(o, in->he_tickets, e))
 		return -1;
 	o->state = OWNER_WEIGHTS;
 	o->since_us = now_us(o);
@@ -452,7 +490,7 @@ static int on_ready(void *owner, const struct frame *f, struct err *e)
 	if (f->lane) {
 		o->state = OWNER_READY;
 		host_log(o->host, LOG_DEBUG, "session %u, model %s (he): ready", o->session, o->model);
-		work(o);
+		he_owner_work(o);
 		return 0;
 	}
 	o->model_owner->ops->send(o->model_owner, &key);
@@ -468,6 +506,7 @@ static const struct legal legal[] = {
     {FRAME_HE_READY, ROLE_M, IN(WEIGHTS), on_ready},
     {FRAME_STEP, ROLE_M, IN(READY), on_step},
     {FRAME_ABORT, ROLE_M, IN(READY), on_abort},
+    {FRAME_HE_TICKET, ROLE_M, IN(READY), he_mill_frame},
 };
 
 int he_owner_new(struct he_owner **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
@@ -536,6 +575,10 @@ int he_owner_tick(struct he_owner *o, struct err *e)
 
 	if (o->state == OWNER_FAILED)
 		return fail(o, &o->err, NULL, e);
+	if (o->state == OWNER_READY && o->desk->mill.waiting && now_us(o) - o->desk->mill.since_us >= (uint64_t)ms * 1000) {
+		error_of(&why, o->model_owner, "did not answer the masks of ticket %llu within %u ms", (unsigned long long)o->made, ms);
+		return fail(o, &why, NULL, e);
+	}
 	if ((o->state == OWNER_READY && !o->waiting) || waited < (uint64_t)ms * 1000)
 		return 0;
 	if (o->state == OWNER_READY)
@@ -594,6 +637,7 @@ void he_owner_free(struct he_owner *o)
 	o->err = gone;
 	o->state = OWNER_FAILED;
 	fail_all(o, &gone);
+	he_mill_close(o);
 	desk_drop(o->desk);
 	free(o);
 }

@@ -376,7 +376,7 @@ void modeller_leave(struct modeller *m)
 void modeller_pool(const struct modeller *m, struct pool_status *s)
 {
 	if (m->he) {
-		*s = (struct pool_status){0};
+		he_modeller_pool(m->he, s);
 		return;
 	}
 	*s = (struct pool_status){.depth = m->ready - m->next,

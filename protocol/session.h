@@ -61,6 +61,7 @@ struct owner_options {
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
 	int he; /* the he personality: there is no provider (protocol/he.h) */
+	int he_offline; /* its linear layers by tickets made ahead */
 	uint32_t max_batch;
 	uint32_t pool_low, pool_high; /* tickets; high 0: only on demand */
 	uint64_t pool_bytes;
@@ -143,6 +144,7 @@ struct modeller_options {
 	uint64_t pool_bytes; /* memory for tickets of this session */
 	uint32_t step_ms, connect_ms, max_batch, lanes;
 	uint64_t inline_work; /* as in owner_options */
+	int he_offline; /* the data owner asks for tickets of the he personality */
 	const struct rules *rules; /* borrows; NULL: everything is allowed */
 };
 /* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel.

@@ -5,14 +5,14 @@ M=$ROOT/test/models
 make_pki "$T/pki" localhost 127.0.0.1
 NOBODY=127.0.0.1:9 # no provider runs
 
-# owners PERSONALITIES MODELS: a model owner that offers them, and a data owner
+# owners PERSONALITIES MODELS [flags of the data owner]: a model owner that offers them, and a data owner
 owners() {
 	rm -f "$T/data-owner.sock"
 	# shellcheck disable=SC2046
 	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$NOBODY" --personalities="$1" --models="$2" $(creds "$T/pki" model-owner)
 	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
 	# shellcheck disable=SC2046
-	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket=none --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner)
+	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket=none --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) $3
 	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
 	cat "$T/data-owner.log" >&2
 	return 1
@@ -42,9 +42,23 @@ kill_role model-owner
 # shellcheck disable=SC2046
 start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$NOBODY" --personalities=he --he-set=L --models="$M/digits_conv.onnx" $(creds "$T/pki" model-owner)
 port model-owner >/dev/null
+for _ in $(seq 30); do he --limit 1 "$(pictures_of digits_conv)" >/dev/null 2>&1 && break; sleep 0.2; done # until it is connected again
 is "a new model owner, set L" '[true]' "$(he --json "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
 # shellcheck disable=SC2046
 is "standalone" '[true]' "$("$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
+stop_all
+
+owners he "$M/digits_conv.onnx,$M/fashion_res.onnx" --he-offline=on || { not_ok "roles start with tickets"; exit 1; }
+for model in digits_conv fashion_res; do
+	P=$(pictures_of $model)
+	he --model $model --limit 40 --json "$P" >"$T/out" 2>"$T/err"
+	is "$model, he_offline: exit code" 0 $? || cat "$T/err"
+	is "$model, he_offline: bytes and round trips equal the prediction, offline too" 40 "$(jq -c 'select(.bytes==.predicted.bytes and .round_trips==.predicted.round_trips and .bytes.offline.received>0)' "$T/out" | wc -l)"
+	"$OBSCURA" verify "$M/$model.onnx" --images "$P" --limit 40 --labels-out "$T/labels" --json >/dev/null 2>&1
+	is "$model, he_offline: labels equal those of smpc" "$(tr '\n' ' ' <"$T/labels")" "$(jq .label "$T/out" | tr '\n' ' ')"
+done
+B=$(jq -s '.[0].bytes.online.sent+.[0].bytes.online.received' "$T/out")
+is "fashion_res, he_offline: online bytes $B are those of words, where ciphertexts take 885,000" yes "$([ "$B" -lt 100000 ] && echo yes)"
 stop_all
 
 owners smpc "$M/digits_conv.onnx" || { not_ok "roles start again"; exit 1; }

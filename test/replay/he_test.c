@@ -14,12 +14,30 @@ static int setup_he(void **state)
 	return served_new_he(&net, graph, &options, HE_S, &e);
 }
 
+static int offline; /* with tickets */
+
 static void defaults(struct world *w, int deferred)
 {
 	world_defaults(w);
 	w->deferred = deferred;
 	w->owner_options.he = 1;
+	w->owner_options.he_offline = w->modeller_options.he_offline = offline;
 	w->owner_options.max_batch = w->modeller_options.max_batch = 3; /* the batch of four is run in parts */
+}
+
+static void bytes_are_as_planned(const struct inference *i)
+{
+	const struct he_plan *hp = net->he_plan;
+	size_t up = 0, down = 0;
+
+	for (uint16_t level = 0; level < hp->levels; level++) {
+		up += he_masked_up(hp, level);
+		down += he_masked_down(hp, level);
+	}
+	assert_int_equal(i->online.sent, i->batch * (offline ? up : hp->total_up));
+	assert_int_equal(i->online.received, i->batch * (offline ? down : hp->total_down));
+	assert_int_equal(i->offline.sent, offline ? i->batch * he_ticket_request(hp) : 0);
+	assert_int_equal(i->offline.received, offline ? i->batch * he_ticket_answer(hp) : 0);
 }
 
 static unsigned clean(int deferred)
@@ -35,8 +53,7 @@ static unsigned clean(int deferred)
 		assert_int_equal(r[i].told, 1);
 		assert_int_equal(r[i].i.err.code, ERR_NONE);
 		assert_true(right(&r[i]));
-		assert_int_equal(r[i].i.online.sent, r[i].i.batch * net->he_plan->total_up);
-		assert_int_equal(r[i].i.online.received, r[i].i.batch * net->he_plan->total_down);
+		bytes_are_as_planned(&r[i].i);
 		assert_int_equal(r[i].i.round_trips, net->he_plan->levels);
 		free(r[i].i.result);
 	}
@@ -170,6 +187,38 @@ static void errors_name_peer_and_step(void **state)
 	finish(&w, r, 0);
 }
 
+/* All of that with tickets made ahead. */
+static void with_tickets(void **state)
+{
+	offline = 1;
+	runs(state);
+	at_every_frame(at_frame_kill, 1, 0);
+	at_every_frame(at_frame_drop, 1, 0);
+	at_every_frame(at_frame_twice, 1, 0);
+	at_every_frame(at_frame_change, 6, 1);
+	errors_name_peer_and_step(state);
+	offline = 0;
+}
+
+/* The pool is filled while nothing is asked, and no ticket serves twice. */
+static void the_pool_is_filled(void **state)
+{
+	struct request r[REQUESTS];
+	struct pool_status pool;
+	struct world w;
+
+	offline = 1;
+	defaults(&w, 1);
+	begin(&w, r); /* pool_high 3 */
+	world_settle(&w);
+	owner_pool(w.owner[0], &pool);
+	assert_int_equal(pool.depth, 3);
+	assert_int_equal(pool.burnt, 7); /* 2 + 1 + 4 images */
+	assert_int_equal(pool.made, 10);
+	finish(&w, r, 0);
+	offline = 0;
+}
+
 /* ---- rules ---- */
 
 static uint32_t take_one(void *ctx, const struct use *use, struct err *why)
@@ -242,6 +291,8 @@ int main(void)
 	    cmocka_unit_test(any_frame_is_changed),
 	    cmocka_unit_test(keys_travel_once),
 	    cmocka_unit_test(errors_name_peer_and_step),
+	    cmocka_unit_test(with_tickets),
+	    cmocka_unit_test(the_pool_is_filled),
 	    cmocka_unit_test(rules_are_kept),
 	    cmocka_unit_test(widths_of_strangers),
 	};

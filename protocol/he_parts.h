@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* protocol/he_parts.h — inside both ends of he.h. */
+#ifndef OBSCURA_PROTOCOL_HE_PARTS_H
+#define OBSCURA_PROTOCOL_HE_PARTS_H
+
+#include "crypto/secret.h"
+#include "protocol/he.h"
+
+#define HE_TICKETS_MAX 4096 /* of one session */
+
+/* ---- data owner ---- */
+
+/* Makes tickets, one after another. */
+struct mill {
+	struct job job;	   /* first */
+	struct desk *desk; /* that it is part of */
+	struct he_lane *lane;
+	uint64_t *ticket;	   /* owns: the one that is being made */
+	uint8_t *request, *answer; /* own: FRAME_HEADER bytes first; answers */
+	int busy, waiting, answered, failed;
+	size_t got;
+	uint64_t since_us;
+	struct err err;
+};
+
+/* What a job reads, so that it outlives a session that ends meanwhile. */
+struct desk {
+	struct job job;		/* first */
+	struct he_owner *owner; /* NULL: the session has gone */
+	int busy;
+	struct plan *plan; /* own */
+	struct he_plan *hp;
+	struct program predicted; /* only online, round trips and setup */
+	struct he_pair *pair;	  /* held */
+	struct he_lane *lane;
+	size_t batch;
+	uint8_t *request, *answer; /* own: FRAME_HEADER bytes first, then the longest request; answers */
+	int answered;		   /* the answer is there: take it before asking on */
+	uint16_t level;
+	int asked; /* of he_lane_ask */
+	struct err err;
+	/* with tickets */
+	uint64_t **tickets; /* owns the list, of batch_max: those of the images that run */
+	struct mill mill;
+};
+
+struct he_owner {
+	const struct host *host;
+	struct owner_options options;
+	char model[128];
+	struct channel *model_owner; /* borrows; NULL when lost */
+	uint16_t session;
+	enum owner_state state;
+	int leaving;
+	struct err err;
+	uint64_t since_us;
+	uint8_t epoch[16];
+	size_t batch_max;
+	struct desk *desk;
+	struct inference *head, *tail; /* the head runs when `running` */
+	int running, waiting;	       /* waiting: for an answer */
+	uint32_t lane;		       /* number of the inference, from 0 */
+	size_t got;		       /* bytes of the answer */
+	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
+	uint64_t **pool; /* owns */
+	uint64_t capacity, next, made, low, high;
+	size_t ticket_words;
+	int refilling;
+	struct rate rate;
+};
+
+/* protocol/he_owner_mill.c. Memory, after OPENED. */
+int he_mill_open(struct he_owner *o, uint64_t allowed, struct err *e) MUST_USE;
+/* Starts a ticket when the pool or the images that wait want one. */
+void he_mill_work(struct he_owner *o);
+int he_mill_frame(void *owner, const struct frame *f, struct err *e);
+/* Takes n tickets for the images that begin. */
+void he_mill_take(struct he_owner *o, size_t n);
+void he_mill_spend(struct desk *d);	/* wipes those */
+void he_mill_close(struct he_owner *o); /* the session ends */
+void he_mill_free(struct desk *d);
+/* What mill and inferences share, in he_owner.c. */
+void he_owner_broken(struct he_owner *o, const struct err *why);
+void he_owner_work(struct he_owner *o);
+void he_desk_free(struct desk *d);
+
+#endif
