@@ -3,6 +3,7 @@
  * classify them, stores the results in the queue. An image is acknowledged only when its result is stored: if
  * this process, its daemon or its host dies, the image goes to another worker, where it takes fresh tickets
  * like any other. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,8 +231,27 @@ static int classify_group(struct worker *w, struct err *e)
 
 /* ---- the loop ---- */
 
-/* Nothing came. 1: the queue is empty and that was waited for. Asking the daemon also notices a signal to
- * stop. */
+/* SIGTERM and SIGINT are blocked in all threads and looked for between groups: one that is under way ends
+ * first. */
+static sigset_t stop_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	return set;
+}
+
+static int must_stop(void)
+{
+	sigset_t set = stop_signals();
+
+	return sigtimedwait(&set, NULL, &(struct timespec){0}) > 0;
+}
+
+/* Nothing came. 1: the queue is empty and that was waited for. Asking the daemon shows whether it is there.
+ */
 static int idle(struct worker *w, struct err *e)
 {
 	Wire__Status *status;
@@ -269,7 +289,7 @@ static int advance(struct worker *w, struct err *e)
 /* Daemons, peers and the queue come back; what is wrong with us does not mend. */
 static int run(struct worker *w, struct err *e)
 {
-	for (;;) {
+	while (!must_stop()) {
 		struct err why = {0};
 		int step = advance(w, &why);
 
@@ -287,15 +307,18 @@ static int run(struct worker *w, struct err *e)
 		w->ask = NULL;
 		usleep(WAIT_MS * 1000);
 	}
+	return 0;
 }
 
 int worker_run(const struct args *a, const char *url, struct err *e)
 {
 	struct worker *w = calloc(1, sizeof(*w));
+	sigset_t set = stop_signals();
 	int failed;
 
 	if (!w)
 		return err_set(e, ERR_ENV, "out of memory");
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	w->args = a;
 	w->group = GROUP_FIRST;
 	gethostname(w->host, sizeof(w->host) - 1);

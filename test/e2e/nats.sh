@@ -80,7 +80,9 @@ is "both hosts have worked ($A and $B inferences), and none was saved on" yes "$
 # the same again finds all of it; a worker ends when there is nothing to do
 timeout 60 "$OBSCURA" batch "$STACK" --limit "$N" --queue "$Q" --out "$T/q.csv" --json >"$T/out" 2>"$T/err"
 is "the same again: no work, the same labels" "0 $N" "$? $(jq .label "$T/q.csv" | diff - "$T/labels" >/dev/null && wc -l <"$T/q.csv")"
-kill_role worker-b
+kill "$(cat "$T/worker-b.pid")"
+wait "$(cat "$T/worker-b.pid")"
+is "SIGTERM ends a worker in order" "0 1" "$? $(grep -c 'images classified' "$T/worker-b.log")"
 timeout 60 "$OBSCURA" batch --socket="$T/b/data-owner.sock" "$Q" --drain >"$T/out" 2>"$T/err"
 is "a worker with --drain ends on an empty queue" "0 0 images classified, 0 could not be" "$? $(cat "$T/out")"
 
