@@ -28,6 +28,8 @@ void bench_progress(struct bench *b, const char *format, ...)
 	if (!isatty(STDERR_FILENO))
 		return;
 	fputs("\r\033[K", stderr);
+	if (b->left > 0)
+		fprintf(stderr, "%.0f %%, %.0f min left: ", b->part * 100, b->left / 60);
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);
@@ -194,6 +196,30 @@ static int matrix_rows(struct bench *b, struct load *l, struct setting *s, struc
 		   : 0;
 }
 
+/* Of the laboratory: the same on every link. */
+static int link_row(struct bench *b, struct load *l, struct setting *s, struct measured row, struct err *e)
+{
+	lab_predict(b->lab, &row, s->program);
+	if (run_row(b, l, s->program, row, e))
+		return -1;
+	lab_note(b->lab, &b->rows[b->n_rows - 1]);
+	return 0;
+}
+
+static int link_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+{
+	for (size_t i = 0; i < b->n_batches; i++)
+		if (!lab_has(b->lab, s->model->name, s->optimise, b->batches[i]) &&
+		    link_row(b, l, s, row_of(s, "macro", b->batches[i], 1), e))
+			return -1;
+	return b->quick ? 0 : link_row(b, l, s, row_of(s, "lanes", b->batches[b->n_batches - 1], 8), e);
+}
+
+int bench_batches(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, struct err *e)
+{
+	return measure_with(b, m, optimise, 1, link_rows, e);
+}
+
 static int images_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
 	static const size_t images[] = {1, 8, 64, 512};
@@ -289,7 +315,7 @@ static int parse_batches(struct bench *b, struct err *e)
 {
 	const char *p = b->args->flag[FLAG_batch];
 
-	p = p ? p : b->quick ? "1,8" : "1,8,128";
+	p = p ? p : b->args->flag[FLAG_links] ? "1,32" : b->quick ? "1,8" : "1,8,128";
 	for (char *end;; p = end + 1) {
 		unsigned long n = strtoul(p, &end, 10);
 
@@ -304,7 +330,7 @@ static int parse_batches(struct bench *b, struct err *e)
 }
 
 /* Models that were named must be there; of the others, those that are. */
-static int load_models(struct bench *b, struct err *e)
+int bench_load_models(struct bench *b, struct err *e)
 {
 	const char *asked = b->args->flag[FLAG_models], *shared = papers_folder(b->args->flag[FLAG_shared]);
 	char *list = strdup(asked ? asked : "X,Y,Z,A,B,C,D"), *save = NULL;
@@ -341,9 +367,11 @@ static FILE *create(const struct bench *b, const char *name, struct err *e)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", b->folder, name);
-	f = fopen(path, "we");
+	f = fopen(path, b->args->flag[FLAG_resume] ? "ae" : "we");
 	if (!f)
 		err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	else if (b->args->flag[FLAG_resume])
+		putc('\n', f); /* the last line may not be whole */
 	return f;
 }
 
@@ -413,7 +441,7 @@ static int run_parts(struct bench *b, struct err *e)
 	if (b->args->flag[FLAG_links])
 		return lab_run(b, e);
 	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent */
-		failed = roles_prepare(&b->roles, e) || load_models(b, e);
+		failed = roles_prepare(&b->roles, e) || bench_load_models(b, e);
 	if (failed || ((micro || all) && bench_micro(b, e)))
 		return -1;
 	if (micro && !profile)

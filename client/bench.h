@@ -81,6 +81,17 @@ struct floor {
 int bench_floor(struct floor *f, const struct roles *r, const struct program *p, size_t batch, double seconds,
 		struct err *e) MUST_USE;
 
+/* ---- lab.c ---- */
+/* On which link, and what was predicted: round trips × RTT + bytes ÷ rate + compute. */
+struct lab_row {
+	const struct link_net *net;	  /* while it is measured; NULL: without --links */
+	const struct link_measured *link; /* likewise */
+	char name[32];
+	int native;
+	size_t repetition;		   /* from 1 */
+	double compute, transfer, online;  /* seconds: of computing (online on the native link), on the wire, both */
+};
+
 /* ---- bench_measure.c ---- */
 /* One row: a model, a mode, and how it was asked. */
 struct measured {
@@ -101,8 +112,10 @@ struct measured {
 	struct wire_pairs wire; /* meanwhile */
 	struct floor floor;
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
+	struct lab_row lab;	 /* all 0: loopback */
 };
 struct bench;
+struct lab;
 /* Fills a row from `kind` to `owners` on. */
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,
 		struct err *e) MUST_USE;
@@ -125,13 +138,20 @@ struct bench {
 	struct bench_model models[BENCH_MODELS_MAX];
 	size_t n_models, batches[BENCH_BATCHES_MAX], n_batches;
 	int quick, profile, shown;		/* shown: a progress line stands on the terminal */
+	double part, left;			/* of the whole: done, and seconds to go; 0: not known */
 	double latency_seconds, steady_seconds; /* of one row */
 	struct measured *rows;
 	size_t n_rows, room;
 	struct json_object *conditions; /* owns */
 	char folder[PATH_MAX];		/* results */
 	FILE *jsonl, *markdown;
+	struct lab *lab; /* NULL: without --links */
 };
+/* One model in one mode, every batch, in processes of their own on b->roles.net. */
+int bench_batches(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
+		  struct err *e) MUST_USE;
+/* What --models says, into b->models. */
+int bench_load_models(struct bench *b, struct err *e) MUST_USE;
 /* Where we are: a line on standard error, on a terminal. */
 void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bench_clear(struct bench *b);

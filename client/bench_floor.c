@@ -2,6 +2,7 @@
 /* What the wire alone costs: two processes send each other the messages of a plan over TLS on loopback, with
  * the roles' own certificates and ciphers, and compute nothing. Blocking sockets: nothing is faster on one
  * connection. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -148,12 +149,32 @@ static int answer(int listening, const struct roles *r, const struct program *p,
 	return 0;
 }
 
-static int listen_anywhere(struct sockaddr_in *at, struct err *e)
+/* Made on a role's host: it stays there. */
+static int socket_of(const struct roles *r, enum link_role role)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct err ignore = {0};
+	int fd = -1;
+
+	if (!r->net || !link_net_enter(r->net, role, &ignore))
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (r->net && link_net_home(r->net, &ignore) && fd >= 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static const char *address_of(const struct roles *r)
+{
+	return r->net ? link_net_address(r->net, LINK_MODEL_OWNER) : "127.0.0.1";
+}
+
+static int listen_anywhere(const struct roles *r, struct sockaddr_in *at, struct err *e)
+{
+	int fd = socket_of(r, LINK_MODEL_OWNER);
 	socklen_t n = sizeof(*at);
 
-	*at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	*at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(address_of(r))};
 	if (fd >= 0 && !bind(fd, (struct sockaddr *)at, sizeof(*at)) && !listen(fd, 1) &&
 	    !getsockname(fd, (struct sockaddr *)at, &n))
 		return fd;
@@ -183,10 +204,10 @@ static int measure(struct floor *f, struct end *x, const struct program *p, size
 
 static int call(struct end *x, const struct roles *r, const struct sockaddr_in *at, struct err *e)
 {
-	x->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	x->fd = socket_of(r, LINK_DATA_OWNER);
 	if (x->fd < 0 || connect(x->fd, (const struct sockaddr *)at, sizeof(*at)))
 		return err_set(e, ERR_ENV, "cannot connect on loopback: %s", strerror(errno));
-	return configure(x, r, 'D', "data-owner", e) ? -1 : secure(x, "127.0.0.1", e);
+	return configure(x, r, 'D', "data-owner", e) ? -1 : secure(x, address_of(r), e);
 }
 
 int bench_floor(struct floor *f, const struct roles *r, const struct program *p, size_t batch, double seconds,
@@ -194,7 +215,7 @@ int bench_floor(struct floor *f, const struct roles *r, const struct program *p,
 {
 	struct end x = {.fd = -1};
 	struct sockaddr_in at;
-	int listening = listen_anywhere(&at, e), failed;
+	int listening = listen_anywhere(r, &at, e), failed;
 	pid_t child;
 
 	if (listening < 0)

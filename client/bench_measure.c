@@ -149,7 +149,7 @@ static double rate(const struct measured *m)
 {
 	double images = (double)m->steady.images;
 
-	if (m->made < m->burnt)
+	if (m->made < m->burnt && !(m->lab.net && !m->made)) /* on a slow link none may be due yet */
 		images *= (double)m->made / (double)m->burnt;
 	return m->steady.wall > 0 ? images / m->steady.wall : 0;
 }

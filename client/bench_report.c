@@ -5,6 +5,7 @@
 #include "client/bench.h"
 #include "client/bench_table.h"
 #include "client/json.h"
+#include "client/lab.h"
 #include "client/sheet.h"
 
 static const char *const users[USERS] = {"data_owner", "model_owner", "provider", "driver"};
@@ -152,7 +153,7 @@ static struct json_object *json_row(const struct measured *m)
 	json_text(o, "model", m->model->name);
 	json_text(o, "personality", "smpc");
 	json_text(o, "mode", mode_of(m));
-	json_text(o, "link", "native");
+	json_text(o, "link", m->lab.net ? m->lab.net->link.name : "native");
 	json_count(o, "batch", m->batch);
 	json_count(o, "in_flight", m->in_flight);
 	json_count(o, "data_owners", m->owners);
@@ -170,6 +171,7 @@ static struct json_object *json_row(const struct measured *m)
 	add_bytes(o, m);
 	add_processes(o, m);
 	json_object_object_add(o, "floor", json_floor(m));
+	lab_json(o, m);
 	json_object_object_add(o, "simulated", json_object_new_boolean(0));
 	return o;
 }

@@ -125,7 +125,16 @@ int wire_read(struct wire_pairs *w, const struct roles *r, uint16_t model_owner_
 	struct sum sum = {w, port_of(r->provider_at), port_of(r->model_owner_at), model_owner_port};
 
 	memset(w, 0, sizeof(*w));
-	return list(add, &sum, e);
+	if (!r->net || r->net->link.native)
+		return list(add, &sum, e);
+	/* each host lists its own: what the data owner connected, then what the model owner did */
+	sum.link = 0;
+	if (link_net_enter(r->net, LINK_DATA_OWNER, e) || list(add, &sum, e))
+		return -1;
+	sum.link = model_owner_port;
+	if (link_net_enter(r->net, LINK_MODEL_OWNER, e) || list(add, &sum, e))
+		return -1;
+	return link_net_home(r->net, e);
 }
 
 struct learning {
@@ -145,7 +154,8 @@ int wire_learn(const struct roles *r, uint16_t *port, struct err *e)
 	struct learning l = {.provider = port_of(r->provider_at)};
 
 	for (unsigned ms = 0; !l.found && ms < LEARN_MS; ms += 5) {
-		if (roles_go_on(e) || list(learn, &l, e))
+		if (roles_go_on(e) || (r->net && link_net_enter(r->net, LINK_MODEL_OWNER, e)) ||
+		    list(learn, &l, e) || (r->net && link_net_home(r->net, e)))
 			return -1;
 		if (!l.found)
 			nanosleep(&(struct timespec){0, 5000000}, NULL);

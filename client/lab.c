@@ -1,102 +1,130 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Links × models × modes × batches × repetitions. The native link comes first: what is online there is what
+ * computing takes, and every prediction has it as its last term. The rest is in a random order, so that what
+ * changes on this host with time is not taken for a property of a link. */
 #include "client/lab.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/json.h"
-#include "client/sheet.h"
-
-#define TRIES 4 /* of measuring a link, before a run on it is refused */
-#define LINKS_MAX 16
-
-struct lab {
-	struct bench *bench;
-	struct link links[LINKS_MAX];
-	struct link_net nets[LINKS_MAX]; /* one at a time; what was measured stays */
-	struct link_measured measured[LINKS_MAX];
-	size_t n;
+/* Models in a mode on a link, once: processes of their own, the link made and measured anew. */
+struct turn {
+	size_t link, model, repetition;
+	enum plan_optimise optimise;
 };
 
-/* ---- links ---- */
+/* ---- what was asked ---- */
 
-static int parse_links(struct lab *l, const struct args *a, struct err *e)
+static int add_link(struct lab *l, const char *name, struct err *e)
 {
-	char *list = strdup(a->flag[FLAG_links]), *save = NULL;
+	if (l->n_links == LAB_LINKS_MAX)
+		return err_set(e, ERR_USAGE, "--links: at most %d links", LAB_LINKS_MAX);
+	if (link_find(&l->links[l->n_links], name, l->bench->args->flag[FLAG_link_file], e))
+		return -1;
+	l->n_links++;
+	return 0;
+}
+
+/* "wan,lan"; native is added to what is not only checked. */
+static int parse_links(struct lab *l, int check, struct err *e)
+{
+	char *list = strdup(l->bench->args->flag[FLAG_links]), *save = NULL;
 	int failed = list ? 0 : err_set(e, ERR_ENV, "out of memory");
 
+	if (!failed && !check) {
+		failed = link_find(&l->links[0], "native", NULL, e);
+		l->n_links = 1;
+	}
 	for (char *name = list ? strtok_r(list, ",", &save) : NULL; name && !failed;
 	     name = strtok_r(NULL, ",", &save))
-		failed = l->n == LINKS_MAX ? err_set(e, ERR_USAGE, "--links: at most %d links", LINKS_MAX)
-					   : link_find(&l->links[l->n++], name, a->flag[FLAG_link_file], e);
+		if (check || strcmp(name, "native"))
+			failed = add_link(l, name, e);
 	free(list);
-	if (!failed && !l->n)
+	if (!failed && !l->n_links)
 		failed = err_set(e, ERR_USAGE, "--links: no link");
 	return failed;
 }
 
-static int link_row(struct bench *b, const struct link_net *n, const struct link_measured *m, int refused,
-		    struct err *e)
-{
-	struct json_object *o = json_object_new_object();
+/* ---- turns ---- */
 
-	json_text(o, "kind", "link");
-	json_text(o, "link", n->link.name);
-	json_object_object_add(o, "made", link_net_describe(n));
-	json_object_object_add(o, "measured", link_measured_json(n, m));
-	json_object_object_add(o, "refused", json_object_new_boolean(refused));
-	return report_line(b, o, e);
+static int all_done(const struct lab *l, const struct turn *t)
+{
+	const struct bench *b = l->bench;
+
+	for (size_t i = 0; i < b->n_batches; i++)
+		if (!lab_done(l, l->links[t->link].name, b->models[t->model].name, t->optimise, b->batches[i],
+			      t->repetition))
+			return 0;
+	return 1;
 }
 
-/* Builds link i, measures it, and writes both down. It stays when it is good. */
-static int build(struct lab *l, size_t i, struct err *e)
+/* All that is to do. Returns how many; *turns is the caller's to free. */
+static size_t list_turns(const struct lab *l, struct turn **turns)
 {
-	struct link_net *n = &l->nets[i];
+	const struct bench *b = l->bench;
+	const char *only = b->args->flag[FLAG_optimise];
+	size_t n = 0;
+
+	*turns = calloc(l->n_links * b->n_models * l->repeat * 2 + 1, sizeof(**turns));
+	for (size_t link = 0; *turns && link < l->n_links; link++)
+		for (size_t r = 1; r <= l->repeat; r++)
+			for (size_t m = 0; m < b->n_models; m++)
+				for (int o = PLAN_LATENCY; o <= PLAN_BANDWIDTH; o++) {
+					struct turn t = {link, m, r, o};
+
+					if (only &&
+					    strcmp(only, o == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
+						continue;
+					if (!all_done(l, &t))
+						(*turns)[n++] = t;
+				}
+	return n;
+}
+
+/* Fisher and Yates; those of the native link, which stand first, stay there. */
+static void shuffle(struct turn *turns, size_t n)
+{
+	size_t first = 0;
+
+	srandom((unsigned)(bench_now() * 1e3));
+	while (first < n && !turns[first].link)
+		first++;
+	for (size_t i = n; i > first + 1; i--) {
+		size_t j = first + (size_t)random() % (i - first);
+		struct turn t = turns[i - 1];
+
+		turns[i - 1] = turns[j];
+		turns[j] = t;
+	}
+}
+
+static int take_turn(struct lab *l, const struct turn *t, struct err *e)
+{
+	struct bench *b = l->bench;
 	int failed;
 
-	bench_progress(l->bench, "link %s: measuring", l->links[i].name);
-	if (link_net_new(n, &l->links[i], l->bench->args->flag[FLAG_mechanism], e))
-		return -1;
-	failed = link_measure(n, &l->measured[i], TRIES, e);
-	if (failed && e->code != ERR_RESULT)
-		return -1;
-	return link_row(l->bench, n, &l->measured[i], failed, failed ? NULL : e) || failed ? -1 : 0;
+	l->at = t->link;
+	l->repetition = t->repetition;
+	failed = roles_go_on(e) || lab_link(l, t->link, e);
+	b->roles.net = &l->net;
+	failed =
+	    failed || bench_batches(b, &b->models[t->model], t->optimise, e) || link_net_alive(&l->net, e);
+	b->roles.net = NULL;
+	link_net_free(&l->net);
+	return failed ? -1 : 0;
 }
 
-static void sheet_pair(struct sheet *s, const struct lab *l, size_t i, int a, int b)
+static int take_turns(struct lab *l, const struct turn *turns, size_t n, struct err *e)
 {
-	static const char *const pairs[LINK_ROLES][LINK_ROLES] = {
-	    {"", "data owner, model owner", "data owner, provider"}, {"", "", "model owner, provider"}};
-	const struct link_measured *m = &l->measured[i];
+	double start = bench_now();
 
-	sheet_row(s);
-	sheet_cell(s, "%s", l->links[i].name);
-	sheet_cell(s, "%s", link_mechanism_names[l->nets[i].mechanism]);
-	sheet_cell(s, "%s", pairs[a][b]);
-	sheet_cell(s, "%.2f", link_rtt(&l->links[i], a, b) * 1e3);
-	sheet_cell(s, "%.2f", m->p50[a][b] * 1e3);
-	sheet_cell(s, "%.2f", m->p99[a][b] * 1e3);
-	sheet_cell(s, "%.0f", l->links[i].paths[a][b].byte_rate * 8e-6);
-	sheet_cell(s, "%.0f", m->byte_rate[a][b] * 8e-6);
-	sheet_cell(s, "%.0f", m->byte_rate[b][a] * 8e-6);
-}
-
-static int print_links(const struct lab *l, struct err *e)
-{
-	struct sheet *s;
-
-	bench_clear(l->bench);
-	if (!l->measured[0].tries)
-		return 0;
-	puts("Links (milliseconds, Mbit/s), measured over TCP between the roles' hosts");
-	if (sheet_new(&s, "LINK|MADE BY|BETWEEN|>PROFILE|>ROUND TRIP|>P99|>PROFILE|>THERE|>BACK", e))
-		return -1;
-	for (size_t i = 0; i < l->n; i++)
-		for (int a = 0; a < LINK_ROLES; a++)
-			for (int b = a + 1; b < LINK_ROLES; b++)
-				if (l->measured[i].tries)
-					sheet_pair(s, l, i, a, b);
-	return sheet_print(s, e);
+	for (size_t i = 0; i < n; i++) {
+		l->bench->part = (double)i / (double)n;
+		l->bench->left = i ? (bench_now() - start) / (double)i * (double)(n - i) : 0;
+		if (take_turn(l, &turns[i], e))
+			return -1;
+	}
+	return 0;
 }
 
 /* ---- the whole ---- */
@@ -105,22 +133,58 @@ static int check(struct lab *l, struct err *e)
 {
 	int failed = 0;
 
-	for (size_t i = 0; i < l->n && !failed; i++) {
-		failed = roles_go_on(e) || build(l, i, e);
-		link_net_free(&l->nets[i]);
+	for (size_t i = 0; i < l->n_links && !failed; i++) {
+		failed = roles_go_on(e) || lab_link(l, i, e);
+		link_net_free(&l->net);
 	}
-	return print_links(l, failed ? NULL : e) || failed ? -1 : 0;
+	return lab_print_links(l, failed ? NULL : e) || failed ? -1 : 0;
+}
+
+static int matrix(struct lab *l, struct err *e)
+{
+	struct turn *turns;
+	size_t n = list_turns(l, &turns);
+	int failed;
+
+	if (!turns)
+		return err_set(e, ERR_ENV, "out of memory");
+	shuffle(turns, n);
+	failed = take_turns(l, turns, n, e);
+	free(turns);
+	/* what was measured is shown also when the rest failed */
+	return lab_print_links(l, failed ? NULL : e) || lab_print(l, failed ? NULL : e) || failed ? -1 : 0;
+}
+
+static int prepare(struct lab *l, struct err *e)
+{
+	struct bench *b = l->bench;
+	char path[PATH_MAX + 16];
+	uint64_t repeat;
+
+	if (args_number(b->args, FLAG_repeat, 1, 1, LAB_REPEAT_MAX, &repeat, e))
+		return -1;
+	l->repeat = repeat;
+	snprintf(path, sizeof(path), "%s/bench.jsonl", b->folder);
+	if (b->args->flag[FLAG_resume] && lab_read(l, path, e))
+		return -1;
+	return roles_prepare(&b->roles, e) || bench_load_models(b, e) ? -1 : 0;
 }
 
 int lab_run(struct bench *b, struct err *e)
 {
-	struct lab *l = calloc(1, sizeof(*l));
-	int failed;
+	struct lab *l = b->lab = calloc(1, sizeof(*l));
+	int only_links = b->args->flag[FLAG_check] != NULL, failed;
 
 	if (!l)
 		return err_set(e, ERR_ENV, "out of memory");
 	l->bench = b;
-	failed = parse_links(l, b->args, e) || link_net_rights(e) || check(l, e);
+	failed = parse_links(l, only_links, e) || link_net_rights(e);
+	if (!failed && only_links)
+		failed = check(l, e);
+	else
+		failed = failed || prepare(l, e) || matrix(l, e);
+	b->lab = NULL;
+	free(l->known);
 	free(l);
 	return failed ? -1 : 0;
 }

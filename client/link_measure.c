@@ -29,8 +29,9 @@
 #define WINDOW_SECONDS 1.0
 #define WINDOW_ROUNDS 15
 #define PATIENCE_S 10
-#define TOGETHER 1.5e8 /* bytes a second: faster ones are measured one after another, we are but one thread  \
-			*/
+#define TOGETHER                                                                                             \
+	1.5e8 /* bytes a second: faster ones are measured one after another, we are but one thread           \
+	       */
 #define CHUNK (256 << 10)
 
 /* One connection, both ends. */

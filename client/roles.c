@@ -55,7 +55,7 @@ static int issue(const struct roles *r, const char *role, const char *name, stru
 
 	snprintf(dir, sizeof(dir), "%s/pki", r->folder);
 	return run_quietly((char *[]){(char *)r->obscura, "pki", "issue", (char *)role, "localhost",
-				      "127.0.0.1", "--days", "7", "--dir", dir, "--name", (char *)name, NULL},
+				      "127.0.0.1", "10.77.0.1", "10.77.0.2", "10.77.0.3", "--days", "7", "--dir", dir, "--name", (char *)name, NULL},
 			   e);
 }
 
@@ -169,6 +169,7 @@ static int await_line(const char *role, pid_t pid, const char *log, const char *
  */
 struct starting {
 	const char *role, *name, *mark;
+	enum link_role host;
 	const char *own[6], *const *more; /* NULL at the end */
 };
 
@@ -196,7 +197,8 @@ static int start(struct roles *r, pid_t *pid, const struct starting *s, char *ou
 	fd = open(log, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(e, ERR_ENV, "cannot write %s: %s", log, strerror(errno));
-	failed = child_start(pid, argv, fd, fd, e);
+	failed = (r->net && link_net_enter(r->net, s->host, e)) || child_start(pid, argv, fd, fd, e) ||
+		 (r->net && link_net_home(r->net, e));
 	close(fd);
 	return failed ? -1 : await_line(s->name, *pid, log, s->mark, out, bytes, e);
 }
@@ -216,7 +218,7 @@ static int start_owner(struct roles *r, const struct roles_flags *flags, struct 
 	char provider[96], model_owner[96], path[112], sock[128], ledger[160], folder[112],
 	    name[32] = "data-owner", at[64];
 	struct starting s = {
-	    "data-owner", name, " ready;", {provider, model_owner, sock, ledger}, flags->data_owner};
+	    "data-owner", name, " ready;", LINK_DATA_OWNER, {provider, model_owner, sock, ledger}, flags->data_owner};
 
 	if (r->n_owners)
 		snprintf(name, sizeof(name), "data-owner-%zu", r->n_owners);
@@ -245,18 +247,25 @@ int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, str
 	return 0;
 }
 
+/* On hosts of their own the ports differ, so that connections are told apart by them. */
+static void listen_flag(char *flag, size_t bytes, const struct roles *r, enum link_role role)
+{
+	int own = r->net && !r->net->link.native;
+
+	snprintf(flag, bytes, "--listen=%s:%d", own ? link_net_address(r->net, role) : "127.0.0.1",
+		 own ? 7400 + (int)role : 0);
+}
+
 int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e)
 {
-	static const char anywhere[] = "--listen=127.0.0.1:0";
-	char provider[96], *list;
-	struct starting c = {"provider", "provider", "listening on ", {anywhere}, flags->provider},
-			m = {"model-owner",
-			     "model-owner",
-			     "listening on ",
-			     {anywhere, provider},
-			     flags->model_owner};
+	char provider[96], here[48], there[48], *list;
+	struct starting c = {"provider", "provider", "listening on ", LINK_PROVIDER, {there}, flags->provider},
+			m = {"model-owner",    "model-owner",	    "listening on ",
+			     LINK_MODEL_OWNER, {here, provider}, flags->model_owner};
 	int failed;
 
+	listen_flag(here, sizeof(here), r, LINK_MODEL_OWNER);
+	listen_flag(there, sizeof(there), r, LINK_PROVIDER);
 	if (start(r, &r->provider, &c, r->provider_at, sizeof(r->provider_at), e))
 		return -1;
 	snprintf(provider, sizeof(provider), "--provider=%s", r->provider_at);

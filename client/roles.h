@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/roles.h — the three roles as processes on loopback, with throw-away certificates, in a folder that
+/* client/roles.h — the three roles as processes on loopback or on a link, with throw-away certificates, in a folder that
  * goes with them: for `demo` and `bench`. */
 #ifndef OBSCURA_CLIENT_ROLES_H
 #define OBSCURA_CLIENT_ROLES_H
@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
-#include "conf/err.h"
+#include "client/link_net.h"
 
 #define ROLES_OWNERS_MAX 256
 
@@ -18,6 +18,7 @@ struct roles {
 	char obscura[PATH_MAX], obscurad[PATH_MAX];
 	char socket[96]; /* of the first data owner */
 	char provider_at[64], model_owner_at[64];
+	const struct link_net *net; /* borrows: the hosts on which they start; NULL: this one */
 	pid_t provider, model_owner, data_owners[ROLES_OWNERS_MAX];
 	size_t n_owners, n_certificates; /* certificates: of data owners */
 };
