@@ -11,6 +11,14 @@ if [ "${B##*/}" != rel ]; then
 	echo "skip - enclave personality (sanitizers need system calls and an allocator of their own)"
 	exit 0
 fi
+if ! unshare -n -m -i true 2>/dev/null; then
+	echo "skip - enclave personality (this root may not make namespaces)"
+	exit 0
+fi
+if [ "$(cat /sys/module/secretmem/parameters/enable 2>/dev/null)" != Y ]; then
+	echo "skip - enclave personality (this kernel has no memfd_secret: boot it with secretmem.enable=y)"
+	exit 0
+fi
 SIM=$T/sim
 make_pki "$T/pki" localhost 127.0.0.1
 "$OBSCURA" attest simulation --dir "$SIM" --program "$B/obscura-enclave" >"$T/out"
