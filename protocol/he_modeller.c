@@ -8,64 +8,9 @@
 #include "protocol/he_parts.h"
 #include "wire.pb-c.h"
 
-/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is
- * dropped. */
-enum state { KEYS, IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
 static const char *const state_names[STATES] = {
     [KEYS] = "keys are exchanged",	    [IDLE] = "no inference runs",    [ASKED] = "a request is received",
     [BUSY] = "a request is being answered", [SWALLOW] = "no inference runs", [OVER] = "the session is over",
-};
-
-/* What a job reads, so that it outlives a session that ends meanwhile. */
-struct bench {
-	struct job job;	       /* first */
-	struct he_modeller *m; /* NULL: the session has gone */
-	int busy;
-	const struct he_plan *hp; /* borrows: of struct served */
-	struct he_known *known;	  /* held */
-	struct he_replier *replier;
-	uint16_t level;
-	size_t batch;
-	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
-	struct err err;
-	int status;
-	uint64_t **secrets; /* owns, with tickets: of the images that run, NULL at the end */
-};
-
-/* Answers masks, one ticket after another; a job of its own beside those of inferences. */
-struct stones {
-	struct job job; /* first */
-	struct he_modeller *m;
-	int busy;
-	const struct he_plan *hp;
-	struct he_known *known; /* held */
-	struct he_replier *replier;
-	uint8_t *request, *answer; /* own; the answer has FRAME_HEADER bytes before it */
-	uint64_t *secrets;	   /* owns: of the ticket that is made */
-	size_t got;
-	struct err err;
-	int status;
-};
-
-struct he_modeller {
-	const struct host *host;
-	struct modeller_options options;
-	const struct served *served;
-	struct channel *data_owner;
-	uint16_t session;
-	enum state state;
-	struct err err;
-	uint64_t since_us;
-	uint8_t token[16], digest[HE_DIGEST];
-	int announced; /* digest is set, the key is awaited */
-	size_t batch_max, got;
-	uint32_t next, lane; /* the inference (with tickets: the first ticket) that may begin, that runs */
-	struct bench *bench;
-	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
-	struct stones *mill;
-	uint64_t **pool; /* owns */
-	uint64_t capacity, made;
-	struct rate rate;
 };
 
 static uint64_t now_us(const struct he_modeller *m)
@@ -73,7 +18,7 @@ static uint64_t now_us(const struct he_modeller *m)
 	return m->host->now_us(m->host->ctx);
 }
 
-static void enter(struct he_modeller *m, enum state to)
+static void enter(struct he_modeller *m, enum he_state to)
 {
 	m->state = to;
 	m->since_us = now_us(m);
@@ -81,17 +26,10 @@ static void enter(struct he_modeller *m, enum state to)
 
 /* ---- memory ---- */
 
-static void forget(uint64_t *secrets, const struct he_plan *hp)
-{
-	if (secrets)
-		secret_wipe(secrets, he_ticket_secrets(hp) * 8);
-	free(secrets);
-}
-
 static void clear(struct bench *b)
 {
 	for (size_t i = 0; b->secrets && b->secrets[i]; i++)
-		forget(b->secrets[i], b->hp);
+		he_secrets_free(b->secrets[i], b->hp);
 	free(b->secrets);
 	b->secrets = NULL;
 	free(b->request);
@@ -112,24 +50,9 @@ static void bench_drop(struct bench *b)
 	free(b);
 }
 
-static void mill_drop(struct stones *l)
-{
-	if (!l)
-		return;
-	l->m = NULL;
-	if (l->busy)
-		return;
-	forget(l->secrets, l->hp);
-	free(l->request);
-	free(l->answer);
-	he_replier_free(l->replier);
-	he_known_drop(l->known);
-	free(l);
-}
-
 /* ---- the end ---- */
 
-static int fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e)
+int he_modeller_fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e)
 {
 	struct frame close = {.type = FRAME_CLOSE, .session = m->session};
 
@@ -157,7 +80,7 @@ void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why)
 	if (c != m->data_owner)
 		return;
 	error_of(&e, c, "went away while %s%s%s", state_names[m->state], why && why[0] ? ": " : "", why ? why : "");
-	fail(m, &e, c, NULL);
+	he_modeller_fail(m, &e, c, NULL);
 	m->data_owner = NULL;
 }
 
@@ -167,12 +90,9 @@ void he_modeller_free(struct he_modeller *m)
 
 	if (!m)
 		return;
-	fail(m, &closed, NULL, NULL);
+	he_modeller_fail(m, &closed, NULL, NULL);
 	bench_drop(m->bench);
-	mill_drop(m->mill);
-	for (uint64_t t = m->next; m->pool && t < m->made; t++)
-		forget(m->pool[t % m->capacity], m->served->he_plan);
-	free(m->pool);
+	he_responder_close(m);
 	free(m);
 }
 
@@ -215,26 +135,6 @@ static int send_opened(struct he_modeller *m, struct err *e)
 	return 0;
 }
 
-static int mill_new(struct he_modeller *m, struct err *e)
-{
-	const struct he_plan *hp = m->served->he_plan;
-	struct stones *l = m->mill = calloc(1, sizeof(*l));
-
-	m->capacity = m->options.pool_bytes / (he_ticket_secrets(hp) * 8 + 1);
-	if (m->capacity > HE_TICKETS_MAX)
-		m->capacity = HE_TICKETS_MAX;
-	if (!l || !m->capacity)
-		return err_set(e, ERR_ENV, "no memory for a ticket of model %s", m->served->name);
-	l->m = m;
-	l->hp = hp;
-	l->request = malloc(he_ticket_request(hp) + 1);
-	l->answer = malloc(FRAME_HEADER + he_ticket_answer(hp) + 1);
-	m->pool = calloc(m->capacity, sizeof(*m->pool));
-	if (!l->request || !l->answer || !m->pool)
-		return err_set(e, ERR_ENV, "no memory for tickets of model %s", m->served->name);
-	return he_replier_new(&l->replier, m->served->he_model, e);
-}
-
 static int init(struct he_modeller *m, struct err *e)
 {
 	const struct he_plan *hp = m->served->he_plan;
@@ -251,7 +151,7 @@ static int init(struct he_modeller *m, struct err *e)
 	m->bench->m = m;
 	m->bench->hp = hp;
 	randombytes_buf(m->token, sizeof(m->token));
-	if (he_replier_new(&m->bench->replier, m->served->he_model, e) || (m->options.he_offline && mill_new(m, e)))
+	if (he_replier_new(&m->bench->replier, m->served->he_model, e) || (m->options.he_offline && he_responder_open(m, e)))
 		return -1;
 	return send_opened(m, e);
 }
@@ -342,21 +242,6 @@ static int take_buffers(struct he_modeller *m, size_t batch)
 	return b->request && b->answer ? 0 : -1;
 }
 
-/* Tickets [next, next + n) are burnt, whatever becomes of the images. */
-static void take_tickets(struct he_modeller *m, uint32_t n, int keep)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t **at = &m->pool[(m->next + i) % m->capacity];
-
-		if (keep)
-			m->bench->secrets[i] = *at;
-		else
-			forget(*at, m->served->he_plan);
-		*at = NULL;
-	}
-	rate_add(&m->rate, now_us(m), n);
-}
-
 static int on_begin(void *modeller, const struct frame *f, struct err *e)
 {
 	struct he_modeller *m = modeller;
@@ -376,7 +261,7 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 				(unsigned long long)m->made);
 	kept = allowed(m, n, &why) && !take_buffers(m, n);
 	if (m->mill)
-		take_tickets(m, n, kept);
+		he_responder_take(m, n, kept);
 	m->lane = m->next;
 	m->next += m->mill ? n : 1;
 	if (kept) {
@@ -423,7 +308,7 @@ static void answered(struct he_modeller *m)
 		return;
 	if (b->status) {
 		snprintf(b->err.peer, sizeof(b->err.peer), "%s", m->data_owner->name);
-		fail(m, &b->err, NULL, NULL);
+		he_modeller_fail(m, &b->err, NULL, NULL);
 		return;
 	}
 	send_step(m->data_owner, f, b->answer + FRAME_HEADER, answer_bytes(b), 0);
@@ -474,89 +359,6 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	return 0;
 }
 
-/* ---- tickets ---- */
-
-static void mill_run(struct job *job)
-{
-	struct stones *l = (struct stones *)job;
-
-	l->err = (struct err){0};
-	l->status =
-	    he_ticket_reply(l->replier, l->known->pk, l->request, he_ticket_request(l->hp), l->secrets, l->answer + FRAME_HEADER, &l->err);
-}
-
-static void milled(struct he_modeller *m)
-{
-	struct stones *l = m->mill;
-	struct frame f = {.type = FRAME_HE_TICKET, .session = m->session, .lane = (uint32_t)m->made};
-
-	if (m->state == OVER)
-		return;
-	if (l->status) {
-		snprintf(l->err.peer, sizeof(l->err.peer), "%s", m->data_owner->name);
-		fail(m, &l->err, NULL, NULL);
-		return;
-	}
-	m->pool[m->made++ % m->capacity] = l->secrets;
-	l->secrets = NULL;
-	l->got = 0;
-	send_step(m->data_owner, f, l->answer + FRAME_HEADER, he_ticket_answer(l->hp), 0);
-	m->data_owner->ops->flush(m->data_owner);
-}
-
-static void mill_done(struct job *job)
-{
-	struct stones *l = (struct stones *)job;
-
-	l->busy = 0;
-	if (l->m)
-		milled(l->m);
-	else
-		mill_drop(l);
-}
-
-static int on_ticket(void *modeller, const struct frame *f, struct err *e)
-{
-	struct he_modeller *m = modeller;
-	struct stones *l = m->mill;
-	size_t bytes;
-
-	if (!l || l->busy || f->lane != (uint32_t)m->made || m->made - m->next >= m->capacity)
-		return error_of(e, m->data_owner, "sent the masks of ticket %u; ticket %llu is next, %llu may be kept", f->lane,
-				(unsigned long long)m->made, (unsigned long long)m->capacity);
-	bytes = he_ticket_request(l->hp);
-	if (f->length > bytes - l->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || l->got + f->length == bytes : l->got + f->length != bytes))
-		return error_of(e, m->data_owner, "sent masks of another size than %zu bytes", bytes);
-	memcpy(l->request + l->got, f->body, f->length);
-	l->got += f->length;
-	if (f->flags & FRAME_MORE)
-		return 0;
-	if (!(l->secrets = malloc(he_ticket_secrets(l->hp) * 8)))
-		return err_set(e, ERR_ENV, "out of memory for a ticket");
-	if (!l->known) {
-		l->known = m->bench->known;
-		l->known->refs++;
-	}
-	l->busy = 1;
-	l->job = (struct job){mill_run, mill_done, 0};
-	m->host->submit(m->host->ctx, &l->job);
-	return 0;
-}
-
-void he_modeller_pool(const struct he_modeller *m, struct pool_status *s)
-{
-	*s = (struct pool_status){0};
-	if (!m->mill)
-		return;
-	*s = (struct pool_status){.depth = m->made - m->next,
-				  .high = m->capacity,
-				  .bytes = (m->made - m->next) * he_ticket_secrets(m->served->he_plan) * 8,
-				  .made = m->made,
-				  .burnt = m->next,
-				  .burn_rate = rate_read(&m->rate, now_us(m))};
-}
-
 /* ---- events ---- */
 
 #define IN(state) (1u << (state))
@@ -564,7 +366,7 @@ static const struct legal legal[] = {
     {FRAME_HE_KEY, ROLE_D, IN(KEYS), on_key},
     {FRAME_BEGIN, ROLE_D, IN(IDLE) | IN(SWALLOW), on_begin},
     {FRAME_STEP, ROLE_D, IN(ASKED) | IN(SWALLOW), on_step},
-    {FRAME_HE_TICKET, ROLE_D, IN(IDLE) | IN(ASKED) | IN(BUSY) | IN(SWALLOW), on_ticket},
+    {FRAME_HE_TICKET, ROLE_D, IN(IDLE) | IN(ASKED) | IN(BUSY) | IN(SWALLOW), he_responder_frame},
 };
 
 int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e)
@@ -573,22 +375,22 @@ int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct 
 	struct err why = {0};
 
 	if (m->state == OVER)
-		return fail(m, &m->err, NULL, e);
+		return he_modeller_fail(m, &m->err, NULL, e);
 	if (f->type == FRAME_ERROR) {
 		error_read(&why, from, f);
-		return fail(m, &why, from, e);
+		return he_modeller_fail(m, &why, from, e);
 	}
 	if (f->type == FRAME_CLOSE) {
 		err_set(&why, ERR_NONE, "%s closed the session", from->name);
-		return fail(m, &why, from, e);
+		return he_modeller_fail(m, &why, from, e);
 	}
 	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state], &why);
 	if (!row || row->handle(m, f, &why) < 0) {
 		if (!why.peer[0] && why.code == ERR_PEER)
 			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return fail(m, &why, NULL, e);
+		return he_modeller_fail(m, &why, NULL, e);
 	}
-	return m->state == OVER ? fail(m, &m->err, NULL, e) : 0;
+	return m->state == OVER ? he_modeller_fail(m, &m->err, NULL, e) : 0;
 }
 
 int he_modeller_tick(struct he_modeller *m, struct err *e)
@@ -597,9 +399,9 @@ int he_modeller_tick(struct he_modeller *m, struct err *e)
 	struct err why = {0};
 
 	if (m->state == OVER)
-		return fail(m, &m->err, NULL, e);
+		return he_modeller_fail(m, &m->err, NULL, e);
 	if ((m->state != KEYS && m->state != ASKED) || now_us(m) - m->since_us < (uint64_t)ms * 1000)
 		return 0;
 	error_of(&why, m->data_owner, "did not go on within %u ms while %s", ms, state_names[m->state]);
-	return fail(m, &why, NULL, e);
+	return he_modeller_fail(m, &why, NULL, e);
 }

@@ -83,5 +83,76 @@ void he_mill_free(struct desk *d);
 void he_owner_broken(struct he_owner *o, const struct err *why);
 void he_owner_work(struct he_owner *o);
 void he_desk_free(struct desk *d);
+/* protocol/he_owner_open.c */
+void he_owner_open(struct he_owner *o);
+int he_owner_opened(void *owner, const struct frame *f, struct err *e);
+int he_owner_ready(void *owner, const struct frame *f, struct err *e);
+
+/* ---- model owner ---- */
+
+/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is
+ * dropped. */
+enum he_state { KEYS, IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
+
+/* What a job reads, so that it outlives a session that ends meanwhile. */
+struct bench {
+	struct job job;	       /* first */
+	struct he_modeller *m; /* NULL: the session has gone */
+	int busy;
+	const struct he_plan *hp; /* borrows: of struct served */
+	struct he_known *known;	  /* held */
+	struct he_replier *replier;
+	uint16_t level;
+	size_t batch;
+	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
+	struct err err;
+	int status;
+	uint64_t **secrets; /* owns, with tickets: of the images that run, NULL at the end */
+};
+
+/* Answers masks, one ticket after another; a job of its own beside those of inferences. */
+struct responder {
+	struct job job; /* first */
+	struct he_modeller *m;
+	int busy;
+	const struct he_plan *hp;
+	struct he_known *known; /* held */
+	struct he_replier *replier;
+	uint8_t *request, *answer; /* own; the answer has FRAME_HEADER bytes before it */
+	uint64_t *secrets;	   /* owns: of the ticket that is made */
+	size_t got;
+	struct err err;
+	int status;
+};
+
+struct he_modeller {
+	const struct host *host;
+	struct modeller_options options;
+	const struct served *served;
+	struct channel *data_owner;
+	uint16_t session;
+	enum he_state state;
+	struct err err;
+	uint64_t since_us;
+	uint8_t token[16], digest[HE_DIGEST];
+	int announced; /* digest is set, the key is awaited */
+	size_t batch_max, got;
+	uint32_t next, lane; /* the inference (with tickets: the first ticket) that may begin, that runs */
+	struct bench *bench;
+	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
+	struct responder *mill;
+	uint64_t **pool; /* owns */
+	uint64_t capacity, made;
+	struct rate rate;
+};
+
+int he_modeller_fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e);
+/* protocol/he_modeller_mill.c: tickets. */
+int he_responder_open(struct he_modeller *m, struct err *e) MUST_USE;
+void he_responder_close(struct he_modeller *m);
+int he_responder_frame(void *modeller, const struct frame *f, struct err *e);
+/* Tickets [next, next + n) are burnt, whatever becomes of the images; keep: they go to the bench. */
+void he_responder_take(struct he_modeller *m, uint32_t n, int keep);
+void he_secrets_free(uint64_t *secrets, const struct he_plan *hp); /* wipes */
 
 #endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening the data owner's end: OPEN, OPENED, keys; at the end the session is ready. */
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include "protocol/he_parts.h"
+#include "wire.pb-c.h"
+
+void he_owner_open(struct he_owner *o)
+{
+	Wire__Open open = WIRE__OPEN__INIT;
+	char *personalities[] = {(char[]){"he"}};
+
+	open.model = o->model;
+	open.personalities = personalities;
+	open.n_personalities = 1;
+	open.optimise = o->options.optimise;
+	open.reveal = o->options.reveal;
+	open.max_batch = o->options.max_batch;
+	open.he_offline = o->options.he_offline;
+	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
+}
+
+static int take_plan(struct he_owner *o, const Wire__Opened *in, struct err *e)
+{
+	struct desk *d = o->desk;
+	size_t bytes = wire__plan__get_packed_size(in->plan), n = in->he_widths.len / 3;
+	uint8_t *packed = malloc(bytes + 1);
+	struct he_width *widths = calloc(n + 1, sizeof(*widths));
+	int status = -1;
+
+	if (!packed || !widths) {
+		err_set(e, ERR_ENV, "out of memory for a plan");
+		goto out;
+	}
+	wire__plan__pack(in->plan, packed);
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *w = in->he_widths.data + 3 * i;
+
+		widths[i] = (struct he_width){w[0], w[1], w[2]};
+	}
+	if (!plan_unpack(&d->plan, packed, bytes, e))
+		status = he_plan_read(&d->hp, d->plan, in->he_set, widths, n, e);
+	if (status)
+		err_context(e, "%s", o->model_owner->name);
+out:
+	free(packed);
+	free(widths);
+	return status;
+}
+
+static void predict_offline(struct desk *d)
+{
+	d->predicted.online[P0] = d->predicted.online[P1] = 0;
+	for (uint16_t i = 0; i < d->hp->levels; i++) {
+		d->predicted.online[P0] += he_masked_up(d->hp, i);
+		d->predicted.online[P1] += he_masked_down(d->hp, i);
+	}
+	d->predicted.delta = he_ticket_request(d->hp);
+	d->predicted.corrections = he_ticket_answer(d->hp);
+}
+
+/* Requests and answers of a batch take twice the longest message; values a lane's worth of the same. */
+static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
+{
+	struct desk *d = o->desk;
+	size_t longest;
+
+	o->batch_max = o->options.max_batch < allowed ? o->options.max_batch : allowed;
+	while (o->batch_max > 1 && he_longest(d->hp, o->batch_max) > o->options.pool_bytes / 2)
+		o->batch_max /= 2;
+	longest = he_longest(d->hp, o->batch_max);
+	d->request = malloc(FRAME_HEADER + longest + 1);
+	d->answer = malloc(longest + 1);
+	if (!d->request || !d->answer)
+		return err_set(e, ERR_ENV, "out of memory for ciphertexts of model %s", o->model);
+	d->predicted.tape = &d->plan->tape;
+	d->predicted.online[P0] = d->hp->total_up;
+	d->predicted.online[P1] = d->hp->total_down;
+	if (o->options.he_offline)
+		predict_offline(d);
+	d->predicted.round_trips = d->hp->levels;
+	d->predicted.n_messages = 2u * d->hp->levels;
+	d->predicted.setup = he_public_bytes(d->hp->set);
+	return he_lane_new(&d->lane, d->hp, d->pair->key, o->batch_max, e);
+}
+
+static void send_digest(struct he_owner *o)
+{
+	struct frame f = {.type = FRAME_HE_KEY, .session = o->session, .length = HE_DIGEST, .body = o->desk->pair->digest};
+
+	o->model_owner->ops->send(o->model_owner, &f);
+	o->model_owner->ops->flush(o->model_owner);
+}
+
+static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e)
+{
+	if (strcmp(in->personality, "he") != 0)
+		return error_of(e, o->model_owner, "opened a session of another personality than he");
+	if (in->epoch.len != 16 || !in->plan || in->he_widths.len % 3 || in->he_set >= HE_SETS || !in->max_batch)
+		return error_of(e, o->model_owner, "opened the session without plan, epoch, parameters or batch");
+	memcpy(o->epoch, in->epoch.data, 16);
+	if (take_plan(o, in, e) || !(o->desk->pair = he_pair_get(in->he_set, o->model_owner->fingerprint, e)) || fit(o, in->max_batch, e))
+		return -1;
+	if (o->options.he_offline && he_mill_open(o, in->he_tickets, e))
+		return -1;
+	o->state = OWNER_WEIGHTS;
+	o->since_us = o->host->now_us(o->host->ctx);
+	send_digest(o);
+	return 0;
+}
+
+int he_owner_opened(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
+	int status;
+
+	if (!in)
+		return error_of(e, o->model_owner, "sent an OPENED that cannot be read");
+	status = take_opened(o, in, e);
+	wire__opened__free_unpacked(in, NULL);
+	return status;
+}
+
+int he_owner_ready(void *owner, const struct frame *f, struct err *e)
+{
+	struct he_owner *o = owner;
+	size_t bytes = he_public_bytes(o->desk->hp->set);
+	struct frame key = {.type = FRAME_HE_KEY,
+			    .session = o->session,
+			    .lane = 1,
+			    .length = (uint32_t)bytes,
+			    .body = o->desk->pair->public + FRAME_HEADER};
+
+	o->since_us = o->host->now_us(o->host->ctx);
+	if (f->lane) {
+		o->state = OWNER_READY;
+		host_log(o->host, LOG_DEBUG, "session %u, model %s (he): ready", o->session, o->model);
+		he_owner_work(o);
+		return 0;
+	}
+	o->model_owner->ops->send(o->model_owner, &key);
+	o->model_owner->ops->flush(o->model_owner);
+	return 0;
+}
