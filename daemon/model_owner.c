@@ -333,7 +333,7 @@ static void owner_up(void *ctx, struct conn *c)
 
 static int send_models(struct model_owner *o, struct conn *c, struct err *e)
 {
-	Wire__ModelList *list = models_list(o->models, o->access, conn_names(c));
+	Wire__ModelList *list = models_list(o->models, o->access, o->config, conn_names(c));
 
 	if (!list)
 		return err_set(e, ERR_ENV, "the model owner is out of memory");

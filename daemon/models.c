@@ -367,9 +367,8 @@ const char *models_name(const struct models *s, const char *name)
 	return !name[0] && s->n == 1 ? s->all[0]->g->name : name;
 }
 
-Wire__ModelList *models_list(const struct models *s, const struct access *access, const char *names)
+Wire__ModelList *models_list(const struct models *s, const struct access *access, const struct config *config, const char *names)
 {
-	static char smpc[] = "smpc", *personalities[] = {smpc};
 	Wire__ModelList *list = malloc(sizeof(*list));
 	Wire__ModelInfo *info = calloc(s->n, sizeof(*info)), **infos = calloc(s->n, sizeof(*infos));
 	Wire__Shape *shapes = calloc(s->n, sizeof(*shapes));
@@ -397,8 +396,8 @@ Wire__ModelList *models_list(const struct models *s, const struct access *access
 		shapes[n].w = shape.w;
 		info[n].name = s->all[i]->g->name;
 		info[n].input = &shapes[n];
-		info[n].personalities = personalities;
-		info[n].n_personalities = 1;
+		info[n].personalities = config->personalities.items;
+		info[n].n_personalities = config->personalities.n;
 		infos[n] = &info[n];
 		list->n_models++;
 	}

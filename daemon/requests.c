@@ -302,9 +302,11 @@ static void count_payload(const struct counted *c, const char *phase)
 			    METRIC_LABELS(phase, "provider"));
 }
 
-static void count_inference(const struct inference *i, const char *model)
+static void count_inference(const struct inference *i, const char *model, int he)
 {
 	metrics_add(METRIC_inferences_total, 1, METRIC_NO_LABELS);
+	if (he)
+		metrics_add(METRIC_he_leaky_inferences_total, 1, METRIC_NO_LABELS);
 	metrics_add(METRIC_round_trips_total, i->round_trips, METRIC_NO_LABELS);
 	metrics_observe(METRIC_online_seconds, i->seconds_online, METRIC_LABELS(model));
 	metrics_observe(METRIC_offline_seconds, i->seconds_offline, METRIC_LABELS(model));
@@ -350,7 +352,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 	}
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
 	describe(&m, &d, model, plan, program, he);
-	count_inference(&g->inference, model);
+	count_inference(&g->inference, model, he);
 	if (layers && list)
 		fill_layers(&m, layers, list, &g->inference, program);
 	for (struct request *r = g->requests; r; r = r->next) {

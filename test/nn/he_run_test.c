@@ -306,11 +306,77 @@ static void model_z(void **state)
 	published("models/model_z.onnx", 0.5f, 0.5f, "malaria/images.npy", 3);
 }
 
+/* ---- refusals ---- */
+
+static void refused(const struct plan_options *o, int set, enum err_code code, const char *what)
+{
+	struct planned p;
+	struct he_plan *hp;
+	struct err e = {0};
+	struct net n;
+
+	net_input(&n, 1, 6, 6);
+	net_dense(&n, net_relu(&n, net_dense(&n, net_relu(&n, net_dense(&n, 0, 20)), 20)), 3);
+	p = net_plan(&n.g, o);
+	assert_int_equal(he_plan_make(&hp, p.plan, p.weights, p.bounds, set, &e), -1);
+	assert_null(hp);
+	assert_int_equal(e.code, code);
+	if (!strstr(e.text, what))
+		fail_msg("\"%s\" does not say \"%s\"", e.text, what);
+	planned_free(&p);
+	net_free(&n);
+}
+
+/* Words and noise beyond the modulus: the layer is named, and the way out. */
+static void refusals(void **state)
+{
+	struct plan_options o = plan_defaults();
+
+	o.weight_bits = 24;
+	o.activation_bits = 18;
+	refused(&o, HE_S, ERR_INPUT, "row ");
+	refused(&o, HE_S, ERR_INPUT, "use --he-set L, fewer --weight-bits");
+	o.weight_bits = o.activation_bits = 12;
+	o.reveal = REVEAL_LABEL;
+	refused(&o, -1, ERR_USAGE, "use --reveal logits, or smpc");
+}
+
+/* The bound holds by a margin that is positive and not idle: the error of every row is within it, and its tolerance is a quarter of a unit.
+ */
+static void budgets(void **state)
+{
+	struct plan_options o = plan_defaults();
+	struct err e = {0};
+	struct net n;
+
+	for (unsigned which = 0; net_zoo(&n, which, 2, 6, 7); which++) {
+		struct planned p = net_plan(&n.g, &o);
+		struct he_plan *hp;
+
+		if (he_plan_make(&hp, p.plan, p.weights, p.bounds, HE_L, &e))
+			fail_msg("%s", e.text);
+		for (uint16_t i = 0; i < hp->n_steps; i++) {
+			const struct he_step *s = &hp->steps[i];
+			const struct value *v = &p.plan->tape.values[p.plan->tape.rows[s->row].out];
+			double half = ldexp(1, s->width.k - 1);
+
+			assert_true(s->noise <= s->error && s->error > 0);
+			if (v->form == FORM_MASKED && v->f >= 2)
+				assert_true(s->error <= ldexp(1, v->f - 2));
+			assert_true(-half <= (double)p.bounds->lo[p.plan->tape.rows[s->row].out] - s->error);
+			assert_true((double)p.bounds->hi[p.plan->tape.rows[s->row].out] + s->error < half);
+		}
+		he_plan_free(hp);
+		planned_free(&p);
+		net_free(&n);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(networks), cmocka_unit_test(batches), cmocka_unit_test(model_x),
-	    cmocka_unit_test(model_y),	cmocka_unit_test(model_z),
+	    cmocka_unit_test(refusals), cmocka_unit_test(budgets), cmocka_unit_test(networks), cmocka_unit_test(batches),
+	    cmocka_unit_test(model_x),	cmocka_unit_test(model_y), cmocka_unit_test(model_z),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
