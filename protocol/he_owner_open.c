@@ -60,14 +60,25 @@ static void predict_offline(struct desk *d)
 	d->predicted.corrections = he_ticket_answer(d->hp);
 }
 
-/* Requests and answers of a batch take twice the longest message; values a lane's worth of the same. */
+/* Values of one image in he_lane. */
+static size_t image_bytes(const struct plan *plan)
+{
+	size_t words = 0;
+
+	for (uint16_t v = 0; v < plan->tape.n_values; v++)
+		words += shape_size(plan->tape.values[v].shape);
+	return words * sizeof(int64_t);
+}
+
+/* Requests and answers of a batch take twice the longest message. */
 static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
 {
 	struct desk *d = o->desk;
 	size_t longest;
 
 	o->batch_max = o->options.max_batch < allowed ? o->options.max_batch : allowed;
-	while (o->batch_max > 1 && he_longest(d->hp, o->batch_max) > o->options.pool_bytes / 2)
+	while (o->batch_max > 1 &&
+	       (he_longest(d->hp, o->batch_max) > o->options.pool_bytes / 2 || o->batch_max * image_bytes(d->plan) > o->options.pool_bytes))
 		o->batch_max /= 2;
 	longest = he_longest(d->hp, o->batch_max);
 	d->request = malloc(FRAME_HEADER + longest + 1);
