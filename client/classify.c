@@ -44,7 +44,7 @@ static Wire__Classify request_of(const struct run *r)
 	q.personalities = personalities + (args_he(r->args) != 0);
 	q.n_personalities = 1;
 	q.model = (char *)(r->args->flag[FLAG_model] ? r->args->flag[FLAG_model] : "");
-	q.optimise = strcmp(r->args->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	q.optimise = plan_optimise_named(r->args->config.optimise);
 	q.reveal = r->reveal;
 	q.deadline_ms = (uint32_t)r->args->config.deadline_ms;
 	return q;

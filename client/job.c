@@ -99,7 +99,7 @@ static Wire__Job job_of(struct run *r)
 	job.key.data = r->key;
 	job.key.len = sizeof(r->key);
 	job.model = (char *)(uintptr_t)(r->args->flag[FLAG_model] ? r->args->flag[FLAG_model] : "");
-	job.optimise = strcmp(r->args->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	job.optimise = plan_optimise_named(r->args->config.optimise);
 	job.reveal = r->reveal;
 	return job;
 }

@@ -279,6 +279,9 @@ int args_plan(const struct args *a, struct plan_options *o, struct err *e)
 	o->weight_bits = (unsigned)a->config.weight_bits;
 	o->activation_bits = (unsigned)a->config.activation_bits;
 	o->granularity = (unsigned)a->config.granularity;
-	o->optimise = strcmp(a->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	o->optimise = plan_optimise_named(a->config.optimise);
+	if (o->optimise == PLAN_AUTO)
+		return err_set(e, ERR_USAGE, "--optimise=auto needs a link: plan --link, or live connections; say latency or "
+					     "bandwidth");
 	return args_reveal(a, &o->reveal, e);
 }

@@ -62,7 +62,7 @@ static Wire__Classify request(const struct worker *w)
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 
 	q.model = (char *)(uintptr_t)(w->args->flag[FLAG_model] ? w->args->flag[FLAG_model] : "");
-	q.optimise = strcmp(w->args->config.optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	q.optimise = plan_optimise_named(w->args->config.optimise);
 	q.reveal = w->reveal;
 	q.deadline_ms = (uint32_t)w->args->config.deadline_ms;
 	return q;

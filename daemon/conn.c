@@ -2,6 +2,8 @@
 /* The life of a connection: TCP, TLS, HELLO, frames, the end. */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +267,16 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
 		handshake(c);
 	else if (c->state == CONN_HELLO || c->state == CONN_UP)
 		conn_read(c);
+}
+
+double conn_rtt(const struct conn *c)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
+		return 0;
+	return (info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt) * 1e-6;
 }
 
 static void connected(struct conn *c)

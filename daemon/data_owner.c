@@ -242,7 +242,7 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
 	if (personality(q) < 0)
 		return err_set(e, ERR_USAGE, "only the personalities smpc and he exist in this version");
-	if (q->optimise > PLAN_BANDWIDTH || q->reveal > REVEAL_LABEL)
+	if (q->optimise > PLAN_AUTO || q->reveal > REVEAL_LABEL)
 		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
 	if (!q->describe && !q->n_images)
 		return err_set(e, ERR_USAGE, "no images");

@@ -212,7 +212,7 @@ static void open_session(struct entry *n)
 {
 	const struct config *c = n->d->config;
 	struct owner_options options = {.model = n->model,
-					.optimise = n->optimise,
+					.optimise = n->optimise == PLAN_AUTO ? n->chosen : n->optimise,
 					.reveal = n->reveal,
 					.he = n->he,
 					.he_offline = !strcmp(c->he_offline, "on"),
@@ -322,11 +322,11 @@ void entry_advance(struct entry *n)
 		start_waiting(n);
 }
 
+static const struct err in_order = {.code = ERR_NONE};
+
 /* Not while the session is on the stack. */
 static void leave_if_idle(struct entry *n)
 {
-	static const struct err in_order = {.code = ERR_NONE};
-
 	if (is_leaving(n) && !n->running)
 		close_session(n, &in_order);
 }
@@ -347,6 +347,7 @@ void entry_lost(struct entry *n, struct channel *c, const struct err *why)
 {
 	if (!n->owner || (n->he && c != owner_channel(n->d, MODEL_OWNER)))
 		return;
+	n->weighed = 0; /* what comes back may be another link */
 	owner_lost(n->owner, c, why->text);
 	close_session(n, why); /* what has not begun waits for the connection to come back */
 }
@@ -400,6 +401,10 @@ int entry_tick(struct entry *n)
 	}
 	expire(n, owner_now(n->d));
 	leave_if_idle(n);
+	if (entry_weigh(n)) {
+		close_session(n, &in_order);
+		open_session(n);
+	}
 	entry_advance(n);
 	return !n->owner && !n->was_ready && !n->waiting && !n->running;
 }

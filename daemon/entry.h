@@ -33,6 +33,10 @@ struct entry {
 	unsigned n_running;
 	struct event *gather; /* the first request has waited long enough for others */
 	int was_ready;
+	/* PLAN_AUTO: the mode of its session, and what is known of the link */
+	enum plan_optimise chosen;
+	int weighed;
+	uint64_t ready_us, ready_made; /* when tickets began to be made, and how many there were */
 	uint64_t made, burnt; /* tickets of this session that metrics know of */
 };
 
@@ -76,6 +80,14 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f);
 void entry_lost(struct entry *n, struct channel *c, const struct err *why);
 /* Deadlines. Returns 1 when the entry is of no use any more. */
 int entry_tick(struct entry *n);
+/* entry_auto.c. 1: the session should be closed and opened anew, in the mode n->chosen. */
+int entry_weigh(struct entry *n);
+/* Seconds of an image, offline work included. */
+double auto_seconds(const struct program *g, double rtt, double byte_rate);
+/* The better mode of a network whose plan and program in one are at hand, when a link has this round trip and
+ * so many tickets were made through it: seconds of this mode, and of the other. */
+int auto_weigh(enum plan_optimise *better, double seconds[2], const struct plan *plan, const struct program *now,
+	       double rtt, double tickets_per_second, struct err *e) MUST_USE;
 /* Tells metrics of tickets made and burnt since the last call. */
 void entry_count(struct entry *n);
 /* Everything that waits is refused. */

@@ -200,7 +200,7 @@ static int check(const struct jobs *j, const Wire__Job *a, struct err *e)
 {
 	if (a->key.len != LEDGER_KEY)
 		return err_set(e, ERR_PEER, "sent a JOB with a key of %zu bytes", a->key.len);
-	if (a->optimise > PLAN_BANDWIDTH || a->reveal > REVEAL_LABEL || a->most > ROWS_MAX)
+	if (a->optimise > PLAN_AUTO || a->reveal > REVEAL_LABEL || a->most > ROWS_MAX)
 		return err_set(e, ERR_PEER, "sent a JOB that asks for what there is not");
 	if (j->asked >= QUESTIONS_MAX)
 		return err_set(e, ERR_PEER, "asks too much at once about jobs");

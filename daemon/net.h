@@ -42,6 +42,8 @@ void net_hurry(struct net *net);
 int net_connect_unix(struct net *net, const char *path, const struct net_handler *h, void *ctx,
 		     struct err *e) MUST_USE;
 struct channel *conn_channel(struct conn *c);
+/* Seconds of the quickest round trip lately, as the kernel saw it; 0 on a Unix socket. */
+double conn_rtt(const struct conn *c);
 /* The peer's certificate: its common name, then its hosts, one a line. "" before the handshake and on a Unix socket. */
 const char *conn_names(const struct conn *c);
 void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */

@@ -79,7 +79,7 @@ static void prepare(struct data_owner *d, const char *model)
 
 enum plan_optimise data_owner_mode(const struct data_owner *d)
 {
-	return strcmp(d->config->optimise, "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	return plan_optimise_named(d->config->optimise);
 }
 
 static int peers_there(const struct data_owner *d, struct err *e)

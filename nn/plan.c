@@ -8,6 +8,11 @@
 #include "crypto/secret.h"
 #include "nn/lower.h"
 
+enum plan_optimise plan_optimise_named(const char *name)
+{
+	return !strcmp(name, "bandwidth") ? PLAN_BANDWIDTH : !strcmp(name, "auto") ? PLAN_AUTO : PLAN_LATENCY;
+}
+
 struct plan_options plan_defaults(void)
 {
 	return (struct plan_options){.weight_bits = 16, .activation_bits = 12, .granularity = 4};

@@ -6,7 +6,10 @@
 #include "nn/graph.h"
 #include "nn/tape.h"
 
-enum plan_optimise { PLAN_LATENCY, PLAN_BANDWIDTH };
+/* PLAN_AUTO is what somebody asks for; a plan is one of the others. */
+enum plan_optimise { PLAN_LATENCY, PLAN_BANDWIDTH, PLAN_AUTO };
+/* "latency", "bandwidth", "auto"; any other word is the first. */
+enum plan_optimise plan_optimise_named(const char *name);
 enum plan_reveal { REVEAL_LOGITS, REVEAL_LABEL };
 
 struct plan_options {

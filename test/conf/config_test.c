@@ -181,7 +181,7 @@ static void test_check(void **state)
 	    {"provider = \"::1:80\";", "[ADDRESS]:PORT"},
 	    {"provider = \":80\";", "HOST:PORT"},
 	    {"provider = \"h:8 \";", "1 to 65535"},
-	    {"optimise = \"latenc\";", "none of latency|bandwidth"},
+	    {"optimise = \"latenc\";", "none of latency|bandwidth|auto"},
 	    {"optimise = \"\";", "none of"},
 	    {"log_level = \"info|debug\";", "none of"},
 	    {"pool_low = 33;", "pool_high = 32"},
