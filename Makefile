@@ -146,8 +146,12 @@ bench: build/packages.ok
 	@$(MAKE) --no-print-directory programs
 	@$(O)/obscura bench $(BENCH)
 
+# report.md and report.html beside the bench.jsonl of a folder: docs/EXPERIMENTS.md.
+report:
+	@sh docs/report/report.sh $(RESULTS)
+
 clean:
 	rm -rf build
-.PHONY: all programs test test-long units fuzzers samples demo bench clean
+.PHONY: report all programs test test-long units fuzzers samples demo bench clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

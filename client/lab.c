@@ -101,14 +101,26 @@ static void shuffle(struct turn *turns, size_t n)
 static int take_turn(struct lab *l, const struct turn *t, struct err *e)
 {
 	struct bench *b = l->bench;
+	struct err why = {0};
 	int failed;
 
 	l->at = t->link;
 	l->repetition = t->repetition;
-	failed = roles_go_on(e) || lab_link(l, t->link, e);
+	if (roles_go_on(e))
+		return -1;
+	failed = lab_link(l, t->link, &why);
+	if (failed && why.code == ERR_RESULT) { /* refused: the other turns are none the worse */
+		bench_clear(b);
+		fprintf(stderr, "obscura: %s\n", why.text);
+		l->refused++;
+		link_net_free(&l->net);
+		return 0;
+	}
 	b->roles.net = &l->net;
-	failed =
-	    failed || bench_batches(b, &b->models[t->model], t->optimise, e) || link_net_alive(&l->net, e);
+	if (failed)
+		err_set(e, why.code, "%s", why.text);
+	failed = failed || bench_batches(b, &b->models[t->model], t->optimise, e) ||
+		 link_net_alive(&l->net, e);
 	b->roles.net = NULL;
 	link_net_free(&l->net);
 	return failed ? -1 : 0;
@@ -152,7 +164,13 @@ static int matrix(struct lab *l, struct err *e)
 	failed = take_turns(l, turns, n, e);
 	free(turns);
 	/* what was measured is shown also when the rest failed */
-	return lab_print_links(l, failed ? NULL : e) || lab_print(l, failed ? NULL : e) || failed ? -1 : 0;
+	if (lab_print_links(l, failed ? NULL : e) || lab_print(l, failed ? NULL : e) || failed)
+		return -1;
+	return l->refused ? err_set(e, ERR_RESULT,
+				    "%zu of %zu runs were refused, since their links were not what they "
+				    "should be; --resume tries these again",
+				    l->refused, n)
+			  : 0;
 }
 
 static int prepare(struct lab *l, struct err *e)

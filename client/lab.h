@@ -46,7 +46,7 @@ struct lab {
 	struct link links[LAB_LINKS_MAX];
 	struct link_measured measured[LAB_LINKS_MAX]; /* the last time */
 	enum link_mechanism made[LAB_LINKS_MAX];
-	size_t n_links, repeat;
+	size_t n_links, repeat, refused; /* refused: turns */
 	struct link_net net;	 /* the one that stands */
 	size_t at, repetition;	 /* of what is measured now */
 	struct lab_known *known; /* owns */

@@ -34,3 +34,21 @@ lab --resume
 is "an interrupted run goes on" "0 8 1" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l) $(jq -R 'fromjson? | select(.kind=="link")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
 lab --resume
 is "and has nothing to do when it is whole" "0 8" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
+
+# the report: one file, nothing from elsewhere, each setting in both
+if have gnuplot gnuplot-nox; then
+	sh docs/report/report.sh "$OUT" >"$T/table" 2>"$T/err"
+	is "report: made" 0 $? || cat "$T/err"
+	is "  four plots, each row in HTML and Markdown" "4 8 8" "$(grep -c '<svg' "$OUT/report.html") $(grep -cE '^<tr><td>(native|test)</td><td>digits_mlp' "$OUT/report.html") $(grep -cE '^\| (native|test) \| digits_mlp' "$OUT/report.md")"
+	is "  and nothing is loaded from elsewhere" "" "$(grep -oE '(src|href)="[^#][^"]*"|url\([^#)]*\)' "$OUT/report.html")"
+	echo '{"kind":"conditions"}' >"$T/out/bench.jsonl"
+	sh docs/report/report.sh "$OUT" >"$T/table" 2>"$T/err"
+	is "  of no rows: told" "3 1" "$? $(grep -c 'has no rows of the laboratory' "$T/err")"
+else
+	echo "skip - report (gnuplot is missing)"
+fi
+
+# a link that no host carries: that run is refused, the native one is not
+echo 'fast: { rtt_ms = 1; mbit = 9000000; };' >"$T/links.conf"
+timeout 250 "$OBSCURA" bench --links fast --mechanism emulator --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --optimise latency --quick --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "no figure from a link that is not what it says" "1 native 1" "$? $(rows | jq -r .link) $(grep -c '1 of 2 runs were refused' "$T/err")" || cat "$T/err"
