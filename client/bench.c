@@ -95,6 +95,7 @@ struct setting {
 	enum plan_optimise optimise;
 	struct plan *plan; /* own */
 	struct program *program;
+	const struct bench_he *he; /* NULL: smpc */
 	size_t owners;
 	struct measured row; /* what is profiled */
 };
@@ -102,7 +103,8 @@ struct setting {
 /* Flags of all roles; the texts live here. */
 struct flags {
 	char high[48], low[48], profile[ROLES][160];
-	const char *owner[4], *modeller[2], *provider[2];
+	char he_set[16];
+	const char *owner[5], *modeller[5], *provider[2];
 	struct roles_flags roles;
 };
 
@@ -110,6 +112,7 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 {
 	uint64_t pool = bench_pool(s->program);
 	char path[128];
+	int o = 2, m = 0;
 
 	memset(f, 0, sizeof(*f));
 	snprintf(f->high, sizeof(f->high), "--pool-high=%llu", (unsigned long long)pool);
@@ -117,13 +120,19 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 	f->owner[0] = f->high;
 	f->owner[1] = f->low;
 	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
+	if (s->he) {
+		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";
+		snprintf(f->he_set, sizeof(f->he_set), "--he-set=%s", he_params(s->he->set)->name);
+		f->modeller[m++] = "--personalities=he";
+		f->modeller[m++] = f->he_set;
+	}
 	if (!b->profile)
 		return;
 	for (int i = 0; i < ROLES; i++)
 		snprintf(f->profile[i], sizeof(f->profile[i]), "--profile=%s",
 			 profile_path(&b->roles, i, path));
-	f->owner[2] = f->profile[0];
-	f->modeller[0] = f->profile[1];
+	f->owner[o] = f->profile[0];
+	f->modeller[m] = f->profile[1];
 	f->provider[0] = f->profile[2];
 }
 
@@ -133,8 +142,9 @@ static int start_roles(struct bench *b, const struct setting *s, struct err *e)
 
 	set_flags(&f, b, s);
 	bench_progress(b, "%s: starting", s->model->name);
+	b->roles.alone = s->he != NULL;
 	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
-		       wire_learn(&b->roles, &b->link_port, e) ||
+		       (!s->he && wire_learn(&b->roles, &b->link_port, e)) ||
 		       roles_owners(&b->roles, s->owners, &f.roles, e)
 		   ? -1
 		   : 0;
@@ -147,10 +157,14 @@ static int with_roles(struct bench *b, struct setting *s, rows_of rows, struct e
 {
 	struct load *l = NULL;
 	int failed = bench_plan(s->model, s->optimise, &s->plan, &s->program, e) || start_roles(b, s, e) ||
-		     load_open(&l, &b->roles, s->owners, e) || rows(b, l, s, e);
+		     load_open(&l, &b->roles, s->owners, e);
 
+	if (!failed && s->he)
+		load_he(l);
+	failed = failed || rows(b, l, s, e);
 	load_close(l);
 	roles_end(&b->roles);
+	b->roles.alone = 0;
 	return failed ? err_context(e, "%s", s->model->name) : 0;
 }
 
@@ -177,6 +191,7 @@ static struct measured row_of(const struct setting *s, const char *kind, size_t 
 	return (struct measured){.kind = kind,
 				 .model = s->model,
 				 .optimise = s->optimise,
+				 .he = s->he,
 				 .batch = batch,
 				 .in_flight = in_flight,
 				 .owners = s->owners};
@@ -269,6 +284,43 @@ static int profile_of(struct bench *b, const struct bench_model *m, enum plan_op
 	return failed;
 }
 
+static int he_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+{
+	for (size_t i = 0; i < b->n_batches; i++)
+		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
+			return -1;
+	return 0;
+}
+
+static int he_profile_of(struct bench *b, const struct bench_model *m, const struct bench_he *he,
+			 size_t batch, struct err *e)
+{
+	struct setting s = {.model = m, .he = he, .owners = 1};
+	int failed;
+
+	s.row = row_of(&s, "profile", batch, 1);
+	failed =
+	    with_roles(b, &s, profile_row, e) || bench_he_profile(b, &s.row, s.program, e) ? -1 : 0;
+	setting_free(&s);
+	return failed;
+}
+
+int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he, struct err *e)
+{
+	struct setting s = {.model = m, .he = he, .owners = 1};
+	int failed = 0;
+
+	if (b->profile && !b->args->flag[FLAG_batch])
+		return he_profile_of(b, m, he, 1, e);
+	for (size_t i = 0; b->profile && !failed && i < b->n_batches; i++)
+		failed = he_profile_of(b, m, he, b->batches[i], e);
+	if (b->profile)
+		return failed;
+	failed = with_roles(b, &s, he_rows, e);
+	setting_free(&s);
+	return failed;
+}
+
 /* ---- the whole ---- */
 
 static int one_mode(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, struct err *e)
@@ -283,7 +335,7 @@ static int one_mode(struct bench *b, const struct bench_model *m, enum plan_opti
 	return 0;
 }
 
-static int matrix(struct bench *b, struct err *e)
+static int smpc_matrix(struct bench *b, struct err *e)
 {
 	const char *only = b->args->flag[FLAG_optimise];
 
@@ -295,6 +347,15 @@ static int matrix(struct bench *b, struct err *e)
 				return -1;
 		}
 	return b->quick || b->profile ? 0 : growth(b, &b->models[0], e);
+}
+
+static int matrix(struct bench *b, struct err *e)
+{
+	int smpc, he;
+
+	if (bench_personalities(b, &smpc, &he, e) || (smpc && smpc_matrix(b, e)))
+		return -1;
+	return he ? bench_he(b, e) : 0;
 }
 
 /* ---- what was asked ---- */
@@ -461,7 +522,9 @@ static int run_parts(struct bench *b, struct err *e)
 
 static int run(struct bench *b, struct err *e)
 {
-	if (check_mode(b, e) || parse_batches(b, e) || open_results(b, e) || run_parts(b, e) ||
+	int smpc, he;
+
+	if (check_mode(b, e) || bench_personalities(b, &smpc, &he, e) || parse_batches(b, e) || open_results(b, e) || run_parts(b, e) ||
 	    close_results(b, e))
 		return -1;
 	printf("\nAll of it, and more: %s/bench.jsonl; these tables in Markdown: %s/bench.md\n", b->folder,

@@ -12,6 +12,7 @@
 #include "client/bench_host.h"
 #include "client/bench_stat.h"
 #include "client/command.h"
+#include "client/he.h"
 #include "client/roles.h"
 #include "nn/graph.h"
 #include "protocol/program.h"
@@ -38,11 +39,25 @@ void bench_model_free(struct bench_model *m);
 int bench_plan(const struct bench_model *m, enum plan_optimise optimise, struct plan **plan,
 	       struct program **program, struct err *e) MUST_USE;
 
+/* ---- bench_he.c ---- */
+/* How the he personality is asked for. */
+struct bench_he {
+	enum he_set set;
+	int offline;	  /* with tickets */
+	const char *name; /* in tables, in the place of the mode */
+};
+struct bench;
+/* --personalities, which must be a list of smpc and he. Returns in *smpc and *he what is wanted. */
+int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e) MUST_USE;
+/* Rows of all models in sets L and S, with and without tickets; with --profile, profiles. */
+int bench_he(struct bench *b, struct err *e) MUST_USE;
+
 /* ---- bench_load.c ---- */
 struct load;
 /* Connects to n data owners' sockets and asks each for nothing but what the model wants, once. */
 int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
 void load_close(struct load *l);
+void load_he(struct load *l); /* what is asked from now on, is asked of the he personality */
 
 struct load_spec {
 	const struct bench_model *model;
@@ -98,6 +113,7 @@ struct measured {
 	const char *kind; /* "macro", "lanes", "images", "owners" */
 	const struct bench_model *model;
 	enum plan_optimise optimise;
+	const struct bench_he *he; /* NULL: smpc */
 	size_t batch, in_flight, owners;
 	/* one request at a time, tickets ready where there is memory for so many */
 	struct bench_stat online, client, offline;
@@ -114,7 +130,6 @@ struct measured {
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
 	struct lab_row lab;	 /* all 0: loopback */
 };
-struct bench;
 struct lab;
 /* Fills a row from `kind` to `owners` on. */
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,
@@ -129,6 +144,8 @@ int measure_latency(struct bench *b, struct load *l, struct measured *m, struct 
 const char *profile_path(const struct roles *r, int role, char path[128]);
 /* Prints and writes what the roles, which have ended, wrote about the requests of m. */
 int bench_profile(struct bench *b, const struct measured *m, const struct program *p, struct err *e) MUST_USE;
+/* bench_he_profile.c: the same of the he personality. */
+int bench_he_profile(struct bench *b, const struct measured *m, const struct program *p, struct err *e) MUST_USE;
 
 /* ---- bench.c ---- */
 struct bench {
@@ -150,6 +167,9 @@ struct bench {
 /* One model in one mode, every batch, in processes of their own on b->roles.net. */
 int bench_batches(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
 		  struct err *e) MUST_USE;
+/* One model in one set of the he personality: every batch, or its profiles. */
+int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he,
+		     struct err *e) MUST_USE;
 /* What --models says, into b->models. */
 int bench_load_models(struct bench *b, struct err *e) MUST_USE;
 /* Where we are: a line on standard error, on a terminal. */

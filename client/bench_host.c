@@ -51,7 +51,7 @@ int usage_read(struct usage *u, const struct roles *r, struct err *e)
 		if (add_process(u, USED_DATA_OWNER, r->data_owners[i], e))
 			return -1;
 	return add_process(u, USED_MODEL_OWNER, r->model_owner, e) ||
-		       add_process(u, USED_PROVIDER, r->provider, e) ||
+		       (r->provider && add_process(u, USED_PROVIDER, r->provider, e)) ||
 		       add_process(u, USED_DRIVER, getpid(), e)
 		   ? -1
 		   : 0;

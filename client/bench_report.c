@@ -14,6 +14,8 @@ static const char *const pairs[PAIRS] = {"data_owner_model_owner", "data_owner_p
 
 static const char *mode_of(const struct measured *m)
 {
+	if (m->he)
+		return m->he->name;
 	return m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
 }
 
@@ -145,14 +147,24 @@ static struct json_object *json_floor(const struct measured *m)
 	return o;
 }
 
+static void add_personality(struct json_object *o, const struct measured *m)
+{
+	json_text(o, "personality", m->he ? "he" : "smpc");
+	json_text(o, "mode", m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
+	if (!m->he)
+		return;
+	json_text(o, "he_set", he_params(m->he->set)->name);
+	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
+	json_text(o, "leaks", HE_LEAKS);
+}
+
 static struct json_object *json_row(const struct measured *m)
 {
 	struct json_object *o = json_object_new_object();
 
 	json_text(o, "kind", m->kind);
 	json_text(o, "model", m->model->name);
-	json_text(o, "personality", "smpc");
-	json_text(o, "mode", mode_of(m));
+	add_personality(o, m);
 	json_text(o, "link", m->lab.net ? m->lab.net->link.name : "native");
 	json_count(o, "batch", m->batch);
 	json_count(o, "in_flight", m->in_flight);
@@ -226,8 +238,13 @@ static void fill_speed(const struct measured *m, struct bench_table *t)
 	bench_table_cell(t, "%.3f", m->online.p99 * 1e3);
 	bench_table_cell(t, "%.3f", m->client.median * 1e3);
 	bench_table_cell(t, "%zu/%zu", m->warm, m->latency_requests);
-	bench_table_cell(t, "%.3f", floor_seconds * 1e3);
-	bench_table_cell(t, "%.1f", ratio(m->online.median, floor_seconds));
+	if (m->floor.rounds) {
+		bench_table_cell(t, "%.3f", floor_seconds * 1e3);
+		bench_table_cell(t, "%.1f", ratio(m->online.median, floor_seconds));
+	} else { /* he: not measured */
+		bench_table_cell(t, "-");
+		bench_table_cell(t, "-");
+	}
 	bench_table_cell(t, "%.3f", m->model->float_seconds * 1e3);
 	bench_table_cell(t, "%.0f", m->images_per_second);
 	bench_table_cell(t, "%.1f", ratio(m->images_per_second, 1 / m->model->float_seconds) * 100);

@@ -266,7 +266,9 @@ int roles_servers(struct roles *r, const char *models, const struct roles_flags 
 
 	listen_flag(here, sizeof(here), r, LINK_MODEL_OWNER);
 	listen_flag(there, sizeof(there), r, LINK_PROVIDER);
-	if (start(r, &r->provider, &c, r->provider_at, sizeof(r->provider_at), e))
+	if (r->alone)
+		strcpy(r->provider_at, "127.0.0.1:9"); /* discard: nobody */
+	else if (start(r, &r->provider, &c, r->provider_at, sizeof(r->provider_at), e))
 		return -1;
 	snprintf(provider, sizeof(provider), "--provider=%s", r->provider_at);
 	if (asprintf(&list, "--models=%s", models) < 0)

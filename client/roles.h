@@ -21,6 +21,7 @@ struct roles {
 	const struct link_net *net; /* borrows: the hosts on which they start; NULL: this one */
 	pid_t provider, model_owner, data_owners[ROLES_OWNERS_MAX];
 	size_t n_owners, n_certificates; /* certificates: of data owners */
+	int alone; /* no provider is started */
 };
 extern volatile sig_atomic_t roles_stopped; /* Ctrl-C, SIGTERM or SIGHUP, after roles_catch */
 void roles_catch(void);

@@ -41,6 +41,21 @@ is "bench --profile: rows are the plan's, and the data owner's time is in them" 
 want=$("$OBSCURA" plan --json "$ROOT/test/models/digits_mlp.onnx" | jq -c '[.layers[]|{op,bytes}]')
 is "bench --profile: bytes of every row are the plan's" "$want" "$(jq -c '[.rows[]|{op,bytes}]' "$T/profile")"
 
+# the he personality: two processes, keys exchanged, with and without tickets, in both sets
+# a ticket has one seed of 32 bytes, its three round trips would have had three
+HE_MODEL=$ROOT/test/models/digits_mlp.onnx
+timeout 200 "$OBSCURA" bench --quick --personalities he --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench, he: exit code" 0 $? || cat "$T/err"
+jq -c 'select(.kind=="macro")' "$J" >"$T/rows"
+is "bench, he: rows for sets, tickets and batches" "L/false/1 L/false/8 L/true/1 L/true/8 S/false/1 S/false/8 S/true/1 S/true/8" "$(jq -r '"\(.he_set)/\(.he_offline)/\(.batch)"' "$T/rows" | sort | tr '\n' ' ' | sed 's/ $//')"
+is "bench, he: every row says the leak, and has no provider" 8 "$(jq -c 'select(.personality=="he" and (.leaks|startswith("pre-activations")) and .cpu_seconds.provider==0 and .cpu_seconds.model_owner>0 and
+	.wire_pairs.model_owner_provider.received==0 and .images>0 and .requests>0 and .agreement>=0.9 and .seconds.online.least>0)' "$T/rows" | wc -l)"
+is "bench, he: bytes and round trips are the prediction's" 8 "$(jq -c 'select(.as_predicted and .round_trips==.predicted.round_trips and .bytes.online==.predicted.bytes.online and .bytes.offline==.predicted.bytes.offline)' "$T/rows" | wc -l)"
+for set in S L; do
+	want=$("$OBSCURA" plan "$HE_MODEL" --personality he --he-set $set --json | jq -c '.bytes.online|[.sent,.received]')
+	is "bench, he: set $set sends what obscura plan says, ahead of time or not" "$want $want" "$(jq -c "select(.he_set==\"$set\" and .batch==1 and .he_offline==false).predicted.bytes.online|[.sent,.received]" "$T/rows") $(jq -c --argjson s 64 "select(.he_set==\"$set\" and .batch==1 and .he_offline==true).predicted.bytes.offline|[.sent+\$s,.received]" "$T/rows")"
+done
+
 # refusals
 refuse() { # refuse NAME CODE PATTERN FLAGS…
 	name=$1 code=$2 pattern=$3
@@ -51,6 +66,8 @@ refuse() { # refuse NAME CODE PATTERN FLAGS…
 }
 refuse "bench: no such model" 2 "A, B, C, D, X, Y, Z" --models Q
 refuse "bench: an unknown mode" 2 "neither latency nor bandwidth" --models A --optimise auto
+refuse "bench: an unknown personality" 2 "neither smpc nor he" --models A --personalities smpc,shares
+refuse "bench, he: not on links" 2 "not measured with --links" --models A --personalities he --links lan
 refuse "bench: a batch of nothing" 2 "batch" --models A --batch 0
 refuse "bench: a folder that cannot be" 7 "/proc/none" --models A --out /proc/none
 refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura bench --personalities he: data owner and model owner, keys exchanged when the session opened, no provider. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/bench.h"
+#include "client/bench_table.h"
+
+#define HE_BATCH_MAX 8 /* unless --batch says more: a request is megabytes of ciphertexts */
+
+static const struct bench_he variants[] = {
+    {HE_L, 0, "he L"}, {HE_L, 1, "he L tickets"}, {HE_S, 0, "he S"}, {HE_S, 1, "he S tickets"}};
+#define VARIANTS (sizeof(variants) / sizeof(*variants))
+
+/* ---- what was asked ---- */
+
+static int one_name(const char *name, size_t n, int *smpc, int *he)
+{
+	int is_smpc = n == 4 && !memcmp(name, "smpc", 4), is_he = n == 2 && !memcmp(name, "he", 2);
+
+	*smpc |= is_smpc;
+	*he |= is_he;
+	return is_smpc || is_he;
+}
+
+int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e)
+{
+	const char *const *flag = b->args->flag;
+	const char *p = flag[FLAG_personalities];
+	int whole = !b->quick && !flag[FLAG_profile] && !flag[FLAG_links];
+
+	*smpc = *he = 0;
+	p = p ? p : whole ? "smpc,he" : "smpc";
+	for (size_t n; p; p = p[n] ? p + n + 1 : NULL) {
+		n = strcspn(p, ",");
+		if (!one_name(p, n, smpc, he))
+			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is neither smpc nor he",
+				       (int)(n < 40 ? n : 40), p);
+	}
+	if (*he && flag[FLAG_links])
+		return err_set(e, ERR_USAGE, 
+			       "--personalities: he is not measured with --links; leave one of the two out");
+	return 0;
+}
+
+/* ---- rows ---- */
+
+/* 0: the model has no plan in this set, which e says. */
+static int has_plan(const struct bench_model *m, enum he_set set, struct err *e)
+{
+	struct plan_options options = plan_defaults();
+	struct weights *weights = NULL;
+	struct bounds *bounds = NULL;
+	struct plan *plan = NULL;
+	struct he_plan *hp = NULL;
+	int r;
+
+	if (plan_make(&plan, &weights, &bounds, m->graph, &options, e))
+		return -1;
+	r = he_plan_make(&hp, plan, weights, bounds, (int)set, e);
+	he_plan_free(hp);
+	bounds_free(bounds);
+	weights_free(weights);
+	plan_free(plan);
+	return !r ? 1 : e->code == ERR_INPUT ? 0 : -1;
+}
+
+static int one_model(struct bench *b, const struct bench_model *m, struct err *e)
+{
+	for (size_t i = 0; i < VARIANTS; i++) {
+		const struct bench_he *he = &variants[i];
+		struct err why = {0};
+		int there = has_plan(m, he->set, &why);
+
+		if (there < 0)
+			return err_set(e, why.code, "%s", why.text);
+		bench_clear(b);
+		if (!there && !he->offline)
+			bench_note(b->markdown, "%s, %s: %s", m->name, he->name, why.text);
+		/* a profile is of what is done when the image is there: without tickets that is all of it */
+		if (there && !(b->profile && he->offline) && bench_he_batches(b, m, he, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* Batches of a whole run that are meant for smpc are left out. */
+static void limit_batches(struct bench *b)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; !b->args->flag[FLAG_batch] && i < b->n_batches; i++)
+		if (b->batches[i] <= HE_BATCH_MAX)
+			b->batches[kept++] = b->batches[i];
+	if (kept)
+		b->n_batches = kept;
+}
+
+int bench_he(struct bench *b, struct err *e)
+{
+	size_t batches = b->n_batches, all[BENCH_BATCHES_MAX];
+	int failed = 0;
+
+	memcpy(all, b->batches, sizeof(all));
+	limit_batches(b);
+	for (size_t i = 0; !failed && i < b->n_models; i++)
+		failed = one_model(b, &b->models[i], e);
+	memcpy(b->batches, all, sizeof(all));
+	b->n_batches = batches;
+	bench_clear(b);
+	if (!failed)
+		bench_note(b->markdown, "he leaks " HE_LEAKS ".");
+	return failed;
+}
