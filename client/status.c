@@ -6,6 +6,7 @@
 #include "client/command.h"
 #include "client/json.h"
 #include "client/sheet.h"
+#include "daemon/status_json.h"
 
 static int print_peers(const Wire__Status *s, struct err *e)
 {
@@ -54,50 +55,19 @@ static int print_pools(const Wire__Status *s, struct err *e)
 	return sheet_print(sheet, e);
 }
 
-static struct json_object *json_peers(const Wire__Status *s)
-{
-	struct json_object *a = json_object_new_array();
-
-	for (size_t i = 0; i < s->n_peers; i++) {
-		struct json_object *o = json_object_new_object();
-
-		json_text(o, "role", s->peers[i]->role);
-		json_text(o, "name", s->peers[i]->name);
-		json_text(o, "address", s->peers[i]->address);
-		json_text(o, "state", s->peers[i]->state);
-		json_text(o, "error", s->peers[i]->error);
-		json_object_array_add(a, o);
-	}
-	return a;
-}
-
-static struct json_object *json_pool(const Wire__Pool *p)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_text(o, "model", p->model);
-	json_text(o, "peer", p->peer);
-	json_text(o, "state", p->state);
-	json_count(o, "depth", p->depth);
-	json_count(o, "high", p->high);
-	json_count(o, "bytes", p->bytes);
-	json_count(o, "made", p->made);
-	json_count(o, "burnt", p->burnt);
-	json_real(o, "burn_rate", p->burn_rate);
-	return o;
-}
-
 static int status_json(const Wire__Status *s, struct err *e)
 {
-	struct json_object *o = json_object_new_object(), *pools = json_object_new_array(),
-			   *warnings = json_object_new_array();
+	struct json_object *o = json_object_new_object(), *peers = json_object_new_array(),
+			   *pools = json_object_new_array(), *warnings = json_object_new_array();
 
 	json_text(o, "role", s->role);
 	json_text(o, "software", s->software);
 	json_real(o, "uptime", s->uptime);
-	json_object_object_add(o, "peers", json_peers(s));
+	for (size_t i = 0; i < s->n_peers; i++)
+		json_object_array_add(peers, status_peer(s->peers[i]));
+	json_object_object_add(o, "peers", peers);
 	for (size_t i = 0; i < s->n_pools; i++)
-		json_object_array_add(pools, json_pool(s->pools[i]));
+		json_object_array_add(pools, status_pool(s->pools[i]));
 	json_object_object_add(o, "pools", pools);
 	for (size_t i = 0; i < s->n_warnings; i++)
 		json_object_array_add(warnings, json_object_new_string(s->warnings[i]));
@@ -151,7 +121,7 @@ int command_stock(struct args *a, struct err *e)
 	if (!a->flag[FLAG_json])
 		r = print_pools(s, e);
 	for (size_t i = 0; a->flag[FLAG_json] && !r && i < s->n_pools; i++)
-		r = json_line(json_pool(s->pools[i]), e);
+		r = json_line(status_pool(s->pools[i]), e);
 	wire__status__free_unpacked(s, NULL);
 	return r;
 }

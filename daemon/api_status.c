@@ -3,33 +3,7 @@
 #include "daemon/api_parts.h"
 
 #include "daemon/json.h"
-
-static struct json_object *peer(const Wire__Peer *p)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_text(o, "role", p->role);
-	json_text(o, "name", p->name);
-	json_text(o, "address", p->address);
-	json_text(o, "state", p->state);
-	json_text(o, "error", p->error);
-	return o;
-}
-
-static struct json_object *pool(const Wire__Pool *p)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_text(o, "model", p->model);
-	json_text(o, "state", p->state);
-	json_count(o, "depth", p->depth);
-	json_count(o, "high", p->high);
-	json_count(o, "bytes", p->bytes);
-	json_count(o, "made", p->made);
-	json_count(o, "burnt", p->burnt);
-	json_real(o, "burn_rate", p->burn_rate);
-	return o;
-}
+#include "daemon/status_json.h"
 
 static struct json_object *models(const struct api *a)
 {
@@ -50,9 +24,9 @@ void api_status(struct api *a, struct http_call *http)
 
 	data_owner_status(a->owner, &s);
 	for (size_t i = 0; i < s.n_peers; i++)
-		json_object_array_add(peers, peer(s.peers[i]));
+		json_object_array_add(peers, status_peer(s.peers[i]));
 	for (size_t i = 0; i < s.n_pools; i++)
-		json_object_array_add(pools, pool(s.pools[i]));
+		json_object_array_add(pools, status_pool(s.pools[i]));
 	json_text(o, "role", s.role);
 	json_real(o, "uptime", s.uptime);
 	json_object_object_add(o, "models", models(a));
