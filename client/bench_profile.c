@@ -4,19 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/bench.h"
+#include "client/bench_profile.h"
 #include "client/json.h"
 #include "client/rows.h"
 #include "client/bench_table.h"
 
-enum of { OF_OWNER, OF_MODELLER, OF_PROVIDER, OFS };
 static const char *const names[OFS] = {"data_owner", "model_owner", "provider"};
-static const char *const whats[PROFILE_WHATS] = {"compute_ns", "send_ns", "wait_ns", "ahead_ns", "deal_ns"};
-
-/* Seconds of one image (of one ticket where it is offline), by row. */
-struct taken {
-	double seconds[OFS][PROFILE_WHATS];
-};
+static const char *const whats[PROFILE_WHATS] = {"compute_ns", "send_ns", "wait_ns", "encrypt_ns", "transform_ns", "multiply_ns",
+						  "mask_ns", "decrypt_ns", "ahead_ns", "deal_ns"};
 
 const char *profile_path(const struct roles *r, int of, char path[128])
 {
@@ -47,7 +42,7 @@ static void add_line(struct taken *rows, size_t n, enum of of, struct json_objec
 	}
 }
 
-static int read_file(struct taken *rows, size_t n, const struct roles *r, enum of of, struct err *e)
+int profile_read(struct taken *rows, size_t n, const struct roles *r, enum of of, struct err *e)
 {
 	char path[128], *line = NULL;
 	size_t room = 0, found = 0;
@@ -67,7 +62,7 @@ static int read_file(struct taken *rows, size_t n, const struct roles *r, enum o
 }
 
 /* Waiting begins when the engine stops; what the slot then sends is counted apart. */
-static void total(struct taken *sum, const struct taken *rows, size_t n)
+void profile_total(struct taken *sum, const struct taken *rows, size_t n)
 {
 	memset(sum, 0, sizeof(*sum));
 	for (size_t i = 0; i < n; i++)
@@ -221,9 +216,9 @@ int bench_profile(struct bench *b, const struct measured *m, const struct progra
 	int failed = rows ? 0 : err_set(e, ERR_ENV, "out of memory");
 
 	for (int of = 0; !failed && of < OFS; of++)
-		failed = read_file(rows, n, &b->roles, of, e);
+		failed = profile_read(rows, n, &b->roles, of, e);
 	if (!failed) {
-		total(&sum, rows, n);
+		profile_total(&sum, rows, n);
 		bench_clear(b);
 		failed = print(b, m, p, rows, &sum, e) || report_line(b, json_profile(m, p, rows, &sum), e)
 			     ? -1

@@ -85,6 +85,13 @@ void he_lane_free(struct he_lane *l)
 	free(l);
 }
 
+void he_lane_profile(struct he_lane *l, uint64_t *ns)
+{
+	l->ns = ns;
+	he_laps_row(&l->laps, ns, 0);
+	he_work_laps(l->work, &l->laps);
+}
+
 void he_lane_begin(struct he_lane *l, const uint8_t *pixels, size_t batch)
 {
 	size_t n = shape_size(l->hp->plan->input);
@@ -144,6 +151,7 @@ void he_lane_rows(struct he_lane *l)
 		if (l->ran[i] || l->hp->row_level[i] > l->level || step_of(l->hp, i))
 			continue;
 		l->ran[i] = 1;
+		he_laps_row(&l->laps, l->ns, i);
 		for (size_t b = 0; b < l->batch; b++)
 			if (row->kind == OP_LINEAR)
 				finish(l, b, row, NULL);
@@ -152,6 +160,7 @@ void he_lane_rows(struct he_lane *l)
 				       shape_size(t->values[row->out].shape) * 8);
 			else
 				fixed_row(l->images[b], i);
+		he_lap(&l->laps, HE_LAP_REST);
 	}
 }
 
@@ -163,6 +172,7 @@ uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struc
 	for (uint64_t tile = 0; tile < he_layout_tiles(&ht->layout); tile++)
 		for (uint32_t c = 0; c < ht->layout.c_blocks; c++) {
 			he_layout_input(&ht->layout, tile, c, x, l->poly);
+			he_lap(&l->laps, HE_LAP_REST);
 			he_encrypt(l->key, l->rng, half, (*index)++, s->width.limbs, s->width.k, l->poly, l->work, out);
 			out += he_cipher_bytes(he_params(l->hp->set), s->width.limbs);
 		}
@@ -173,6 +183,7 @@ static uint8_t *ask_step(struct he_lane *l, size_t image, const struct he_step *
 {
 	const struct row *row = &tape_of(l)->rows[s->row];
 
+	he_laps_row(&l->laps, l->ns, s->row);
 	for (uint16_t t = 0; t < s->n_terms; t++)
 		out = he_lane_encrypt(l, s, &s->terms[t], fixed_value(l->images[image], row->terms[s->terms[t].term].in), half, index, out);
 	return out;
@@ -197,6 +208,7 @@ static uint8_t *ask_image(struct he_lane *l, size_t image, uint8_t *out, struct 
 
 int he_lane_ask(struct he_lane *l, uint16_t *level, uint8_t *out, struct err *e)
 {
+	he_laps_start(&l->laps);
 	he_lane_rows(l);
 	if (l->level == l->hp->levels)
 		return 0;
@@ -223,6 +235,7 @@ static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, con
 	size_t wanted = he_layout_wanted(layout, tile, m, l->wanted, l->element);
 
 	ring_unpack(l->poly, in + ring_packed(wanted, to), layout->n, to);
+	he_lap(&l->laps, HE_LAP_REST);
 	he_open(l->key, to, l->poly, l->work, l->opened);
 	ring_unpack(l->poly, in, wanted, to);
 	for (size_t i = 0; i < wanted; i++)
@@ -232,6 +245,7 @@ static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, con
 
 const uint8_t *he_lane_open(struct he_lane *l, const struct he_step *s, const uint8_t *in)
 {
+	he_laps_row(&l->laps, l->ns, s->row);
 	memset(l->sum, 0, l->sum_words * 8);
 	for (uint16_t t = 0; t < s->n_terms; t++)
 		for (uint64_t tile = 0; tile < he_layout_tiles(&s->terms[t].layout); tile++)
@@ -242,7 +256,9 @@ const uint8_t *he_lane_open(struct he_lane *l, const struct he_step *s, const ui
 
 void he_lane_finish(struct he_lane *l, size_t image, const struct he_step *s)
 {
+	he_laps_row(&l->laps, l->ns, s->row);
 	finish(l, image, &tape_of(l)->rows[s->row], s);
+	he_lap(&l->laps, HE_LAP_REST);
 }
 
 int he_lane_take(struct he_lane *l, const uint8_t *in, size_t bytes, struct err *e)
@@ -252,6 +268,7 @@ int he_lane_take(struct he_lane *l, const uint8_t *in, size_t bytes, struct err 
 	if (l->level == hp->levels || bytes != he_answer_bytes(hp, l->level, l->batch))
 		return err_set(e, ERR_PEER, "an answer of %zu bytes in round trip %u, which has another size; the peer's plan is another",
 			       bytes, l->level);
+	he_laps_start(&l->laps);
 	for (size_t b = 0; b < l->batch; b++)
 		for (uint16_t i = 0; i < hp->n_steps; i++) {
 			const struct he_step *s = &hp->steps[i];

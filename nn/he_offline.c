@@ -162,6 +162,7 @@ static uint8_t *mask_step(struct he_lane *l, size_t image, const struct he_step 
 {
 	const struct row *row = &l->hp->plan->tape.rows[s->row];
 
+	he_laps_row(&l->laps, l->ns, s->row);
 	for (uint16_t t = 0; t < s->n_terms; t++) {
 		const int64_t *x = fixed_value(l->images[image], row->terms[s->terms[t].term].in);
 		size_t n = term_words(&s->terms[t]);
@@ -177,6 +178,7 @@ static uint8_t *mask_step(struct he_lane *l, size_t image, const struct he_step 
 		}
 		a += n;
 	}
+	he_lap(&l->laps, HE_LAP_MASK);
 	return out;
 }
 
@@ -184,6 +186,7 @@ int he_masked_ask(struct he_lane *l, uint64_t *const *tickets, uint16_t *level, 
 {
 	const struct he_plan *hp = l->hp;
 
+	he_laps_start(&l->laps);
 	he_lane_rows(l);
 	if (l->level == hp->levels)
 		return 0;
@@ -216,6 +219,7 @@ static int reply_step(struct he_replier *r, uint16_t step, const uint64_t *s, co
 		most = term_words(&at->terms[t]) > most ? term_words(&at->terms[t]) : most;
 		scratch = bytes > scratch ? bytes : scratch;
 	}
+	he_laps_row(&r->laps, r->ns, at->row);
 	x = calloc(most + 8, 8);
 	y = calloc(n + 8, 8);
 	work = aligned_alloc(64, (scratch + 127) / 64 * 64);
@@ -226,12 +230,14 @@ static int reply_step(struct he_replier *r, uint16_t step, const uint64_t *s, co
 		*in += ring_packed(words, at->width.k);
 		linear_apply(m->rings[step][t], x, 0, y, 0, 1, work);
 	}
+	he_lap(&r->laps, HE_LAP_MULTIPLY);
 	for (size_t i = 0; x && y && work && i < n; i++)
 		y[i] += s[i] + (m->bias[step] ? m->bias[step][i] : 0);
 	if (x && y && work) {
 		ring_pack(*out, y, n, at->width.k);
 		*out += ring_packed(n, at->width.k);
 	}
+	he_lap(&r->laps, HE_LAP_MASK);
 	n = x && y && work;
 	free(x);
 	free(y);
@@ -247,6 +253,7 @@ int he_masked_reply(struct he_replier *r, uint64_t *const *secrets, uint16_t lev
 	if (level >= hp->levels || bytes != he_masked_up(hp, level) * batch)
 		return err_set(e, ERR_PEER, "a request of %zu bytes for round trip %u, which has another size; the peer's plan is another",
 			       bytes, level);
+	he_laps_start(&r->laps);
 	for (size_t b = 0; b < batch; b++) {
 		const uint64_t *s = secrets[b];
 
@@ -264,6 +271,7 @@ int he_masked_take(struct he_lane *l, uint64_t *const *tickets, const uint8_t *i
 	if (l->level == hp->levels || bytes != he_masked_down(hp, l->level) * l->batch)
 		return err_set(e, ERR_PEER, "an answer of %zu bytes in round trip %u, which has another size; the peer's plan is another",
 			       bytes, l->level);
+	he_laps_start(&l->laps);
 	for (size_t b = 0; b < l->batch; b++) {
 		const uint64_t *h = tickets[b] + masks(hp);
 
@@ -276,6 +284,8 @@ int he_masked_take(struct he_lane *l, uint64_t *const *tickets, const uint8_t *i
 			in += ring_packed(n, hp->steps[i].width.k);
 			for (size_t j = 0; j < n; j++)
 				l->sum[j] += h[j];
+			he_laps_row(&l->laps, l->ns, hp->steps[i].row);
+			he_lap(&l->laps, HE_LAP_DECRYPT);
 			he_lane_finish(l, b, &hp->steps[i]);
 		}
 	}

@@ -19,6 +19,8 @@ struct he_lane {
 	size_t sum_words;
 	uint32_t *wanted, *element; /* own: N */
 	uint8_t *ran;		    /* owns; per row */
+	struct he_laps laps;
+	uint64_t *ns; /* borrows: of all rows; NULL: no profile */
 };
 
 /* Writes the ciphertexts of one term for the values x; returns what follows them. */
@@ -52,6 +54,8 @@ struct he_replier {
 	const uint32_t **p0, **p1, **pw;	    /* own: hp->terms */
 	uint64_t *add, *out0, *out1, *words, *hide; /* own: N words each; hide: one an output of the largest sum of terms */
 	uint32_t *wanted, *element;		    /* own: N */
+	struct he_laps laps;
+	uint64_t *ns; /* borrows: of all rows; NULL: no profile */
 };
 
 /* One term of one image: where its bytes are. */

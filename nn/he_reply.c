@@ -257,6 +257,13 @@ void he_replier_free(struct he_replier *r)
 	free(r);
 }
 
+void he_replier_profile(struct he_replier *r, uint64_t *ns)
+{
+	r->ns = ns;
+	he_laps_row(&r->laps, ns, 0);
+	he_work_laps(r->work, &r->laps);
+}
+
 /* ---- answers ---- */
 
 static int read_tile(struct he_replier *r, struct place *at, struct err *e)
@@ -301,6 +308,7 @@ static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, 
 		r->pw[c] = at->matrix->words + (at->matrix->start[m] + c) * poly;
 	}
 	prepare_add(r, at, wanted);
+	he_lap(&r->laps, HE_LAP_REST);
 	he_answer(at->pk, r->rng, at->step->width.limbs, r->p0, r->p1, r->pw, blocks, r->add, to, r->work, r->out0, r->out1);
 	for (size_t i = 0; i < wanted; i++)
 		r->words[i] = r->out0[r->wanted[i]];
@@ -308,6 +316,7 @@ static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, 
 	at->out += ring_packed(wanted, to);
 	ring_pack(at->out, r->out1, l->n, to);
 	at->out += ring_packed(l->n, to);
+	he_lap(&r->laps, HE_LAP_REST);
 }
 
 static int answer_term(struct he_replier *r, struct place *at, struct err *e)
@@ -345,11 +354,13 @@ int he_answer_step(struct he_replier *r, struct place *at, uint16_t step, struct
 	const struct he_model *m = r->model;
 	const struct he_step *s = at->step = &m->hp->steps[step];
 
+	he_laps_row(&r->laps, r->ns, s->row);
 	for (uint16_t i = 0; i < s->n_terms; i++) {
 		at->term = &s->terms[i];
 		at->matrix = &m->terms[step][i];
 		at->bias = i ? NULL : at->given ? at->given : m->bias[step];
 		at->hide = hiding(r, s, i, shape_size(at->term->layout.conv.win.out));
+		he_lap(&r->laps, HE_LAP_MASK);
 		if (answer_term(r, at, e))
 			return -1;
 	}
@@ -381,6 +392,7 @@ int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, s
 	if (level >= hp->levels || bytes != he_request_bytes(hp, level, batch))
 		return err_set(e, ERR_PEER, "a request of %zu bytes for round trip %u, which has another size; the peer's plan is another",
 			       bytes, level);
+	he_laps_start(&r->laps);
 	for (size_t i = 0; i < batch; i++)
 		if (answer_image(r, &at, level, e))
 			return -1;

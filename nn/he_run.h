@@ -29,6 +29,8 @@ void he_model_free(struct he_model *model); /* wipes */
 struct he_replier;
 int he_replier_new(struct he_replier **r, const struct he_model *model, struct err *e) MUST_USE;
 void he_replier_free(struct he_replier *r);
+/* From now on adds nanoseconds to ns, borrowed: HE_LAPS for each row of the tape; NULL: off. */
+void he_replier_profile(struct he_replier *r, uint64_t *ns);
 /* in: he_request_bytes of a stranger (ERR_PEER when the size is another or a word is not below its prime); out: he_answer_bytes. */
 int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch, const uint8_t *in, size_t bytes, uint8_t *out,
 	     struct err *e) MUST_USE;
@@ -39,6 +41,7 @@ int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, s
 struct he_lane;
 int he_lane_new(struct he_lane **lane, const struct he_plan *hp, const struct he_key *key, size_t batch_max, struct err *e) MUST_USE;
 void he_lane_free(struct he_lane *lane); /* wipes */
+void he_lane_profile(struct he_lane *lane, uint64_t *ns); /* as he_replier_profile */
 void he_lane_begin(struct he_lane *lane, const uint8_t *pixels, size_t batch);
 /* Runs all rows that need no answer. 1: writes the request of *level to out (he_request_bytes); 0: the inference is done. -1: e. */
 int he_lane_ask(struct he_lane *lane, uint16_t *level, uint8_t *out, struct err *e) MUST_USE;

@@ -45,6 +45,7 @@ static void bench_drop(struct bench *b)
 	if (b->busy)
 		return;
 	clear(b);
+	he_profile_close(&b->profile);
 	he_replier_free(b->replier);
 	he_known_drop(b->known);
 	free(b);
@@ -150,6 +151,7 @@ static int init(struct he_modeller *m, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory for a session");
 	m->bench->m = m;
 	m->bench->hp = hp;
+	he_profile_open(&m->bench->profile, m->served->plan);
 	randombytes_buf(m->token, sizeof(m->token));
 	if (he_replier_new(&m->bench->replier, m->served->he_model, e) || (m->options.he_offline && he_responder_open(m, e)))
 		return -1;
@@ -234,6 +236,7 @@ static int take_buffers(struct he_modeller *m, size_t batch)
 
 	b->batch = batch;
 	b->level = 0;
+	he_replier_profile(b->replier, he_profile_begin(&b->profile));
 	m->got = 0;
 	b->request = malloc(longest + 1);
 	b->answer = malloc(FRAME_HEADER + longest + 1);
@@ -304,6 +307,7 @@ static void answered(struct he_modeller *m)
 	struct bench *b = m->bench;
 	struct frame f = {.type = FRAME_STEP, .session = m->session, .lane = m->lane, .sequence = 2u * b->level + 1};
 
+	he_profile_job(&b->profile);
 	if (m->state != BUSY)
 		return;
 	if (b->status) {
@@ -311,13 +315,16 @@ static void answered(struct he_modeller *m)
 		he_modeller_fail(m, &b->err, NULL, NULL);
 		return;
 	}
+	he_profile_start(&b->profile);
 	send_step(m->data_owner, f, b->answer + FRAME_HEADER, answer_bytes(b), 0);
 	m->data_owner->ops->flush(m->data_owner);
+	he_profile_lap(&b->profile, PROFILE_SEND, b->hp, b->level);
 	m->got = 0;
 	if (++b->level < b->hp->levels) {
 		enter(m, ASKED);
 		return;
 	}
+	he_profile_end(&b->profile, b->batch);
 	clear(b);
 	enter(m, IDLE);
 }

@@ -23,6 +23,7 @@ static uint64_t now_us(const struct he_owner *o)
 void he_desk_free(struct desk *d)
 {
 	he_mill_free(d);
+	he_profile_close(&d->profile);
 	he_lane_free(d->lane);
 	he_plan_free(d->hp);
 	plan_free(d->plan);
@@ -171,10 +172,12 @@ static void send_request(struct he_owner *o)
 	size_t bytes = request_bytes(d);
 	struct frame f = {.type = FRAME_STEP, .session = o->session, .lane = o->lane, .sequence = 2u * d->level};
 
+	he_profile_start(&d->profile);
 	if (!d->level)
 		send_begin(o);
 	send_step(o->model_owner, f, d->request + FRAME_HEADER, bytes, 0);
 	o->model_owner->ops->flush(o->model_owner);
+	he_profile_lap(&d->profile, PROFILE_SEND, d->hp, d->level);
 	o->head->online.sent += bytes;
 	o->got = 0;
 	o->waiting = 1;
@@ -207,6 +210,7 @@ static void finish_part(struct he_owner *o)
 	i->finished += d->batch;
 	i->seconds_online += (double)(now_us(o) - i->begun_us) / 1e6;
 	o->running = 0;
+	he_profile_end(&d->profile, d->batch);
 	next_lane(o);
 	if (i->finished < i->batch)
 		return;
@@ -218,6 +222,7 @@ static void stepped(struct he_owner *o)
 {
 	struct desk *d = o->desk;
 
+	he_profile_job(&d->profile);
 	if (o->state != OWNER_READY || !o->running)
 		return;
 	if (d->asked < 0)
@@ -278,6 +283,7 @@ void he_owner_work(struct he_owner *o)
 			d->batch = o->made - o->next;
 		if (d->tickets)
 			count_offline(o, i);
+		he_lane_profile(d->lane, he_profile_begin(&d->profile));
 		he_lane_begin(d->lane, i->pixels + i->begun * pixels, d->batch);
 		i->begun += d->batch;
 		i->begun_us = now_us(o); /* of this part */
@@ -329,6 +335,7 @@ static int on_step(void *owner, const struct frame *f, struct err *e)
 	if (f->flags & FRAME_MORE)
 		return 0;
 	o->waiting = 0;
+	he_profile_lap(&d->profile, PROFILE_WAIT, d->hp, d->level);
 	o->head->online.received += bytes;
 	o->head->round_trips = o->head->round_trips > d->level + 1u ? o->head->round_trips : d->level + 1u;
 	d->answered = 1;

@@ -115,6 +115,7 @@ static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e
 		return -1;
 	if (o->options.he_offline && he_mill_open(o, in->he_tickets, e))
 		return -1;
+	he_profile_open(&o->desk->profile, o->desk->plan);
 	o->state = OWNER_WEIGHTS;
 	o->since_us = o->host->now_us(o->host->ctx);
 	send_digest(o);

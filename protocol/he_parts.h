@@ -5,8 +5,29 @@
 
 #include "crypto/secret.h"
 #include "protocol/he.h"
+#include "protocol/profile.h"
 
 #define HE_TICKETS_MAX 4096 /* of one session */
+
+/* ---- where the time goes (protocol/he_profile.c) ---- */
+/* Of one session. The first inference, which finds memory and caches cold, is left out. */
+struct he_profile {
+	struct profile *sum; /* owns; NULL: off, then nothing else is used */
+	uint64_t *ns;	     /* owns: of the job at hand, HE_LAPS for each row; NULL: off, or the first inference */
+	const struct plan *plan;
+	int begun;
+	uint64_t lap;
+};
+void he_profile_open(struct he_profile *p, const struct plan *plan);
+/* An inference begins. Returns where its laps go; NULL: off. */
+uint64_t *he_profile_begin(struct he_profile *p);
+/* Takes over what a job has added up. */
+void he_profile_job(struct he_profile *p);
+/* Since the last call, or he_profile_start; to the first row that level asks for. */
+void he_profile_start(struct he_profile *p);
+void he_profile_lap(struct he_profile *p, enum profile_what what, const struct he_plan *hp, uint16_t level);
+void he_profile_end(struct he_profile *p, size_t images); /* an inference is done */
+void he_profile_close(struct he_profile *p);		  /* writes and frees; before the plan goes */
 
 /* ---- data owner ---- */
 
@@ -38,6 +59,7 @@ struct desk {
 	int answered;		   /* the answer is there: take it before asking on */
 	uint16_t level;
 	int asked; /* of he_lane_ask */
+	struct he_profile profile;
 	struct err err;
 	/* with tickets */
 	uint64_t **tickets; /* owns the list, of batch_max: those of the images that run */
@@ -107,6 +129,7 @@ struct bench {
 	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
 	struct err err;
 	int status;
+	struct he_profile profile;
 	uint64_t **secrets; /* owns, with tickets: of the images that run, NULL at the end */
 };
 

@@ -8,9 +8,12 @@
 #include <stdint.h>
 #include "conf/err.h"
 
-/* Online: computing, handing a message to the wire (TLS and the system call), waiting for the peer's.
+/* Online: computing, handing a message to the wire (TLS and the system call), waiting for the peer's; of the he personality also these,
+ * which are then not in computing (crypto/he/laps.h).
  * Offline: P0's F·a and δ, the dealer's tickets. */
-enum profile_what { PROFILE_COMPUTE, PROFILE_SEND, PROFILE_WAIT, PROFILE_AHEAD, PROFILE_DEAL, PROFILE_WHATS };
+enum profile_what { PROFILE_COMPUTE, PROFILE_SEND, PROFILE_WAIT,
+		    PROFILE_ENCRYPT, PROFILE_TRANSFORM, PROFILE_MULTIPLY, PROFILE_MASK, PROFILE_DECRYPT,
+		    PROFILE_AHEAD, PROFILE_DEAL, PROFILE_WHATS };
 
 /* From now on every program is profiled, and writes its figures to this file when it is freed: JSON Lines,
  * one for each row. Before any thread is started. */

@@ -37,7 +37,9 @@ static void half_of(const struct he_work *work, unsigned i, const uint32_t *cons
 		work->a[j] = c[j] + i * p->n;
 	work->a[terms] = key + i * p->n;
 	he_row()->dot(l, out, work->a, work->b, terms + 1, p->n);
+	he_lap(work->laps, HE_LAP_MULTIPLY);
 	he_row()->inverse(l, out, p->n);
+	he_lap(work->laps, HE_LAP_TRANSFORM);
 	he_add_small(l, noise, p->n, out);
 }
 
@@ -79,12 +81,15 @@ void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, c
 		const struct he_limb *l = &p->limb[i];
 
 		he_small(l, work->small[0], p->n, l->square, u);
+		he_lap(work->laps, HE_LAP_MASK);
 		he_row()->forward(l, u, p->n);
+		he_lap(work->laps, HE_LAP_TRANSFORM);
 		for (size_t j = 0; j < terms; j++)
 			work->b[j] = w[j] + i * p->n;
 		work->b[terms] = u;
 		half_of(work, i, c0, pk->b, terms, work->small[1], x);
 		add_fraction(p, limbs, i, x, out0);
+		he_lap(work->laps, HE_LAP_MASK);
 		half_of(work, i, c1, pk->a, terms, work->small[2], x);
 		add_fraction(p, limbs, i, x, out1);
 	}
@@ -92,4 +97,5 @@ void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, c
 	rounded(out1, p->n, to);
 	for (int i = 0; i < 3; i++)
 		secret_wipe(work->small[i], p->n);
+	he_lap(work->laps, HE_LAP_MASK);
 }

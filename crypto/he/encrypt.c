@@ -58,7 +58,9 @@ void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, 
 
 		encode(l, k, r, p->n, x);
 		he_add_small(l, work->small[0], p->n, x);
+		he_lap(work->laps, HE_LAP_ENCRYPT);
 		he_row()->forward(l, x, p->n);
+		he_lap(work->laps, HE_LAP_TRANSFORM);
 		he_row()->dot(l, product, &a, &s, 1, p->n);
 		for (size_t j = 0; j < p->n; j++)
 			x[j] = he_sub(x[j], product[j], l);
@@ -66,6 +68,7 @@ void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, 
 	he_pack(p, limbs, c0, work->words[0], out);
 	secret_wipe(work->small[0], p->n);
 	secret_wipe(r, p->n * 8);
+	he_lap(work->laps, HE_LAP_ENCRYPT);
 }
 
 /* |c1' s| <= N 2^(to-1) must lie below a quarter of the product of the primes used. */
@@ -118,13 +121,18 @@ void he_open(const struct he_key *key, unsigned to, const uint64_t *c1, struct h
 
 		for (size_t n = 0; n < p->n; n++)
 			x[n] = he_mod_signed(ring_signed(c1[n], to), l);
+		he_lap(work->laps, HE_LAP_DECRYPT);
 		he_row()->forward(l, x, p->n);
+		he_lap(work->laps, HE_LAP_TRANSFORM);
 		he_row()->dot(l, y + i * p->n, &a, &s, 1, p->n);
+		he_lap(work->laps, HE_LAP_DECRYPT);
 		he_row()->inverse(l, y + i * p->n, p->n);
+		he_lap(work->laps, HE_LAP_TRANSFORM);
 		for (size_t n = 0; n < p->n; n++)
 			y[i * p->n + n] = he_add(y[i * p->n + n], shift, l);
 	}
 	compose(p, limbs, y, out);
 	for (size_t n = 0; n < p->n; n++)
 		out[n] &= ring_mask(to);
+	he_lap(work->laps, HE_LAP_DECRYPT);
 }

@@ -11,6 +11,7 @@
 #ifndef OBSCURA_CRYPTO_HE_HE_H
 #define OBSCURA_CRYPTO_HE_HE_H
 
+#include "crypto/he/laps.h"
 #include "crypto/he/ntt.h"
 #include "crypto/he/sample.h"
 
@@ -21,6 +22,8 @@ struct he_work;
 /* Returns new; terms: the longest sum that he_answer will be asked for. */
 struct he_work *he_work_new(enum he_set set, size_t terms, struct err *e);
 void he_work_free(struct he_work *work);
+/* laps: borrowed; NULL: off. */
+void he_work_laps(struct he_work *work, struct he_laps *laps);
 
 /* ---- keys */
 struct he_key; /* the secret key, in guarded memory */

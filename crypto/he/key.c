@@ -53,6 +53,11 @@ void he_work_free(struct he_work *w)
 	free(w);
 }
 
+void he_work_laps(struct he_work *w, struct he_laps *laps)
+{
+	w->laps = laps;
+}
+
 /* ---- small integers and packing ---- */
 
 void he_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t factor, uint32_t *out)

@@ -22,6 +22,7 @@ struct he_work {
 	const struct he_params *params;
 	struct secret *arena;
 	size_t terms;
+	struct he_laps *laps;	 /* borrows; NULL: off */
 	uint32_t *poly[3];	 /* limbs × N */
 	int8_t *small[3];	 /* N */
 	uint64_t *words[2];	 /* N */

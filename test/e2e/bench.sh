@@ -42,7 +42,7 @@ want=$("$OBSCURA" plan --json "$ROOT/test/models/digits_mlp.onnx" | jq -c '[.lay
 is "bench --profile: bytes of every row are the plan's" "$want" "$(jq -c '[.rows[]|{op,bytes}]' "$T/profile")"
 
 # the he personality: two processes, keys exchanged, with and without tickets, in both sets
-# a ticket has one seed of 32 bytes, its three round trips would have had three
+# A ticket has one seed of 32 bytes, its three round trips would have had three.
 HE_MODEL=$ROOT/test/models/digits_mlp.onnx
 timeout 200 "$OBSCURA" bench --quick --personalities he --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
 is "bench, he: exit code" 0 $? || cat "$T/err"
@@ -55,6 +55,15 @@ for set in S L; do
 	want=$("$OBSCURA" plan "$HE_MODEL" --personality he --he-set $set --json | jq -c '.bytes.online|[.sent,.received]')
 	is "bench, he: set $set sends what obscura plan says, ahead of time or not" "$want $want" "$(jq -c "select(.he_set==\"$set\" and .batch==1 and .he_offline==false).predicted.bytes.online|[.sent,.received]" "$T/rows") $(jq -c --argjson s 64 "select(.he_set==\"$set\" and .batch==1 and .he_offline==true).predicted.bytes.offline|[.sent+\$s,.received]" "$T/rows")"
 done
+
+timeout 120 "$OBSCURA" bench --quick --profile --personalities he --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench --profile, he: exit code" 0 $? || cat "$T/err"
+jq -c 'select(.kind=="profile")' "$J" >"$T/profile"
+is "bench --profile, he: encrypting, transforms, products, masks, decrypting and network stand in every linear row" "L/false S/false" "$(jq -r 'select((.he_offline|not) and .personality=="he" and (.leaks|length)>0 and
+	([.rows[]|select(.op=="linear").seconds|.data_owner.encrypt>0 and .data_owner.transform>0 and .data_owner.decrypt>0 and .model_owner.transform>0 and .model_owner.multiply>0 and .model_owner.mask>0 and .network>0]|length==3 and all) and
+	([.rows[]|select(.op!="linear").seconds|.data_owner.encrypt==0 and .model_owner.multiply==0 and .network==0]|all) and
+	(([.seconds.data_owner[]]|add) as $s | $s>0.3*.online and $s<1.1*.online))|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
+is "bench --profile, he: with tickets nothing is encrypted online" "L/true S/true" "$(jq -r 'select(.he_offline and .seconds.data_owner.encrypt==0 and .seconds.data_owner.transform==0 and .seconds.model_owner.transform==0 and .seconds.data_owner.mask>0 and .seconds.model_owner.multiply>0)|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
 
 # refusals
 refuse() { # refuse NAME CODE PATTERN FLAGS…
