@@ -129,7 +129,7 @@ static int one_tier(struct micro *m, struct err *e)
 {
 	if (cpu_select(cpu_name(m->tier), e))
 		return -1;
-	return micro_linear(m, e) || micro_packing(m, e) || micro_compare(m, e) ? -1 : 0;
+	return micro_linear(m, e) || micro_packing(m, e) || micro_compare(m, e) || micro_he(m, e) ? -1 : 0;
 }
 
 int bench_micro(struct bench *b, struct err *e)

@@ -34,6 +34,7 @@ int micro_linear(struct micro *m, struct err *e) MUST_USE;
 int micro_packing(struct micro *m, struct err *e) MUST_USE;
 int micro_streams(struct micro *m, struct err *e) MUST_USE;
 int micro_compare(struct micro *m, struct err *e) MUST_USE;
+int micro_he(struct micro *m, struct err *e) MUST_USE; /* bench_he_micro.c */
 /* A line {"kind":"micro","what":…,"tier":…} to be filled. */
 struct json_object *micro_line(const struct micro *m, const char *what);
 
