@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura bench --personalities he: data owner and model owner, keys exchanged when the session opened, no provider. */
+/* obscura bench --personalities he: data owner and model owner, keys exchanged when the session opened, no
+ * provider. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e
 				       (int)(n < 40 ? n : 40), p);
 	}
 	if (*he && flag[FLAG_links])
-		return err_set(e, ERR_USAGE, 
+		return err_set(e, ERR_USAGE,
 			       "--personalities: he is not measured with --links; leave one of the two out");
 	return 0;
 }

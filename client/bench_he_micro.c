@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura bench --micro: transforms, encryption, answers and decryption of one polynomial, one core, one tier at a time. */
+/* obscura bench --micro: transforms, encryption, answers and decryption of one polynomial, one core, one tier
+ * at a time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@
 #define WORD 32 /* bits of what is encrypted, in both sets */
 #define DOWN 39 /* bits of an answer's words, what set S takes */
 
-/* Both ends, a ciphertext and an answer. Weights are words like any other: products do not depend on their values. */
+/* Both ends, a ciphertext and an answer. Weights are words like any other: products do not depend on their
+ * values. */
 struct poly {
 	const struct he_params *p;
 	struct he_rng *rng;
@@ -72,8 +74,8 @@ static int make(struct poly *x, enum he_set set, struct err *e)
 	int64_t *w = NULL;
 
 	x->p = he_params(set);
-	if (!(x->rng = he_rng_new(NULL, e)) || !(x->work = he_work_new(set, TERMS, e)) || !(x->key = he_key_new(set, x->rng, e)) ||
-	    !(x->half = prg_new(seed, PRG_HE_HALF, e)))
+	if (!(x->rng = he_rng_new(NULL, e)) || !(x->work = he_work_new(set, TERMS, e)) ||
+	    !(x->key = he_key_new(set, x->rng, e)) || !(x->half = prg_new(seed, PRG_HE_HALF, e)))
 		return -1;
 	if (take_buffers(x, set) || !(w = calloc(x->p->n, sizeof(*w))))
 		return err_set(e, ERR_ENV, "out of memory");
@@ -83,7 +85,8 @@ static int make(struct poly *x, enum he_set set, struct err *e)
 	}
 	he_weights(x->p, x->p->limbs, w, x->w);
 	free(w);
-	if (he_key_public(x->key, x->rng, x->work, x->public, e) || he_public_new(&x->pk, set, x->public, he_public_bytes(set), e))
+	if (he_key_public(x->key, x->rng, x->work, x->public, e) ||
+	    he_public_new(&x->pk, set, x->public, he_public_bytes(set), e))
 		return -1;
 	encrypt(x);
 	return he_cipher_read(x->p, x->p->limbs, x->cipher, x->half, 0, x->c0, x->c1, e);
@@ -132,7 +135,8 @@ static void decrypt(void *ctx)
 	he_open(x->key, DOWN, x->out1, x->work, x->m);
 }
 
-/* Transforms and sums are of one prime; encryption and answers of all primes of the set; decryption of as many as the answer needs. */
+/* Transforms and sums are of one prime; encryption and answers of all primes of the set; decryption of as
+ * many as the answer needs. */
 static const struct {
 	const char *name;
 	void (*run)(void *ctx);
@@ -178,9 +182,11 @@ int micro_he(struct micro *m, struct err *e)
 	char title[128];
 	int r;
 
-	snprintf(title, sizeof(title), "%s: one polynomial of the he personality (microseconds)", cpu_name(m->tier));
+	snprintf(title, sizeof(title), "%s: one polynomial of the he personality (microseconds)",
+		 cpu_name(m->tier));
 	bench_progress(m->b, "%s: polynomials", cpu_name(m->tier));
-	r = bench_table_new(&t, m->b->markdown, title, "SET|>N|WHAT|>TIME", e) || one_set(m, t, HE_S, e) || one_set(m, t, HE_L, e);
+	r = bench_table_new(&t, m->b->markdown, title, "SET|>N|WHAT|>TIME", e) || one_set(m, t, HE_S, e) ||
+	    one_set(m, t, HE_L, e);
 	bench_clear(m->b);
 	if (!r)
 		return bench_table_print(t, e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura bench --profile --personalities he: where each microsecond of an inference went, by row of the tape and party. With tickets, of
- * what is left to do when the image is there. */
+/* obscura bench --profile --personalities he: where each microsecond of an inference went, by row of the tape
+ * and party. With tickets, of what is left to do when the image is there. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,16 +14,23 @@ static const struct {
 	enum profile_what what;
 	const char *name;
 } columns[] = {
-    {OF_OWNER, PROFILE_ENCRYPT, "encrypt"},	{OF_OWNER, PROFILE_TRANSFORM, "transform"},
-    {OF_OWNER, PROFILE_MASK, "mask"},		{OF_OWNER, PROFILE_DECRYPT, "decrypt"},
-    {OF_OWNER, PROFILE_COMPUTE, "compute"},	{OF_OWNER, PROFILE_SEND, "send"},
-    {OF_OWNER, PROFILE_WAIT, "wait"},		{OF_MODELLER, PROFILE_TRANSFORM, "transform"},
-    {OF_MODELLER, PROFILE_MULTIPLY, "multiply"}, {OF_MODELLER, PROFILE_MASK, "mask"},
-    {OF_MODELLER, PROFILE_COMPUTE, "compute"},	{OF_MODELLER, PROFILE_SEND, "send"},
+    {OF_OWNER, PROFILE_ENCRYPT, "encrypt"},
+    {OF_OWNER, PROFILE_TRANSFORM, "transform"},
+    {OF_OWNER, PROFILE_MASK, "mask"},
+    {OF_OWNER, PROFILE_DECRYPT, "decrypt"},
+    {OF_OWNER, PROFILE_COMPUTE, "compute"},
+    {OF_OWNER, PROFILE_SEND, "send"},
+    {OF_OWNER, PROFILE_WAIT, "wait"},
+    {OF_MODELLER, PROFILE_TRANSFORM, "transform"},
+    {OF_MODELLER, PROFILE_MULTIPLY, "multiply"},
+    {OF_MODELLER, PROFILE_MASK, "mask"},
+    {OF_MODELLER, PROFILE_COMPUTE, "compute"},
+    {OF_MODELLER, PROFILE_SEND, "send"},
 };
 #define COLUMNS (sizeof(columns) / sizeof(*columns))
 
-/* What the model owner computes of a row while the data owner waits. Its sending is part of the network: the data owner reads meanwhile. */
+/* What the model owner computes of a row while the data owner waits. Its sending is part of the network: the
+ * data owner reads meanwhile. */
 static double busy(const struct taken *t)
 {
 	double sum = 0;
@@ -33,8 +40,8 @@ static double busy(const struct taken *t)
 	return sum;
 }
 
-/* The wire, the answer's TLS, being woken, and workers' queues: of a round trip, at the first row that it answers. The rows of one round trip follow
- * each other, and the first of them has waited. */
+/* The wire, the answer's TLS, being woken, and workers' queues: of a round trip, at the first row that it
+ * answers. The rows of one round trip follow each other, and the first of them has waited. */
 static double network(const struct taken *rows, size_t n, size_t i)
 {
 	double rest = rows[i].seconds[OF_OWNER][PROFILE_WAIT];
@@ -61,8 +68,10 @@ static double all_network(const struct taken *rows, size_t n)
 static void cells(struct bench_table *t, const struct taken *x, double wire)
 {
 	for (size_t c = 0; c < COLUMNS; c++)
-		bench_table_cell(t, "%.1f",
-				 (columns[c].what == PROFILE_WAIT ? wire : x->seconds[columns[c].of][columns[c].what]) * 1e6);
+		bench_table_cell(
+		    t, "%.1f",
+		    (columns[c].what == PROFILE_WAIT ? wire : x->seconds[columns[c].of][columns[c].what]) *
+			1e6);
 }
 
 static void row_line(struct bench_table *t, const struct tape *tape, const struct taken *rows, uint16_t i)
@@ -84,25 +93,28 @@ static void print_rest(FILE *f, const struct measured *m, const struct taken *su
 	for (int w = 0; w < PROFILE_AHEAD; w++)
 		rows += sum->seconds[OF_OWNER][w] * (double)m->batch;
 	bench_note(f,
-		   "Of a request: rows %.1f, the daemon and its workers around them %.1f, socket and driver %.1f; in all %.1f (median "
+		   "Of a request: rows %.1f, the daemon and its workers around them %.1f, socket and driver "
+		   "%.1f; in all %.1f (median "
 		   "%.1f). The model owner computes for %.1f of an image, "
 		   "which is not in NETWORK; its sends are.",
-		   rows * 1e6, (m->online.mean - rows) * 1e6, (m->client.mean - m->online.mean) * 1e6, m->client.mean * 1e6,
-		   m->client.median * 1e6, busy(sum) * 1e6);
+		   rows * 1e6, (m->online.mean - rows) * 1e6, (m->client.mean - m->online.mean) * 1e6,
+		   m->client.mean * 1e6, m->client.median * 1e6, busy(sum) * 1e6);
 }
 
-static int print(const struct bench *b, const struct measured *m, const struct tape *tape, const struct taken *rows,
-		 const struct taken *sum, struct err *e)
+static int print(const struct bench *b, const struct measured *m, const struct tape *tape,
+		 const struct taken *rows, const struct taken *sum, struct err *e)
 {
 	struct bench_table *t;
 	char title[200];
 
-	snprintf(title, sizeof(title), "%s, %s, batch %zu: microseconds of one image, means over %zu requests", m->model->name, m->he->name,
-		 m->batch, m->latency_requests);
-	if (bench_table_new(&t, b->markdown, title,
-			    "ROW|STEP|OUT|>D ENCRYPTS|>TRANSFORMS|>MASKS|>DECRYPTS|>COMPUTES|>SENDS|>NETWORK|>M "
-			    "TRANSFORMS|>MULTIPLIES|>MASKS|>COMPUTES|>SENDS",
-			    e))
+	snprintf(title, sizeof(title),
+		 "%s, %s, batch %zu: microseconds of one image, means over %zu requests", m->model->name,
+		 m->he->name, m->batch, m->latency_requests);
+	if (bench_table_new(
+		&t, b->markdown, title,
+		"ROW|STEP|OUT|>D ENCRYPTS|>TRANSFORMS|>MASKS|>DECRYPTS|>COMPUTES|>SENDS|>NETWORK|>M "
+		"TRANSFORMS|>MULTIPLIES|>MASKS|>COMPUTES|>SENDS",
+		e))
 		return -1;
 	for (uint16_t i = 0; i < tape->n_rows; i++)
 		row_line(t, tape, rows, i);
@@ -119,7 +131,8 @@ static int print(const struct bench *b, const struct measured *m, const struct t
 
 static struct json_object *json_taken(const struct taken *t, double wire)
 {
-	struct json_object *o = json_object_new_object(), *of[] = {json_object_new_object(), json_object_new_object()};
+	struct json_object *o = json_object_new_object(),
+			   *of[] = {json_object_new_object(), json_object_new_object()};
 
 	for (size_t c = 0; c < COLUMNS; c++)
 		json_real(of[columns[c].of], columns[c].name, t->seconds[columns[c].of][columns[c].what]);
@@ -146,8 +159,8 @@ static struct json_object *json_rows(const struct tape *tape, const struct taken
 	return list;
 }
 
-static struct json_object *json_profile(const struct measured *m, const struct tape *tape, const struct taken *rows,
-					const struct taken *sum)
+static struct json_object *json_profile(const struct measured *m, const struct tape *tape,
+					const struct taken *rows, const struct taken *sum)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -173,11 +186,13 @@ int bench_he_profile(struct bench *b, const struct measured *m, const struct pro
 	struct taken *rows = calloc(n, sizeof(*rows)), sum;
 	int failed = rows ? 0 : err_set(e, ERR_ENV, "out of memory");
 
-	failed = failed || profile_read(rows, n, &b->roles, OF_OWNER, e) || profile_read(rows, n, &b->roles, OF_MODELLER, e);
+	failed = failed || profile_read(rows, n, &b->roles, OF_OWNER, e) ||
+		 profile_read(rows, n, &b->roles, OF_MODELLER, e);
 	if (!failed) {
 		profile_total(&sum, rows, n);
 		bench_clear(b);
-		failed = print(b, m, p->tape, rows, &sum, e) || report_line(b, json_profile(m, p->tape, rows, &sum), e);
+		failed = print(b, m, p->tape, rows, &sum, e) ||
+			 report_line(b, json_profile(m, p->tape, rows, &sum), e);
 	}
 	free(rows);
 	return failed ? -1 : 0;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Profiles of the he personality: what jobs of the workers add up by row of the tape, and messages by round trip. */
+/* Profiles of the he personality: what jobs of the workers add up by row of the tape, and messages by round
+ * trip. */
 #include <stdlib.h>
 
 #include "protocol/he_parts.h"
 #include "protocol/op.h"
 
 static const enum profile_what whats[HE_LAPS] = {
-    [HE_LAP_REST] = PROFILE_COMPUTE,	  [HE_LAP_ENCRYPT] = PROFILE_ENCRYPT, [HE_LAP_TRANSFORM] = PROFILE_TRANSFORM,
-    [HE_LAP_MULTIPLY] = PROFILE_MULTIPLY, [HE_LAP_MASK] = PROFILE_MASK,	      [HE_LAP_DECRYPT] = PROFILE_DECRYPT,
+    [HE_LAP_REST] = PROFILE_COMPUTE,	    [HE_LAP_ENCRYPT] = PROFILE_ENCRYPT,
+    [HE_LAP_TRANSFORM] = PROFILE_TRANSFORM, [HE_LAP_MULTIPLY] = PROFILE_MULTIPLY,
+    [HE_LAP_MASK] = PROFILE_MASK,	    [HE_LAP_DECRYPT] = PROFILE_DECRYPT,
 };
 
 void he_profile_open(struct he_profile *p, const struct plan *plan)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crypto/he/laps.h — where the time of an encrypted inference goes. Off (NULL) unless a profile is wanted: then a lap costs one branch. */
+/* crypto/he/laps.h — where the time of an encrypted inference goes. Off (NULL) unless a profile is wanted:
+ * then a lap costs one branch. */
 #ifndef OBSCURA_CRYPTO_HE_LAPS_H
 #define OBSCURA_CRYPTO_HE_LAPS_H
 
@@ -7,7 +8,15 @@
 #include <time.h>
 
 /* REST: packing, the rows in clear, all else. Transforms are counted apart wherever they happen. */
-enum he_lap { HE_LAP_REST, HE_LAP_ENCRYPT, HE_LAP_TRANSFORM, HE_LAP_MULTIPLY, HE_LAP_MASK, HE_LAP_DECRYPT, HE_LAPS };
+enum he_lap {
+	HE_LAP_REST,
+	HE_LAP_ENCRYPT,
+	HE_LAP_TRANSFORM,
+	HE_LAP_MULTIPLY,
+	HE_LAP_MASK,
+	HE_LAP_DECRYPT,
+	HE_LAPS
+};
 
 /* Of one thread. Times depend on no secret: what is timed is constant time. */
 struct he_laps {

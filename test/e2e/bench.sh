@@ -65,6 +65,12 @@ is "bench --profile, he: encrypting, transforms, products, masks, decrypting and
 	(([.seconds.data_owner[]]|add) as $s | $s>0.3*.online and $s<1.1*.online))|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
 is "bench --profile, he: with tickets nothing is encrypted online" "L/true S/true" "$(jq -r 'select(.he_offline and .seconds.data_owner.encrypt==0 and .seconds.data_owner.transform==0 and .seconds.model_owner.transform==0 and .seconds.data_owner.mask>0 and .seconds.model_owner.multiply>0)|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
 
+# kernels
+timeout 120 "$OBSCURA" bench --quick --micro --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench --micro: exit code" 0 $? || cat "$T/err"
+is "bench --micro: polynomials of both sets at every tier, by that tier's row" true "$(jq -s '[.[]|select(.what=="he")] as $he | [.[]|select(.what=="linear").tier]|unique as $tiers |
+	($he|length)==12*($tiers|length) and ($he|map(.tier)|unique)==$tiers and ($he|all(.seconds>0 and .row==.tier))' "$J")"
+
 # refusals
 refuse() { # refuse NAME CODE PATTERN FLAGS…
 	name=$1 code=$2 pattern=$3
