@@ -372,31 +372,63 @@ static int provision(struct enclave *x, struct span name, struct span version, s
 	return bad ? -1 : 0;
 }
 
-int model_provision(struct args *a, struct err *e)
+/* name.onnx → name; the text of the version is the caller's. */
+static void model_name(const char *path, struct span *name)
 {
-	const char *path = a->n == 2 ? a->words[1] : NULL, *slash, *dot;
-	struct span onnx = {NULL, 0}, json = {NULL, 0}, name, version = {NULL, 0};
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+
+	*name = (struct span){(const uint8_t *)base, dot ? (size_t)(dot - base) : strlen(base)};
+}
+
+static int provision_model(struct args *a, const struct enclave_model *m, struct err *e)
+{
 	struct enclave *x = NULL;
-	uint64_t number;
+	struct span version;
 	char text[24];
 	int bad;
 
-	if (!path)
+	version.n = (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)m->version);
+	version.p = (const uint8_t *)text;
+	bad = enclave_open(&x, a, 'M', e) || provision(x, m->name, version, m->onnx, m->json, e);
+	enclave_close(x);
+	return bad;
+}
+
+/* A sealed model is in clear only in this process's memory and in the enclave's. */
+static int provision_sealed(struct args *a, uint64_t floor, struct err *e)
+{
+	struct span file = {NULL, 0};
+	struct enclave_model m;
+	uint8_t *plain = NULL;
+	size_t n = 0;
+	int bad = attest_file_read_most(a->words[1], ENCLAVE_BODY_MAX, &file, e) ||
+		  model_unseal(a, file, floor, &m, &plain, &n, e) || provision_model(a, &m, e);
+
+	seal_free(plain, n);
+	attest_file_free(&file);
+	return bad ? -1 : 0;
+}
+
+int model_provision(struct args *a, struct err *e)
+{
+	int seal = !strcmp(a->words[0], "seal"), bad;
+	struct enclave_model m = {0};
+	const char *path;
+
+	if (a->n != 2 + seal)
 		return err_set(
 		    e, ERR_USAGE,
-		    "say which: obscura model provision MODEL.onnx --enclave HOST:PORT --policy FILE");
-	if (args_number(a, FLAG_version_number, 1, 0, INT64_MAX, &number, e))
+		    seal ? "say which: obscura model seal MODEL.onnx FILE.sealed --seal-key FILE"
+			 : "say which: obscura model provision MODEL.onnx --enclave HOST:PORT --policy FILE");
+	path = a->words[1];
+	if (args_number(a, FLAG_version_number, 1, 0, INT64_MAX, &m.version, e))
 		return -1;
-	slash = strrchr(path, '/');
-	name.p = (const uint8_t *)(slash ? slash + 1 : path);
-	dot = strrchr((const char *)name.p, '.');
-	name.n = dot ? (size_t)(dot - (const char *)name.p) : strlen((const char *)name.p);
-	version.n = (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
-	version.p = (const uint8_t *)text;
-	bad = attest_file_read_most(path, ENCLAVE_BODY_MAX - 4096, &onnx, e) || read_json(path, &json, e) ||
-	      enclave_open(&x, a, 'M', e) || provision(x, name, version, onnx, json, e);
-	enclave_close(x);
-	attest_file_free(&onnx);
-	attest_file_free(&json);
+	if (!seal && a->flag[FLAG_seal_key])
+		return provision_sealed(a, m.version, e);
+	model_name(path, &m.name);
+	bad = attest_file_read_most(path, ENCLAVE_BODY_MAX - 4096, &m.onnx, e) ||
+	      read_json(path, &m.json, e) || (seal ? model_seal(a, &m, e) : provision_model(a, &m, e));
+	attest_file_free(&m.onnx);
+	attest_file_free(&m.json);
 	return bad ? -1 : 0;
 }

@@ -5,6 +5,7 @@
 
 #include "client/attest.h"
 #include "client/command.h"
+#include "daemon/seal.h"
 #include "wire.pb-c.h"
 
 struct enclave;
@@ -17,7 +18,11 @@ int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classifie
 		     struct err *e) MUST_USE;
 
 /* obscura model provision MODEL.onnx; obscura attest simulation. */
-int model_provision(struct args *a, struct err *e) MUST_USE;
+int model_provision(struct args *a, struct err *e) MUST_USE; /* and "seal" */
+/* client/seal.c. floor: the least version; *plain for seal_free, also after an error. */
+int model_seal(struct args *a, const struct enclave_model *m, struct err *e) MUST_USE;
+int model_unseal(struct args *a, struct span file, uint64_t floor, struct enclave_model *m, uint8_t **plain,
+		 size_t *n, struct err *e) MUST_USE;
 int attest_simulation(struct args *a, struct err *e) MUST_USE;
 
 #endif

@@ -101,7 +101,7 @@ int command_model(struct args *a, struct err *e)
 	struct report report = {0};
 	struct err why = {0};
 
-	if (a->n && !strcmp(a->words[0], "provision"))
+	if (a->n && (!strcmp(a->words[0], "provision") || !strcmp(a->words[0], "seal")))
 		return model_provision(a, e);
 	if (a->n != 2 || strcmp(a->words[0], "check"))
 		return err_set(e, ERR_USAGE, "say which: obscura model check MODEL.onnx");

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* obscura model seal: a model encrypted under a key that stays with its owner. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/attest.h"
+#include "client/command.h"
+#include "client/enclave.h"
+
+/* Never over a file that is there: it may be the only key, or the only sealed copy. */
+static int write_new(const char *path, const uint8_t *p, size_t n, mode_t mode, struct err *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	ssize_t w = 0;
+
+	if (fd < 0)
+		return err_set(e, ERR_INPUT, "%.200s: %s", path, strerror(errno));
+	for (size_t done = 0; done < n && w >= 0; done += (size_t)w) {
+		w = write(fd, p + done, n - done);
+		if (w < 0 && errno == EINTR)
+			w = 0;
+	}
+	if (w >= 0 && !fsync(fd) && !close(fd))
+		return 0;
+	err_set(e, ERR_ENV, "%.200s: %s", path, strerror(errno));
+	unlink(path);
+	return -1;
+}
+
+static int key_read(const char *path, uint8_t key[SEAL_KEY], struct err *e)
+{
+	struct span s = {NULL, 0};
+	struct stat st;
+	int bad;
+
+	if (!stat(path, &st) && st.st_mode & 077)
+		return err_set(e, ERR_INPUT, "%.200s: others may read this key: chmod 600", path);
+	if (attest_file_read(path, &s, e))
+		return -1;
+	bad = s.n != SEAL_KEY;
+	if (bad)
+		err_set(e, ERR_INPUT, "%.200s: a sealing key has %d bytes, this file %zu", path, SEAL_KEY,
+			s.n);
+	else
+		memcpy(key, s.p, SEAL_KEY);
+	sodium_memzero((void *)s.p, s.n);
+	attest_file_free(&s);
+	return bad ? -1 : 0;
+}
+
+static int key_make(const char *path, uint8_t key[SEAL_KEY], struct err *e)
+{
+	if (!access(path, F_OK))
+		return key_read(path, key, e);
+	if (sodium_init() < 0)
+		return err_set(e, ERR_ENV, "libsodium does not start");
+	randombytes_buf(key, SEAL_KEY);
+	return write_new(path, key, SEAL_KEY, 0600, e);
+}
+
+int model_seal(struct args *a, const struct enclave_model *m, struct err *e)
+{
+	uint8_t key[SEAL_KEY], *file = NULL;
+	size_t n = 0;
+	int bad;
+
+	if (a->n != 3 || !a->flag[FLAG_seal_key])
+		return err_set(e, ERR_USAGE,
+			       "say which: obscura model seal MODEL.onnx FILE.sealed --seal-key FILE");
+	bad = key_make(a->flag[FLAG_seal_key], key, e) || seal_make(key, m, &file, &n, e);
+	sodium_memzero(key, sizeof(key));
+	if (!bad)
+		bad = write_new(a->words[2], file, n, 0644, e);
+	free(file);
+	if (!bad)
+		printf("%s: %.*s, version %llu, %zu bytes, sealed\n", a->words[2], (int)m->name.n,
+		       (const char *)m->name.p, (unsigned long long)m->version, n);
+	return bad ? -1 : 0;
+}
+
+int model_unseal(struct args *a, struct span file, uint64_t floor, struct enclave_model *m, uint8_t **plain,
+		 size_t *n, struct err *e)
+{
+	uint8_t key[SEAL_KEY];
+	struct err why = {0};
+	int bad;
+
+	*plain = NULL;
+	if (key_read(a->flag[FLAG_seal_key], key, e))
+		return -1;
+	bad = seal_open(key, file, m, plain, n, &why);
+	sodium_memzero(key, sizeof(key));
+	if (bad)
+		return err_set(e, why.code, "%.200s: %.200s", a->words[1], why.text);
+	if (m->version >= floor)
+		return 0;
+	return err_set(e, ERR_INPUT, "%.200s: expected version %llu at least, received %llu", a->words[1],
+		       (unsigned long long)floor, (unsigned long long)m->version);
+}

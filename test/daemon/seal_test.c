@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sealed models: what goes in comes out, and no byte of the file can be changed, cut or added. */
+#include "daemon/seal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SPAN(text)                                                                                           \
+	{                                                                                                    \
+		(const uint8_t *)(text), sizeof(text) - 1                                                    \
+	}
+
+static const uint8_t key[SEAL_KEY] = {1, 2, 3};
+static const struct enclave_model model = {
+    .name = SPAN("digits"), .version = 300, .onnx = SPAN("PLANTED weights"), .json = SPAN("{}")};
+
+static int opens(const uint8_t *k, const uint8_t *file, size_t n)
+{
+	struct enclave_model m;
+	struct err e = {0};
+	uint8_t *plain;
+	size_t plain_n;
+
+	if (seal_open(k, (struct span){file, n}, &m, &plain, &plain_n, &e))
+		return 0;
+	seal_free(plain, plain_n);
+	return 1;
+}
+
+static void comes_back(void **state)
+{
+	struct enclave_model m;
+	struct err e = {0};
+	uint8_t *file, *plain;
+	size_t n, plain_n;
+
+	(void)state;
+	assert_int_equal(seal_make(key, &model, &file, &n, &e), 0);
+	assert_null(memmem(file, n, "PLANTED", 7));
+	assert_int_equal(seal_open(key, (struct span){file, n}, &m, &plain, &plain_n, &e), 0);
+	assert_int_equal(m.version, 300);
+	assert_int_equal(m.name.n, 6);
+	assert_memory_equal(m.name.p, "digits", 6);
+	assert_int_equal(m.onnx.n, model.onnx.n);
+	assert_memory_equal(m.onnx.p, model.onnx.p, m.onnx.n);
+	assert_int_equal(m.json.n, 2);
+	assert_memory_equal(m.json.p, "{}", 2);
+	seal_free(plain, plain_n);
+	free(file);
+}
+
+static void no_byte_changes(void **state)
+{
+	uint8_t *file, *more, other[SEAL_KEY] = {1, 2, 4};
+	struct err e = {0};
+	size_t n;
+
+	(void)state;
+	assert_int_equal(seal_make(key, &model, &file, &n, &e), 0);
+	assert_false(opens(other, file, n));
+	for (size_t i = 0; i < n; i++) {
+		file[i] ^= 1;
+		assert_false(opens(key, file, n));
+		file[i] ^= 1;
+		assert_false(opens(key, file, i));
+	}
+	assert_true(opens(key, file, n));
+	more = calloc(1, n + 1);
+	memcpy(more, file, n);
+	assert_false(opens(key, more, n + 1));
+	free(more);
+	free(file);
+}
+
+static void names_are_checked(void **state)
+{
+	struct enclave_model m = model;
+	struct err e = {0};
+	uint8_t *file;
+	size_t n;
+
+	(void)state;
+	m.name.n = 0;
+	assert_int_equal(seal_make(key, &m, &file, &n, &e), -1);
+	m.name = (struct span)SPAN("a\nb");
+	assert_int_equal(seal_make(key, &m, &file, &n, &e), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(comes_back),
+	    cmocka_unit_test(no_byte_changes),
+	    cmocka_unit_test(names_are_checked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
