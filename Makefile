@@ -122,7 +122,7 @@ install: programs man
 	@for p in $(PAGES); do install -Dm644 -t $(DATA)/share/man/man$${p##*.} $$p; done
 	@install -Dm644 build/man/obscura.bash $(DATA)/share/bash-completion/completions/obscura
 	@ln -sf obscura $(DATA)/share/bash-completion/completions/obscurad
-	@install -Dm644 -t $(DATA)/share/doc/obscura README.md CHANGELOG.md docs/*.md
+	@install -Dm644 -t $(DATA)/share/doc/obscura README.md docs/*.md
 	@install -Dm644 -t $(DATA)/share/doc/obscura/examples conf/*.conf $(wildcard conf/*.cfg conf/*.yaml conf/*.sbatch)
 	@install -Dm644 -t $(DATA)/lib/systemd/system build/systemd/*
 	@install -Dm644 conf/systemd/obscura.sysusers $(DATA)/lib/sysusers.d/obscura.conf
