@@ -5,7 +5,7 @@
 . test/sys/debian.inc
 trap 'stop_all; [ -z "${LEADER:-}" ] || kill -9 "$LEADER" 2>/dev/null; rm -rf "$T"; exit $FAILED' EXIT
 if ! command -v systemd-nspawn >/dev/null; then echo "skip - booted units (systemd-nspawn is missing)"; exit 0; fi
-make --no-print-directory -s deb >"$T/log" 2>&1
+make --no-print-directory -s V=rel deb >"$T/log" 2>&1
 debian_with_packages "$T/root" || { echo "skip - booted units ($WHY)"; exit 0; }
 R=$T/root
 chroot "$R" sh -c 'dpkg -i /tmp/*.deb' >"$T/log" 2>&1

@@ -3,12 +3,12 @@
 . test/e2e/lib.sh
 umount_all() { umount "$T/root/proc" 2>/dev/null; }
 trap 'stop_all; umount_all; rm -rf "$T"; exit $FAILED' EXIT
-make --no-print-directory -s deb >"$T/log" 2>&1
+make --no-print-directory -s V=rel deb >"$T/log" 2>&1
 is "make deb" 0 $? || tail -5 "$T/log"
-make --no-print-directory -s install PREFIX=/opt/obscura DESTDIR="$T/here" >"$T/log" 2>&1
+make --no-print-directory -s V=rel install PREFIX=/opt/obscura DESTDIR="$T/here" >"$T/log" 2>&1
 is "make install elsewhere" "0 1" "$? $(grep -c '^ExecStart=/opt/obscura/bin/obscurad provider' "$T/here/opt/obscura/lib/systemd/system/obscura-provider.service")" || cat "$T/log"
 echo "lanes = 3;" >"$T/here/etc/obscura/data-owner.conf"
-make --no-print-directory -s install PREFIX=/opt/obscura DESTDIR="$T/here" >"$T/log" 2>&1
+make --no-print-directory -s V=rel install PREFIX=/opt/obscura DESTDIR="$T/here" >"$T/log" 2>&1
 is "  again, and a changed configuration is kept" "lanes = 3;" "$(cat "$T/here/etc/obscura/data-owner.conf")"
 is "three packages" 3 "$(ls build/deb/*.deb | wc -l)"
 for d in build/deb/*.deb; do dpkg-deb -c "$d"; done | sed -n 's/.* \.\/\(.*[^/]\)$/\1/p' | sed 's/ ->.*//; s/\.gz$//' | grep -vE '/copyright$' | sort >"$T/packed"

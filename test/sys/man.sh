@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Manual and completion: made from the tables, whole, and without a warning of the formatters.
 . test/e2e/lib.sh
-make --no-print-directory -s man >"$T/log" 2>&1
+make --no-print-directory -s V=rel man >"$T/log" 2>&1
 is "make man" 0 $? || cat "$T/log"
 for p in obscura.1 obscurad.8 obscura.conf.5; do
 	f=build/man/$p
