@@ -18,10 +18,7 @@
 
 #include "crypto/attest/binding.h"
 #include "crypto/attest/sim.h"
-#include "daemon/enclave_wire.h"
-#include "nn/graph.h"
-#include "nn/plan.h"
-#include "wire.pb-c.h"
+#include "daemon/enclave_parts.h"
 
 #define CONNECTIONS 64
 #define HELLO_BYTES (1 + BINDING_NONCE)
@@ -35,19 +32,7 @@ static struct {
 	uint32_t hardening;
 	pthread_mutex_t lock, quoting;
 	unsigned connections;
-	/* the model, when one was provisioned */
-	struct graph *graph;
-	struct float_run *run;
-	char manifest[ENCLAVE_MANIFEST_MAX];
-	uint64_t version;
 } own = {.lock = PTHREAD_MUTEX_INITIALIZER, .quoting = PTHREAD_MUTEX_INITIALIZER};
-
-/* One connection. */
-struct guest {
-	SSL *ssl;
-	int fd, owner; /* owner: the certificate says model-owner */
-	int greeted;
-};
 
 /* ---- start: key, certificate, authority ---- */
 
@@ -157,9 +142,7 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 
 	if (n != HELLO_BYTES)
 		return err_set(e, ERR_PEER, "HELLO of %zu bytes", n);
-	pthread_mutex_lock(&own.lock);
-	memcpy(manifest, own.manifest, sizeof(manifest));
-	pthread_mutex_unlock(&own.lock);
+	enclave_model_manifest(manifest);
 	b.role = g->owner ? 'M' : 'D';
 	b.nonce = body + 1;
 	b.manifest = (struct span){(const uint8_t *)manifest, strlen(manifest)};
@@ -170,195 +153,6 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 		return -1;
 	g->greeted = 1;
 	return send_evidence(g, manifest, quoted, size, e);
-}
-
-/* ---- models ---- */
-
-static int provision(struct span name, uint64_t version, struct span onnx, struct span json, struct err *e)
-{
-	char manifest[ENCLAVE_MANIFEST_MAX], text[256],
-	    *notes = json.n ? strndup((const char *)json.p, json.n) : NULL;
-	struct graph *graph = NULL;
-	struct float_run *run = NULL;
-
-	if (enclave_manifest(manifest, name, version, onnx, json, e))
-		return -1;
-	snprintf(text, sizeof(text), "%.*s", (int)name.n, (const char *)name.p);
-	if (graph_parse(&graph, text, onnx.p, onnx.n, notes, e) || float_new(&run, graph, e)) {
-		graph_free(graph);
-		free(notes);
-		return -1;
-	}
-	free(notes);
-	pthread_mutex_lock(&own.lock);
-	if (own.graph && version < own.version) {
-		err_set(e, ERR_INPUT, "version %llu would follow version %llu: models do not go back",
-			(unsigned long long)version, (unsigned long long)own.version);
-	} else {
-		struct graph *was = own.graph;
-		struct float_run *ran = own.run;
-
-		own.graph = graph;
-		own.run = run;
-		own.version = version;
-		memcpy(own.manifest, manifest, sizeof(manifest));
-		graph = was;
-		run = ran;
-	}
-	pthread_mutex_unlock(&own.lock);
-	float_free(run);
-	graph_free(graph);
-	return e->code ? -1 : 0;
-}
-
-static int on_provision(struct guest *g, uint8_t *body, size_t n, struct err *e)
-{
-	char manifest[ENCLAVE_MANIFEST_MAX];
-	struct enclave_model m;
-
-	if (!g->owner)
-		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
-	if (enclave_model_read((struct span){body, n}, &m))
-		return err_set(e, ERR_PEER, "the model's message is malformed");
-	if (provision(m.name, m.version, m.onnx, m.json, e))
-		return -1;
-	pthread_mutex_lock(&own.lock);
-	memcpy(manifest, own.manifest, sizeof(manifest));
-	pthread_mutex_unlock(&own.lock);
-	return enclave_send(g->ssl, ENCLAVE_PROVISIONED, manifest, strlen(manifest), e);
-}
-
-/* ---- inference ---- */
-
-static uint32_t greatest(const float *x, size_t n)
-{
-	uint32_t best = 0;
-
-	for (uint32_t i = 1; i < n; i++)
-		if (x[i] > x[best])
-			best = i;
-	return best;
-}
-
-/* With own.lock held: scores of all images, one row each. Also what the client asked about the model. */
-static int infer(const Wire__Classify *q, Wire__Classified *reply, float **scores, struct err *e)
-{
-	const struct shape in = own.graph->nodes[0].shape;
-	size_t classes = shape_size(own.graph->nodes[own.graph->n - 1].shape);
-
-	reply->classes = (uint32_t)classes;
-	*reply->input = (Wire__Shape){PROTOBUF_C_MESSAGE_INIT(&wire__shape__descriptor), in.c, in.h, in.w};
-	reply->resize = own.graph->pre.resize;
-	for (size_t i = 0; i < q->n_images; i++)
-		if (q->images[i].len != shape_size(in))
-			return err_set(e, ERR_PEER, "an image of %zu bytes; the model takes %zu",
-				       q->images[i].len, shape_size(in));
-	*scores = calloc(q->n_images * classes + 1, sizeof(**scores));
-	if (!*scores)
-		return err_set(e, ERR_ENV, "out of memory");
-	for (size_t i = 0; i < q->n_images; i++)
-		float_infer(own.run, q->images[i].data, *scores + i * classes);
-	return 0;
-}
-
-static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores, struct err *e)
-{
-	Wire__Result *all = calloc(q->n_images + 1, sizeof(*all));
-	int label_only = q->reveal == REVEAL_LABEL || own.graph->pre.label_only;
-
-	reply->results = calloc(q->n_images + 1, sizeof(*reply->results));
-	if (!all || !reply->results) {
-		free(all);
-		return err_set(e, ERR_ENV, "out of memory");
-	}
-	for (size_t i = 0; i < q->n_images; i++) {
-		float *row = scores + i * reply->classes;
-
-		wire__result__init(&all[i]);
-		reply->results[i] = &all[i];
-		all[i].label = greatest(row, reply->classes);
-		all[i].batch = (uint32_t)q->n_images;
-		all[i].round_trips = 1;
-		if (label_only)
-			continue;
-		float_output(own.graph->output, row, reply->classes);
-		all[i].scores = row;
-		all[i].n_scores = reply->classes;
-	}
-	reply->n_results = q->n_images;
-	return 0;
-}
-
-/* The answer as bytes, so that nobody waits for a slow reader with the lock held. Returns new. */
-static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
-{
-	uint8_t *packed;
-
-	*n = wire__classified__get_packed_size(reply);
-	packed = malloc(*n + 1);
-	if (packed)
-		wire__classified__pack(reply, packed);
-	else
-		err_set(e, ERR_ENV, "out of memory");
-	return packed;
-}
-
-/* With own.lock held. */
-static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
-{
-	Wire__Classified reply = WIRE__CLASSIFIED__INIT;
-	Wire__Shape input = WIRE__SHAPE__INIT;
-	uint8_t *packed = NULL;
-	float *scores = NULL;
-
-	if (!own.graph) {
-		err_set(e, ERR_PEER, "no model was provisioned yet: obscura model provision");
-		return NULL;
-	}
-	if (*q->model && strcmp(q->model, own.graph->name)) {
-		err_set(e, ERR_PEER, "there is no model %.100s here, but %.100s", q->model, own.graph->name);
-		return NULL;
-	}
-	reply.input = &input;
-	reply.personality = (char *)"enclave";
-	reply.mode = (char *)"float";
-	reply.predicted_round_trips = 1;
-	reply.model = own.graph->name;
-	reply.labels = own.graph->pre.labels;
-	reply.n_labels = own.graph->pre.n_labels;
-	if (!infer(q, &reply, &scores, e) && !fill(q, &reply, scores, e))
-		packed = pack(&reply, n, e);
-	if (reply.results)
-		free(reply.results[0]);
-	free(reply.results);
-	free(scores);
-	return packed;
-}
-
-static int answer(struct guest *g, const Wire__Classify *q, struct err *e)
-{
-	uint8_t *packed;
-	size_t n = 0;
-	int bad;
-
-	pthread_mutex_lock(&own.lock);
-	packed = compute(q, &n, e);
-	pthread_mutex_unlock(&own.lock);
-	bad = packed ? enclave_send(g->ssl, ENCLAVE_CLASSIFIED, packed, n, e) : -1;
-	free(packed);
-	return bad;
-}
-
-static int on_classify(struct guest *g, const uint8_t *body, size_t n, struct err *e)
-{
-	Wire__Classify *q = wire__classify__unpack(NULL, n, body);
-	int bad;
-
-	if (!q)
-		return err_set(e, ERR_PEER, "the request cannot be read");
-	bad = answer(g, q, e);
-	wire__classify__free_unpacked(q, NULL);
-	return bad;
 }
 
 /* ---- connections ---- */
@@ -391,9 +185,9 @@ static int serve_one(struct guest *g)
 	else if (!g->greeted)
 		bad = err_set(&e, ERR_PEER, "evidence comes first");
 	else if (type == ENCLAVE_CLASSIFY)
-		bad = on_classify(g, body, n, &e);
+		bad = enclave_on_classify(g, body, n, &e);
 	else if (type == ENCLAVE_PROVISION)
-		bad = on_provision(g, body, n, &e);
+		bad = enclave_on_provision(g, body, n, &e);
 	else
 		bad = err_set(&e, ERR_PEER, "message %d is unknown", type);
 	free(body);

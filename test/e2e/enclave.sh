@@ -162,9 +162,9 @@ grep -aql "PLANTED" "$SIM"/* "$T/model-owner.log" && not_ok "nor is there anythi
 # What docs/ENCLAVE.md admits: root can make the enclave's own code read its secrets. A plain read by the debugger fails; a call of memcpy
 # inside the process brings the planted label into ordinary memory.
 if command -v gdb >/dev/null; then
-	copy="call (void*)memcpy(own.manifest,"
-	gdb -q -batch -nx -p "$CHILD" -ex 'p (char*)own.graph->pre.labels[0]' -ex "$copy own.graph, sizeof(struct graph))" \
-		-ex "$copy ((struct graph*)own.manifest)->pre.labels, 8)" -ex "$copy *(void**)own.manifest, 16)" -ex 'p (char*)own.manifest' "$B/obscura-enclave" >"$T/gdb" 2>&1
+	copy="call (void*)memcpy(held.manifest,"
+	gdb -q -batch -nx -p "$CHILD" -ex 'p (char*)held.graph->pre.labels[0]' -ex "$copy held.graph, sizeof(struct graph))" \
+		-ex "$copy ((struct graph*)held.manifest)->pre.labels, 8)" -ex "$copy *(void**)held.manifest, 16)" -ex 'p (char*)held.manifest' "$B/obscura-enclave" >"$T/gdb" 2>&1
 	grep -q "Cannot access memory" "$T/gdb" && ok "a debugger's plain read of secret memory fails" || not_ok "a debugger's plain read of secret memory fails" "$(cat "$T/gdb")"
 	grep -q '"PLANTED-MODEL-A"' "$T/gdb" && ok "code injected by root reads the model, as documented" || not_ok "code injected by root reads the model, as documented" "$(cat "$T/gdb")"
 else
