@@ -34,6 +34,7 @@ OBJ := $(SRC:%.c=$(O)/%.o) $(GEN:build/gen/%.c=$(O)/gen/%.o)
 LIB := $(O)/libobscura.a
 PROGRAMS := $(O)/obscurad $(O)/obscura $(O)/obscura-enclave
 UNIT := $(patsubst %.c,$(O)/%,$(shell find test -name '*_test.c' 2>/dev/null))
+TOOLS := $(patsubst %.c,$(O)/%,$(wildcard test/tool/*.c))
 FUZZ := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/*_fuzz.c))
 
 all: build/packages.ok $(if $(filter-out rel,$(V)),build/packages-test.ok)
@@ -82,6 +83,8 @@ $(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(O)/test/tool/%: $(O)/test/tool/%.o
+	@$(CC) $(LDFLAGS) -o $@ $< -lseccomp
 build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura.a
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
@@ -93,7 +96,8 @@ test: build/packages.ok build/packages-test.ok
 test-long: build/packages.ok build/packages-test.ok
 	@$(MAKE) --no-print-directory programs
 	@for t in test/long/*.sh; do OBSCURA_BUILD=$(O) sh $$t || exit 1; done
-units: $(UNIT)
+units: $(UNIT) $(TOOLS)
+tools: $(TOOLS)
 fuzzers: $(FUZZ)
 
 # The sample files of the three roles, from conf/options.def; a test compares them.
@@ -152,6 +156,6 @@ report:
 
 clean:
 	rm -rf build
-.PHONY: report all programs test test-long units fuzzers samples demo bench clean
+.PHONY: report all programs test test-long units tools fuzzers samples demo bench clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

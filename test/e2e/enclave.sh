@@ -3,50 +3,12 @@
 # The enclave personality with simulated evidence, through real processes: provisioning, inference, and every way in which it must
 # be refused; what the front end and the disk hold.
 . "$(dirname "$0")/lib.sh"
-if [ "$(id -u)" != 0 ]; then
-	echo "skip - enclave personality (needs root: a user and namespaces of its own)"
-	exit 0
-fi
-if [ "${B##*/}" != rel ]; then
-	echo "skip - enclave personality (sanitizers need system calls and an allocator of their own)"
-	exit 0
-fi
-if ! unshare -n -m -i true 2>/dev/null; then
-	echo "skip - enclave personality (this root may not make namespaces)"
-	exit 0
-fi
-if [ "$(cat /sys/module/secretmem/parameters/enable 2>/dev/null)" != Y ]; then
-	echo "skip - enclave personality (this kernel has no memfd_secret: boot it with secretmem.enable=y)"
-	exit 0
-fi
+. test/enclave_lib.sh
 SIM=$T/sim
 make_pki "$T/pki" localhost 127.0.0.1
 "$OBSCURA" attest simulation --dir "$SIM" --program "$B/obscura-enclave" >"$T/out"
 is "the simulation's root and quoting key are made" 0 $?
 grep -q "no hardware isolation" "$T/out" && ok "and it is said what it is" || not_ok "and it is said what it is" "$(cat "$T/out")"
-
-start_enclave() { # start_enclave [flags]
-	# shellcheck disable=SC2046
-	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider=127.0.0.1:1 --models="$ROOT/test/models/digits_conv.onnx" $(creds "$T/pki" model-owner) \
-		--enclave-listen=127.0.0.1:0 --tee=sim --simulation="$SIM" "$@"
-	for _ in $(seq 200); do
-		grep -q "enclave is ready" "$T/model-owner.log" && break
-		sleep 0.05
-	done
-	ENCLAVE=$(sed -n 's/.*enclave at \(127[^ ]*\).*/\1/p' "$T/model-owner.log")
-	FRONT=$(cat "$T/model-owner.pid")
-	QUOTER=$(cat "/proc/$FRONT/task/$FRONT/children" | awk '{print $1}')
-	CHILD=$(cat "/proc/$QUOTER/task/$QUOTER/children" | awk '{print $1}')
-}
-# shellcheck disable=SC2046
-provision() { timeout 60 "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$@"; }
-# shellcheck disable=SC2046
-ask() { # ask POLICY flags…
-	policy=$1; shift
-	timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --policy "$policy" $(creds "$T/pki" data-owner) "$@"
-}
-good() { ask "$SIM/policy.conf" --accept-simulated "$@"; }
-says() { grep -q "$2" "$T/err" && ok "$1" || not_ok "$1" "$(cat "$T/err")"; }
 
 start_enclave
 [ -n "$CHILD" ] && ok "the enclave is ready" || not_ok "the enclave is ready" "$(cat "$T/model-owner.log")"
@@ -123,53 +85,6 @@ timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --poli
 timeout 60 "$OBSCURA" classify --personality enclave --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki2" data-owner) \
 	"$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"
 [ $? -ne 0 ] && ok "a data owner of another authority is refused" || not_ok "a data owner of another authority is refused"
-
-# A debugger costs the measurement; without it the next connection is good again.
-if command -v gdb >/dev/null; then
-	gdb -q -batch -nx -p "$CHILD" -ex "handle all nostop noprint pass" -ex continue "$B/obscura-enclave" >"$T/gdb" 2>&1 &
-	debugger=$!
-	for _ in $(seq 100); do grep -q "^Continuing" "$T/gdb" && break; sleep 0.1; done
-	good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "with a debugger attached it is refused" 6 $?
-	says "because its hardening is not whole" "SIM_HARDENING.*no-debugger"
-	kill -9 $debugger; wait $debugger 2>/dev/null
-	good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "without it, it is accepted again" 0 $?
-else
-	echo "skip - a debugger costs the measurement (no gdb)"
-fi
-
-# Planted patterns: the picture in its pixels, the model in its labels. Neither is in the front end's memory, nor in what of the child
-# even root can read.
-{ printf 'P5\n28 28\n255\n'; for _ in $(seq 28); do printf 'PLANTED-PICTURE-PLANTED-PICT'; done; } >"$T/planted.pgm"
-cp "$ROOT/test/models/digits_mlp.onnx" "$T/planted.onnx"
-echo '{"scale":255,"labels":["PLANTED-MODEL-A","b","c","d","e","f","g","h","i","j"]}' >"$T/planted.json"
-provision "$T/planted.onnx" --version-number 3 >/dev/null 2>"$T/err"; is "a model with a planted pattern is provisioned" 0 $?
-good "$T/planted.pgm" >/dev/null 2>"$T/err"; is "a picture with a planted pattern is classified" 0 $?
-memory() { # memory PID: all that can be read of a process
-	while read -r range rights _; do
-		case $rights in r*) ;; *) continue ;; esac
-		from=$((0x${range%-*})) to=$((0x${range#*-}))
-		[ $((to - from)) -le 1200000000 ] && [ ${#from} -lt 19 ] && [ "$from" -gt 0 ] || continue
-		dd if="/proc/$1/mem" bs=4096 skip=$((from / 4096)) count=$(((to - from) / 4096)) 2>/dev/null
-	done <"/proc/$1/maps"
-}
-memory "$FRONT" >"$T/front.mem"
-memory "$CHILD" >"$T/child.mem"
-[ "$(wc -c <"$T/front.mem")" -gt 1000000 ] && grep -aq "obscura" "$T/front.mem" && ok "the front end's memory can be searched" || not_ok "the front end's memory can be searched"
-grep -aq "PLANTED" "$T/front.mem" && not_ok "the front end has neither picture nor model" || ok "the front end has neither picture nor model"
-grep -aq "PLANTED" "$T/child.mem" && not_ok "root's plain read of the enclave finds neither" || ok "root's plain read of the enclave finds neither"
-grep -aql "PLANTED" "$SIM"/* "$T/model-owner.log" && not_ok "nor is there anything on disk" || ok "nor is there anything on disk"
-
-# What docs/ENCLAVE.md admits: root can make the enclave's own code read its secrets. A plain read by the debugger fails; a call of memcpy
-# inside the process brings the planted label into ordinary memory.
-if command -v gdb >/dev/null; then
-	copy="call (void*)memcpy(held.manifest,"
-	gdb -q -batch -nx -p "$CHILD" -ex 'p (char*)held.graph->pre.labels[0]' -ex "$copy held.graph, sizeof(struct graph))" \
-		-ex "$copy ((struct graph*)held.manifest)->pre.labels, 8)" -ex "$copy *(void**)held.manifest, 16)" -ex 'p (char*)held.manifest' "$B/obscura-enclave" >"$T/gdb" 2>&1
-	grep -q "Cannot access memory" "$T/gdb" && ok "a debugger's plain read of secret memory fails" || not_ok "a debugger's plain read of secret memory fails" "$(cat "$T/gdb")"
-	grep -q '"PLANTED-MODEL-A"' "$T/gdb" && ok "code injected by root reads the model, as documented" || not_ok "code injected by root reads the model, as documented" "$(cat "$T/gdb")"
-else
-	echo "skip - code injected by root reads the model, as documented (no gdb)"
-fi
 
 kill_role model-owner
 for _ in $(seq 50); do grep -q "^State:[[:space:]]*[^ZX]" "/proc/$CHILD/status" 2>/dev/null || break; sleep 0.1; done
