@@ -110,14 +110,13 @@ static int parameters(struct infer *q, struct json_object *root, struct err *e)
 
 static int output(struct infer *q, struct json_object *o, struct err *e)
 {
-	struct infer_wanted *w = &q->wanted[q->n_wanted];
+	struct infer_wanted wanted = {.what = INFER_OUTPUTS, .binary = q->binary_output}, *w = &wanted;
 	struct json_object *name = infer_field(o, "output", "name", json_type_string, e),
 			   *p = infer_field(o, "output", "parameters", json_type_object, e);
 	const char *text = name ? json_object_get_string(name) : "";
 
 	if (e->code)
 		return -1;
-	*w = (struct infer_wanted){.what = INFER_OUTPUTS, .binary = q->binary_output};
 	for (unsigned i = 0; i < INFER_OUTPUTS; i++)
 		if (!strcmp(text, infer_output_names[i]))
 			w->what = i;
@@ -130,7 +129,8 @@ static int output(struct infer *q, struct json_object *o, struct err *e)
 		return err_set(e, ERR_INPUT, "output %s is asked for twice", text);
 	if (w->what == INFER_SCORES && q->reveal == REVEAL_LABEL)
 		return err_set(e, ERR_INPUT, "with \"reveal\": \"label\" there are no scores");
-	q->n_wanted++;
+	w = &q->wanted[q->n_wanted++]; /* each at most once: there is room */
+	*w = wanted;
 	q->scores_asked |= w->what == INFER_SCORES;
 	if (!p)
 		return 0;

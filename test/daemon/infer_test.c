@@ -166,6 +166,10 @@ static void test_wishes(void **state)
 	infer_free(&q);
 }
 
+#define ALL_OUTPUTS                                                                                          \
+	"{\"outputs\":[{\"name\":\"scores\"},{\"name\":\"label\"},{\"name\":\"view_data_owner\"},"                  \
+	"{\"name\":\"view_model_owner\"},{\"name\":\"layers\"}"
+
 static void test_refused(void **state)
 {
 	static const struct {
@@ -183,6 +187,10 @@ static void test_refused(void **state)
 	    {"{\"parameters\":{\"deadline_ms\":0}}", "not from 1 to"},
 	    {"{\"parameters\":{\"convert\":1}}", "not of type boolean"},
 	    {"{\"outputs\":[{\"name\":\"label\"},{\"name\":\"label\"}]}", "twice"},
+	    {ALL_OUTPUTS ",{\"name\":\"layers\"}]}", "twice"}, /* one more than there is room for */
+	    {ALL_OUTPUTS ",{\"name\":\"label\"}]}", "twice"},
+	    {ALL_OUTPUTS ",{\"name\":\"label\",\"parameters\":{\"classification\":9}}]}", "twice"},
+	    {ALL_OUTPUTS ",{\"name\":\"more\"}]}", "there is no output"},
 	    {"{\"outputs\":[3]}", "output 0 is no object"},
 	    {"{\"parameters\":{\"reveal\":\"label\"},\"outputs\":[{\"name\":\"scores\"}]}", "no scores"},
 	    {INPUT("[1,2,1,3]", "FP32", ",\"data\":" SIX), "8-bit pixels"},
