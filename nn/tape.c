@@ -10,6 +10,7 @@
 #define MATRIX (16 * (uint64_t)NN_MAX_ELEMENTS) /* weights of one term */
 #define WORDS (UINT64_C(1) << 28)		/* values and weights of a whole tape */
 #define WORK (UINT64_C(1) << 38)		/* multiply-adds of a whole tape */
+#define POOLED NN_MAX_ELEMENTS		/* elements of all maximum windows: each takes memory, and a comparison */
 #define CLASSES (1u << 14)
 
 static int bad(struct err *e, uint16_t row, const char *what)
@@ -109,7 +110,7 @@ static int sane_sum(const struct window *w)
 
 /* What one pass over the tape costs so far. */
 struct total {
-	uint64_t words, work;
+	uint64_t words, work, pooled;
 };
 
 static int check_total(const struct total *t, struct err *e)
@@ -186,7 +187,7 @@ static int check_linear(const struct tape *t, const struct row *row, uint16_t i,
 
 		if (check_term(t, row, i, j, sum, e))
 			return -1;
-		total->words += term_weights(term);
+		total->words += term_room(term);
 		total->work += term->kind == TERM_SKIP ? 0 : term_weights(term) * plane;
 	}
 	return check_total(total, e);
@@ -259,10 +260,17 @@ static unsigned index_bits(size_t classes)
 	return bits;
 }
 
-static int check_max(const struct row *row, const struct value *in, const struct value *out)
+static int check_max(const struct row *row, const struct value *in, const struct value *out, uint16_t i,
+		     struct total *total, struct err *e)
 {
-	return sane_pool(&row->post) && same(row->post.in, in->shape) && same(row->post.out, out->shape) &&
-	       out->k == in->k - in->f && !out->f;
+	if (!sane_pool(&row->post) || !same(row->post.in, in->shape) || !same(row->post.out, out->shape) ||
+	    out->k != in->k - in->f || out->f)
+		return bad(e, i, "a maximum of another shape or width");
+	total->pooled += window_work(&row->post);
+	if (total->pooled <= POOLED)
+		return 0;
+	return err_set(e, ERR_INPUT, "plan: maximum pools over %llu elements are more than %u: use a smaller network",
+		       (unsigned long long)total->pooled, POOLED);
 }
 
 static int check_argmax(const struct value *in, const struct value *out)
@@ -272,7 +280,8 @@ static int check_argmax(const struct value *in, const struct value *out)
 }
 
 /* Rows with one input and one output of given forms; shapes alike but for max and argmax. */
-static int check_simple(const struct tape *t, const struct row *row, uint16_t i, struct err *e)
+static int check_simple(const struct tape *t, const struct row *row, uint16_t i, struct total *total,
+			struct err *e)
 {
 	static const enum form from[OP_KINDS] = {
 	    [OP_MASK] = FORM_SHARE,   [OP_RELU] = FORM_MASKED,	 [OP_MAX] = FORM_MASKED,
@@ -287,7 +296,7 @@ static int check_simple(const struct tape *t, const struct row *row, uint16_t i,
 	if (row->n_in != 1 || in->form != from[row->kind] || out->form != to[row->kind])
 		return bad(e, i, "its input or output is of the wrong form");
 	if (row->kind == OP_MAX)
-		return check_max(row, in, out) ? 0 : bad(e, i, "a maximum of another shape or width");
+		return check_max(row, in, out, i, total, e);
 	if (row->kind == OP_ARGMAX)
 		return check_argmax(in, out) ? 0 : bad(e, i, "an argmax of another shape or width");
 	if (!same(in->shape, out->shape))
@@ -337,7 +346,7 @@ static int check_row(const struct tape *t, uint16_t i, const uint8_t *written, s
 		return -1;
 	if (row->kind == OP_LINEAR)
 		return check_linear(t, row, i, total, e);
-	return row->kind == OP_MAP ? check_map(t, row, i, total, e) : check_simple(t, row, i, e);
+	return row->kind == OP_MAP ? check_map(t, row, i, total, e) : check_simple(t, row, i, total, e);
 }
 
 static int check_rows(const struct tape *t, uint8_t *written, struct total *total, struct err *e)
@@ -356,7 +365,7 @@ static int check_rows(const struct tape *t, uint8_t *written, struct total *tota
 
 int tape_check(const struct tape *t, struct err *e)
 {
-	struct total total = {0, 0};
+	struct total total = {0};
 	uint8_t *written;
 	int result;
 

@@ -48,6 +48,13 @@ static inline size_t term_weights(const struct term *t)
 	return t->kind == TERM_DENSE ? (size_t)t->win.out.c * shape_size(t->win.in) : 0;
 }
 
+/* Words of memory that the weights take at most in a kernel's layout (nn/linear_blocked.c): of a dense term, outputs in whole
+ * vectors of 64 bytes, so that a row of one output for many inputs takes eight times its words. */
+static inline uint64_t term_room(const struct term *t)
+{
+	return t->kind == TERM_DENSE ? ((uint64_t)t->win.out.c + 7) / 8 * 8 * shape_size(t->win.in) : term_weights(t);
+}
+
 /* Public linear maps that each party applies to its own FORM_SHARE part; no message (OP_MAP). */
 enum map_kind {
 	MAP_POOL,   /* out = factor(position) * sum over win of in[0]; factor = 1, or lcm(divisors)/divisor where the divisors differ */

@@ -79,7 +79,7 @@ static uint64_t mask_size(const struct program *program, uint64_t limit)
 
 	for (unsigned i = 0; i < tape->n_rows; i++)
 		for (unsigned t = 0; t < tape->rows[i].n_terms; t++) {
-			uint64_t n = term_weights(&tape->rows[i].terms[t]);
+			uint64_t n = term_room(&tape->rows[i].terms[t]);
 
 			if (n > limit / 8 || words + n > limit / 8)
 				return UINT64_MAX;

@@ -479,6 +479,55 @@ static void too_much(void **state)
 	assert_false(passes(&tape));
 }
 
+/* Small tapes that would take much memory before anybody looks at the sizes of tickets: a maximum's window keeps
+ * a number or two for each element, and a thin matrix is padded to whole vectors. */
+static void too_much_memory(void **state)
+{
+	enum { POOLS = 40 };
+	struct shape in = {1, 287, 287}, out = {1, 32, 32};
+	struct window win = {.in = in, .out = out, .kh = 256, .kw = 256, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
+	static struct value v[POOLS + 6];
+	static struct row r[POOLS + 5];
+	struct tape tape = {v, POOLS + 6, r, POOLS + 5};
+	uint16_t n = 2;
+
+	v[0] = (struct value){FORM_SHARE, in, 20, 0};
+	v[1] = (struct value){FORM_DIFF, in, 20, 0};
+	v[2] = (struct value){FORM_MASKED, in, 20, 0};
+	r[0] = (struct row){.kind = OP_MASK, .n_in = 1, .out = 1};
+	r[1] = (struct row){.kind = OP_LINEAR, .in = {1}, .n_in = 1, .out = 2, .n_terms = 1};
+	r[1].terms[0] = (struct term){.kind = TERM_SKIP, .in = 1};
+	for (; n < POOLS + 2; n++) {
+		v[n + 1] = (struct value){FORM_MASKED, out, 20, 0};
+		r[n] = (struct row){.kind = OP_MAX, .in = {2}, .n_in = 1, .out = n + 1, .post = win};
+	}
+	v[n + 1] = (struct value){FORM_SHARE, out, 20, 0};
+	r[n] = (struct row){.kind = OP_RELU, .in = {n}, .n_in = 1, .out = n + 1};
+	v[n + 2] = (struct value){FORM_RESULT, out, 20, 0};
+	r[n + 1] = (struct row){.kind = OP_REVEAL, .in = {n + 1}, .n_in = 1, .out = n + 2};
+	tape.n_values = n + 3;
+	tape.n_rows = n + 2;
+	assert_false(passes(&tape)); /* 2^26 elements in each pool: half a GiB */
+	for (uint16_t i = 2; i < POOLS + 2; i++)
+		r[i].post.kh = r[i].post.kw = 16; /* 2^18 each */
+	assert_true(passes(&tape));
+	for (uint16_t i = 2; i < POOLS + 2; i++)
+		r[i].post.kh = r[i].post.kw = 32; /* 2^20 each: too many together */
+	assert_false(passes(&tape));
+}
+
+static void thin_matrices(void **state)
+{
+	struct term thin = {.kind = TERM_DENSE, .win = {.in = {1, 256, 256}, .out = {1, 1, 1}}};
+
+	assert_int_equal(term_weights(&thin), 1 << 16);
+	assert_int_equal(term_room(&thin), 1 << 19);
+	thin.win.out.c = 9;
+	assert_int_equal(term_room(&thin), 1 << 20);
+	thin.kind = TERM_SKIP;
+	assert_int_equal(term_room(&thin), 0);
+}
+
 /* ---- sets and maps against their definitions
  * -------------------------------------------------------------------------------- */
 
@@ -562,6 +611,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(values),	 cmocka_unit_test(order),	 cmocka_unit_test(linear),
 	    cmocka_unit_test(elements),	 cmocka_unit_test(maps),	 cmocka_unit_test(too_much),
+	    cmocka_unit_test(too_much_memory), cmocka_unit_test(thin_matrices),
 	    cmocka_unit_test(strangers), cmocka_unit_test(pooling_sets), cmocka_unit_test(maps_in_the_ring),
 	};
 
