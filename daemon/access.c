@@ -15,6 +15,7 @@
 #define SUMS_EVERY 4096 /* lines of the audit between two of sums */
 #define DAY_SECONDS 86400
 #define NAME_BYTES 256
+#define REFUSALS_A_MINUTE 60 /* of one certificate are recorded: nobody fills the disk with what is refused */
 
 /* What one account has used of one model. */
 struct account {
@@ -23,6 +24,14 @@ struct account {
 	struct rate minute;
 	int64_t day;	 /* since 1970, UTC */
 	uint64_t images; /* of that day */
+};
+
+/* Refusals of one certificate. */
+struct refusals {
+	struct refusals *next;
+	uint8_t certificate[32];
+	struct rate minute;
+	uint64_t unrecorded; /* since the last that was recorded */
 };
 
 struct access_next {
@@ -35,6 +44,7 @@ struct access {
 	struct access_list list;
 	struct audit *audit; /* NULL: none is kept */
 	struct account *accounts;
+	struct refusals *refusals;
 	struct rules rules;
 	struct access_status status;
 };
@@ -45,7 +55,8 @@ static struct account *account_get(struct access *a, const char *name, const cha
 {
 	struct account *at = a->accounts;
 
-	while (at && (strcmp(at->name, name) != 0 || strcmp(at->model, model) != 0))
+	/* host names have no case: nobody has two accounts by writing one differently */
+	while (at && (strcasecmp(at->name, name) != 0 || strcmp(at->model, model) != 0))
 		at = at->next;
 	if (at || !(at = calloc(1, sizeof(*at))))
 		return at;
@@ -79,7 +90,7 @@ static struct used used_of(const struct access *a, const struct access_rule *rul
 	struct used used = {0};
 
 	for (const struct account *at = a->accounts; at; at = at->next) {
-		if (strcmp(at->name, name) != 0 || !lists_model(rule, at->model))
+		if (strcasecmp(at->name, name) != 0 || !lists_model(rule, at->model))
 			continue;
 		used.minute += in_minute(at, clock->now_us);
 		used.day += at->day == clock->wall / DAY_SECONDS ? at->images : 0;
@@ -166,14 +177,55 @@ static int record(struct access *a, const struct access_ask *ask, const char *ev
 	return audit_lines(a->audit) % SUMS_EVERY ? 0 : write_sums(a, now, e);
 }
 
+static struct refusals *refusals_of(struct access *a, const uint8_t certificate[32])
+{
+	struct refusals *r = a->refusals;
+
+	while (r && memcmp(r->certificate, certificate, 32))
+		r = r->next;
+	if (r || !(r = calloc(1, sizeof(*r))))
+		return r;
+	memcpy(r->certificate, certificate, 32);
+	r->next = a->refusals;
+	a->refusals = r;
+	return r;
+}
+
+/* Whether to record it; text: of those that were not recorded before it. */
+static int may_record(struct access *a, const struct access_ask *ask, uint64_t now_us, char *text, size_t bytes)
+{
+	struct refusals *r = ask->who.certificate ? refusals_of(a, ask->who.certificate) : NULL;
+
+	text[0] = 0;
+	if (!r)
+		return 1;
+	if (rate_read(&r->minute, now_us) * RATE_SECONDS >= REFUSALS_A_MINUTE - 0.5) {
+		r->unrecorded++;
+		return 0;
+	}
+	rate_add(&r->minute, now_us, 1);
+	if (r->unrecorded)
+		snprintf(text, bytes, " (%llu refusals of this peer before it are not recorded: more than %d a minute)",
+			 (unsigned long long)r->unrecorded, REFUSALS_A_MINUTE);
+	r->unrecorded = 0;
+	return 1;
+}
+
 static int refused(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
 		   const struct err *why)
 {
+	char text[sizeof(why->text) + 128], before[128], model[NAME_BYTES];
+	struct access_ask shown = *ask;
 	struct err ignored = {0};
 
 	a->status.refused++;
 	metrics_add(METRIC_access_refused_total, 1, METRIC_NO_LABELS);
-	if (record(a, ask, "refused", NULL, 0, why->text, clock->wall, &ignored))
+	if (!may_record(a, ask, clock->now_us, before, sizeof(before)))
+		return -1;
+	snprintf(model, sizeof(model), "%s", ask->model); /* a stranger wrote it, of any length */
+	shown.model = model;
+	snprintf(text, sizeof(text), "%s%s", why->text, before);
+	if (record(a, &shown, "refused", NULL, 0, text, clock->wall, &ignored))
 		log_err(LOG_ERR, "audit", &ignored);
 	return -1;
 }
@@ -518,6 +570,12 @@ void access_free(struct access *a)
 
 		a->accounts = at->next;
 		free(at);
+	}
+	while (a->refusals) {
+		struct refusals *r = a->refusals;
+
+		a->refusals = r->next;
+		free(r);
 	}
 	access_list_free(&a->list);
 	audit_close(a->audit);

@@ -14,6 +14,7 @@
 
 #define TICK_US 20000
 #define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
+#define OF_ONE_LEAST 8	 /* sessions that any single data owner may have; more where max_sessions is large */
 #define QUIET_US 100000	 /* no message of an inference for so long: none is under way */
 
 static uint64_t now_us(const struct model_owner *o)
@@ -266,6 +267,29 @@ static int may_open(const struct model_owner *o, struct conn *c, const Wire__Ope
 	return access_open(o->access, &ask, &clock, e);
 }
 
+static int is_of(const struct conn *a, const struct conn *b)
+{
+	return !memcmp(conn_channel((struct conn *)(uintptr_t)a)->fingerprint,
+		       conn_channel((struct conn *)(uintptr_t)b)->fingerprint, 32);
+}
+
+/* No data owner takes all places, over however many connections. */
+static int check_share(const struct model_owner *o, const struct conn *c, struct err *e)
+{
+	uint64_t most = o->config->max_sessions / 8 > OF_ONE_LEAST ? o->config->max_sessions / 8 : OF_ONE_LEAST;
+	uint64_t n = 0;
+
+	for (const struct session *s = o->sessions; s; s = s->next)
+		n += is_of(s->owner, c);
+	for (const struct opening *w = o->openings; w; w = w->next)
+		n += is_of(w->owner, c);
+	if (n < most)
+		return 0;
+	return err_set(e, ERR_PEER,
+		       "you have %llu sessions here, no more are allowed to one data owner (an eighth of max_sessions)",
+		       (unsigned long long)n);
+}
+
 static int check_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
 {
 	const char *personality = chosen(o, open);
@@ -279,7 +303,7 @@ static int check_open(const struct model_owner *o, struct conn *c, const Wire__O
 	if (o->n_sessions >= o->config->max_sessions)
 		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)",
 			       o->n_sessions);
-	return may_open(o, c, open, e);
+	return check_share(o, c, e) ? -1 : may_open(o, c, open, e);
 }
 
 static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, const Wire__Open *open)

@@ -202,6 +202,63 @@ static void test_minute(void **state)
 	access_free(a);
 }
 
+/* A certificate that is written in another way has no second account. */
+static void test_one_account(void **state)
+{
+	struct access *a;
+	struct err e;
+
+	put(rules_path, "rules = ( { who = \"h.example\"; per_minute = 10; per_day = 12; } );");
+	a = open_access(ROLE_M);
+	assert_int_equal(use(a, "h.example", "x", 10, 0, &e), 10);
+	assert_int_equal(use(a, "H.Example", "x", 1, 1, &e), 0);
+	assert_int_equal(use(a, "H.Example", "x", 2, 90, &e), 2);
+	assert_int_equal(use(a, "h.EXAMPLE", "x", 1, 180, &e), 0);
+	access_free(a);
+	a = open_access(ROLE_M); /* read back */
+	assert_int_equal(use(a, "h.EXAMPLE", "x", 1, 180, &e), 0);
+	access_free(a);
+}
+
+static size_t count_in(const char *path, const char *word)
+{
+	size_t n = 0, room = 1 << 20;
+	char *text = calloc(1, room + 1);
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	assert_true(fread(text, 1, room, f) < room);
+	fclose(f);
+	for (const char *at = text; (at = strstr(at, word)); at++)
+		n++;
+	free(text);
+	return n;
+}
+
+/* Somebody who is refused again and again does not fill the disk that others need for their inferences. */
+static void test_many_refusals(void **state)
+{
+	struct access_status status;
+	char long_name[4000];
+	struct access *a;
+	struct err e;
+
+	memset(long_name, '\"', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = 0;
+	put(rules_path, "rules = ( { who = \"a\"; } );");
+	a = open_access(ROLE_M);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(use(a, "b", long_name, 1, 0, &e), 0);
+	assert_int_equal(count_in(audit_path, "\"refused\""), 60);
+	assert_int_equal(use(a, "a", "x", 3, 0, &e), 3);
+	assert_int_equal(use(a, "b", "x", 1, 61, &e), 0);
+	assert_int_equal(count_in(audit_path, "\"refused\""), 61);
+	assert_int_equal(count_in(audit_path, "4940 refusals of this peer"), 1);
+	access_status(a, &status);
+	assert_int_equal(status.refused, 5001);
+	access_free(a);
+}
+
 /* At the provider tickets are handed out as far as they go, for a pair of parties. */
 static void test_provider(void **state)
 {
@@ -433,7 +490,7 @@ int main(void)
 	    TEST(test_rules_refused),
 	    TEST(test_names),
 	    TEST(test_first_rule_that_fits),
-	    TEST(test_minute),
+	    TEST(test_minute), TEST(test_one_account), TEST(test_many_refusals),
 	    TEST(test_provider),
 	    TEST(test_labels_only),
 	    TEST(test_day_survives),
