@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* daemon/enclave.h — obscura-enclave: two processes of one program.
  *
- * quoter: holds the simulation's quoting key; copies its own program into a sealed memfd, hashes it, starts
- * the child from that very copy, and signs a report for it when the child asks, after looking at the child's
- * state from outside. child: terminates TLS, holds model and image, computes. It gets connections from the
- * front end as file descriptors. */
+ * quoter: copies its own program into a sealed memfd, hashes it, starts the child from that very copy, and
+ * gets a report for it when the child asks: from the guest's hardware, or signed by the simulation's quoting
+ * key after looking at the child's state from outside. child: terminates TLS, holds model and image,
+ * computes. It gets connections from the front end as file descriptors. */
 #ifndef OBSCURA_DAEMON_ENCLAVE_H
 #define OBSCURA_DAEMON_ENCLAVE_H
 
@@ -15,7 +15,7 @@
 
 /* File descriptors that the child is started with. */
 #define ENCLAVE_FD_CONTROL 3 /* from the front end: one connection a message (SCM_RIGHTS) */
-#define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: report and chain */
+#define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: struct quoted */
 #define ENCLAVE_FD_CA 5	     /* the authority's certificate, PEM */
 
 #define ENCLAVE_UID 61183
@@ -36,7 +36,8 @@ uint32_t enclave_harden(void);
 uint32_t enclave_observe(pid_t child);
 
 int enclave_child_main(void);
-/* key, chain: files of the quoting key; ca: the authority whose certificates the child obeys. */
-int enclave_quoter_main(const char *key, const char *chain, const char *ca);
+/* tee: a row of enclave_quote.c; ca: the authority whose certificates the child obeys; key, chain: files of
+ * the simulation's quoting key, NULL for hardware. */
+int enclave_quoter_main(const char *tee, const char *ca, const char *key, const char *chain);
 
 #endif

@@ -17,8 +17,8 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/attest/binding.h"
-#include "crypto/attest/sim.h"
 #include "daemon/enclave_parts.h"
+#include "daemon/enclave_quote.h"
 
 #define CONNECTIONS 64
 #define HELLO_BYTES (1 + BINDING_NONCE)
@@ -97,8 +97,8 @@ static int prepare(struct err *e)
 
 /* ---- evidence ---- */
 
-/* Asks the quoter; reply: report, then the PEM chain. */
-static int quote(const uint8_t data[64], uint8_t *out, size_t room, size_t *n, struct err *e)
+/* Asks the quoter, one question at a time. */
+static int quote(const uint8_t data[64], struct quoted *q, struct err *e)
 {
 	struct enclave_ask ask = {.hardening = own.hardening};
 	ssize_t got = -1;
@@ -106,24 +106,22 @@ static int quote(const uint8_t data[64], uint8_t *out, size_t room, size_t *n, s
 	memcpy(ask.report_data, data, 64);
 	pthread_mutex_lock(&own.quoting);
 	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
-		got = recv(ENCLAVE_FD_QUOTE, out, room, 0);
+		got = recv(ENCLAVE_FD_QUOTE, q, sizeof(*q), 0);
 	pthread_mutex_unlock(&own.quoting);
-	if (got <= SIM_REPORT)
+	if (got < 0 || !quoted_whole(q, (size_t)got))
 		return err_set(e, ERR_ENV, "the quoting process does not answer");
-	*n = (size_t)got;
-	return 0;
+	return q->kind ? 0 : err_set(e, ERR_ENV, "%.*s", (int)q->report_n, (const char *)q->bytes);
 }
 
-static int send_evidence(struct guest *g, const char *manifest, const uint8_t *quoted, size_t n,
-			 struct err *e)
+static int send_evidence(struct guest *g, const char *manifest, const struct quoted *q, struct err *e)
 {
-	const uint8_t kind = ENCLAVE_SIM;
+	const uint8_t kind = (uint8_t)q->kind;
 	const struct span parts[] = {{&kind, 1},
-				     {quoted, SIM_REPORT},
-				     {quoted + SIM_REPORT, n - SIM_REPORT},
+				     {q->bytes, q->report_n},
+				     {q->bytes + q->report_n, q->chain_n},
 				     {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
 				     {(const uint8_t *)manifest, strlen(manifest)}};
-	uint8_t body[SIM_REPORT + ENCLAVE_CHAIN_MAX + ENCLAVE_POLICY + ENCLAVE_MANIFEST_MAX + 32];
+	uint8_t body[sizeof(*q) + ENCLAVE_POLICY + ENCLAVE_MANIFEST_MAX + 32];
 	size_t at = 0;
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
@@ -133,12 +131,12 @@ static int send_evidence(struct guest *g, const char *manifest, const uint8_t *q
 
 static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *e)
 {
-	uint8_t exporter[BINDING_NONCE], data[64], quoted[SIM_REPORT + ENCLAVE_CHAIN_MAX];
+	uint8_t exporter[BINDING_NONCE], data[64];
+	struct quoted q;
 	char manifest[ENCLAVE_MANIFEST_MAX];
 	struct binding b = {.key = own.key,
 			    .policy = {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
 			    .exporter = exporter};
-	size_t size = 0;
 
 	if (n != HELLO_BYTES)
 		return err_set(e, ERR_PEER, "HELLO of %zu bytes", n);
@@ -149,10 +147,10 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 	if (SSL_export_keying_material(g->ssl, exporter, sizeof(exporter), BINDING_EXPORTER_LABEL,
 				       strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) != 1)
 		return err_set(e, ERR_PEER, "TLS gives no exporter");
-	if (binding_report_data(&b, data, e) || quote(data, quoted, sizeof(quoted), &size, e))
+	if (binding_report_data(&b, data, e) || quote(data, &q, e))
 		return -1;
 	g->greeted = 1;
-	return send_evidence(g, manifest, quoted, size, e);
+	return send_evidence(g, manifest, &q, e);
 }
 
 /* ---- connections ---- */

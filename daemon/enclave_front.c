@@ -19,6 +19,7 @@
 #include <event2/listener.h>
 
 #include "daemon/enclave.h"
+#include "daemon/enclave_quote.h"
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
 
@@ -40,6 +41,7 @@ struct enclave_front {
 	struct event *control;
 	int fd; /* to the child: sockets of new connections; back: "R" */
 	pid_t quoter;
+	const struct quote_provider *provider;
 	struct relay *relays;
 	unsigned n;
 };
@@ -186,8 +188,8 @@ static void on_control(evutil_socket_t fd, short what, void *ctx)
 	char byte;
 
 	if (recv(fd, &byte, 1, MSG_DONTWAIT) == 1) {
-		log_line(LOG_INFO, "the enclave is ready (simulated: no hardware isolation); it has no model "
-				   "until one is provisioned");
+		log_line(LOG_INFO, "the enclave is ready (%s); it has no model until one is provisioned",
+			 f->provider->what);
 		return;
 	}
 	log_line(LOG_ERR, "the enclave has ended; restart this daemon, then provision the model again");
@@ -219,20 +221,39 @@ static int beside_us(char *path, size_t bytes, const char *name)
 		   : -1;
 }
 
-static int start(struct enclave_front *f, const struct config *c, struct err *e)
+static int simulation_files(const struct config *c, char key[1100], char chain[1100], struct err *e)
 {
-	char program[1024], key[1100], chain[1100];
-	char *const argv[] = {program, (char *)"quoter", key, chain, (char *)c->ca, NULL};
-	int pair[2];
-
-	if (beside_us(program, sizeof(program), "obscura-enclave") || access(program, X_OK))
-		return err_set(e, ERR_ENV, "there is no obscura-enclave beside obscurad (make install)");
-	snprintf(key, sizeof(key), "%.1000s/quoting.key", c->simulation);
-	snprintf(chain, sizeof(chain), "%.1000s/chain.pem", c->simulation);
+	snprintf(key, 1100, "%.1000s/quoting.key", c->simulation);
+	snprintf(chain, 1100, "%.1000s/chain.pem", c->simulation);
 	if (access(key, R_OK) || access(chain, R_OK))
 		return err_set(e, ERR_INPUT,
 			       "%.300s: %s; obscura attest simulation --dir %.100s makes what is needed", key,
 			       strerror(errno), c->simulation);
+	return 0;
+}
+
+/* Under Gramine no process beside the enclave can start it with open files. */
+static int choose(struct enclave_front *f, const char *tee, struct err *e)
+{
+	if (!strcmp(tee, "gramine"))
+		return err_set(e, ERR_USAGE,
+			       "in Gramine the enclave listens by itself, without obscurad: docs/ENCLAVE.md");
+	f->provider = quote_choose(tee, &quote_host_linux, e);
+	return f->provider ? 0 : -1;
+}
+
+static int start(struct enclave_front *f, const struct config *c, struct err *e)
+{
+	char program[1024], key[1100], chain[1100];
+	int pair[2], simulated = !strcmp(f->provider->name, "sim");
+	char *const argv[] = {program,	     (char *)"quoter",	     (char *)f->provider->name,
+			      (char *)c->ca, simulated ? key : NULL, chain,
+			      NULL};
+
+	if (beside_us(program, sizeof(program), "obscura-enclave") || access(program, X_OK))
+		return err_set(e, ERR_ENV, "there is no obscura-enclave beside obscurad (make install)");
+	if (simulated && simulation_files(c, key, chain, e))
+		return -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return err_set(e, ERR_ENV, "cannot make a socket: %s", strerror(errno));
 	f->fd = pair[0];
@@ -275,16 +296,12 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	*front = NULL;
 	if (!config->enclave_listen[0])
 		return 0;
-	if (strcmp(config->tee, "sim"))
-		return err_set(e, ERR_USAGE,
-			       "no quote provider for hardware is in this version; --tee=sim simulates one: "
-			       "no hardware isolation");
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, ERR_ENV, "out of memory");
 	f->base = net_base(net);
 	f->fd = -1;
-	if (start(f, config, e) || listen_at(f, config->enclave_listen, e))
+	if (choose(f, config->tee, e) || start(f, config, e) || listen_at(f, config->enclave_listen, e))
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
 	if (f->control && !event_add(f->control, NULL)) {

@@ -9,8 +9,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "child"))
 		return enclave_child_main();
-	if (argc == 5 && !strcmp(argv[1], "quoter"))
-		return enclave_quoter_main(argv[2], argv[3], argv[4]);
+	if ((argc == 4 || argc == 6) && !strcmp(argv[1], "quoter"))
+		return enclave_quoter_main(argv[2], argv[3], argv[4], argc == 6 ? argv[5] : NULL);
 	fputs("obscura-enclave is started by obscurad model-owner (option enclave_listen)\n", stderr);
 	return ERR_USAGE;
 }

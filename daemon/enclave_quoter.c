@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process that holds the quoting key: measured launch, then one signature a request. */
+/* The process that asks for evidence: measured launch, then one report a request, from the guest's hardware
+ * or signed by the simulation's quoting key. */
 #include "daemon/enclave.h"
 
 #include <errno.h>
@@ -22,14 +23,16 @@
 #include <openssl/pem.h>
 
 #include "crypto/attest/sim.h"
+#include "daemon/enclave_quote.h"
 
 /* Bits that only the child can tell; it is measured, so its word counts. */
 #define TOLD (1u << SIM_LANDLOCK | 1u << SIM_SECRET_MEMORY)
 
 struct quoter {
-	EVP_PKEY *key;
+	const struct quote_provider *provider;
+	struct quote_host host;
+	struct quote_sim sim;
 	uint8_t chain[ENCLAVE_CHAIN_MAX], measurement[48];
-	size_t chain_n;
 	int program; /* sealed memfd; after measuring nothing can change it */
 	int measured;
 	pid_t child;
@@ -53,9 +56,9 @@ static int read_key(struct quoter *q, const char *path, struct err *e)
 
 	if (!f)
 		return err_set(e, ERR_INPUT, "cannot read the quoting key %.300s: %s", path, strerror(errno));
-	q->key = PEM_read_PrivateKey(f, NULL, NULL, (void *)"");
+	q->sim.key = PEM_read_PrivateKey(f, NULL, NULL, (void *)"");
 	fclose(f);
-	return q->key ? 0 : err_set(e, ERR_INPUT, "%.300s is no private key in PEM", path);
+	return q->sim.key ? 0 : err_set(e, ERR_INPUT, "%.300s is no private key in PEM", path);
 }
 
 /* ---- measured launch ---- */
@@ -159,7 +162,7 @@ static int launch(struct quoter *q, const char *ca_path, struct err *e)
 	return q->child < 0 ? err_set(e, ERR_ENV, "cannot start a process: %s", strerror(errno)) : 0;
 }
 
-/* ---- signatures ---- */
+/* ---- answers ---- */
 
 /* Nothing in force can be claimed that is not seen, but for what cannot be seen. */
 static uint32_t hardening(const struct quoter *q, uint32_t told)
@@ -167,9 +170,24 @@ static uint32_t hardening(const struct quoter *q, uint32_t told)
 	return (enclave_observe(q->child) & ~TOLD) | (told & TOLD) | (q->measured ? 1u << SIM_MEASURED : 0);
 }
 
+/* A question that gets no evidence is answered with the reason: the next one may do better. */
+static void quote(struct quoter *q, const struct enclave_ask *ask, struct quoted *out)
+{
+	struct err e = {0};
+
+	q->sim.hardening = q->sim.key ? hardening(q, ask->hardening) : 0;
+	if (!quote_get(q->provider, &q->host, ask->report_data, out, &e))
+		return;
+	fprintf(stderr, "obscura-enclave: %s\n", e.text);
+	out->kind = 0;
+	out->report_n = (uint32_t)strlen(e.text);
+	out->chain_n = 0;
+	memcpy(out->bytes, e.text, out->report_n);
+}
+
 static int answer(struct quoter *q, struct err *e)
 {
-	uint8_t out[SIM_REPORT + ENCLAVE_CHAIN_MAX];
+	static struct quoted out;
 	struct enclave_ask ask;
 	ssize_t n;
 
@@ -178,34 +196,43 @@ static int answer(struct quoter *q, struct err *e)
 	while (n < 0 && errno == EINTR);
 	if (n != (ssize_t)sizeof(ask))
 		return err_set(e, ERR_ENV, "the child has ended");
-	if (sim_report_make(out, q->key, hardening(q, ask.hardening), q->measurement, ask.report_data, e))
-		return -1;
-	memcpy(out + SIM_REPORT, q->chain, q->chain_n);
-	return send(q->ask, out, SIM_REPORT + q->chain_n, MSG_NOSIGNAL) < 0
+	quote(q, &ask, &out);
+	return send(q->ask, &out, QUOTED_HEAD + out.report_n + out.chain_n, MSG_NOSIGNAL) < 0
 		   ? err_set(e, ERR_ENV, "the child has ended")
 		   : 0;
 }
 
-static int prepare(struct quoter *q, const char *key, const char *chain, const char *ca, struct err *e)
+static int read_simulation(struct quoter *q, const char *key, const char *chain, struct err *e)
+{
+	q->sim.chain.p = q->chain;
+	q->sim.measurement = q->measurement;
+	q->host.sim = &q->sim;
+	return read_key(q, key, e) || read_file(chain, q->chain, sizeof(q->chain), &q->sim.chain.n, e) ? -1
+												       : 0;
+}
+
+static int prepare(struct quoter *q, const char *tee, const char *ca, const char *key, const char *chain,
+		   struct err *e)
 {
 	struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return read_key(q, key, e) || read_file(chain, q->chain, sizeof(q->chain), &q->chain_n, e) ||
-		       measure(q, e) || launch(q, ca, e)
+	q->host = quote_host_linux;
+	q->provider = quote_choose(tee, &q->host, e);
+	return !q->provider || (key && read_simulation(q, key, chain, e)) || measure(q, e) || launch(q, ca, e)
 		   ? -1
 		   : 0;
 }
 
-int enclave_quoter_main(const char *key, const char *chain, const char *ca)
+int enclave_quoter_main(const char *tee, const char *ca, const char *key, const char *chain)
 {
 	static struct quoter q;
 	struct err e = {0};
 	int status = 0;
 
-	if (prepare(&q, key, chain, ca, &e)) {
+	if (prepare(&q, tee, ca, key, chain, &e)) {
 		fprintf(stderr, "obscura-enclave: %s\n", e.text);
 		return e.code;
 	}
@@ -214,6 +241,6 @@ int enclave_quoter_main(const char *key, const char *chain, const char *ca)
 	if (waitpid(q.child, &status, 0) == q.child && WIFSIGNALED(status))
 		fprintf(stderr, "obscura-enclave: the child was killed by signal %d%s\n", WTERMSIG(status),
 			WTERMSIG(status) == SIGSYS ? " (a system call that is not on its list)" : "");
-	EVP_PKEY_free(q.key);
+	EVP_PKEY_free(q.sim.key);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : ERR_ENV;
 }

@@ -22,7 +22,7 @@ enum enclave_type {
 	ENCLAVE_PROVISIONED, /* manifest */
 	ENCLAVE_REFUSED,     /* text */
 };
-enum enclave_kind { ENCLAVE_SIM = 1 };
+enum enclave_kind { ENCLAVE_SIM = 1, ENCLAVE_SNP, ENCLAVE_DCAP };
 
 /* One message whole; blocks. */
 int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e) MUST_USE;
