@@ -31,6 +31,7 @@ struct enclave {
 	double connect_s;
 	int simulated;
 	struct attest_policy_file policy;
+	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
 	char manifest[ENCLAVE_MANIFEST_MAX];
 };
 
@@ -130,10 +131,10 @@ static int expected_data(struct enclave *x, const struct config *c, char role, c
 		  ? err_set(e, ERR_PEER, "the enclave's TLS is unusable")
 		  : certificate_read(c->ca, &ca, e);
 	if (!bad) {
-		bad = enclave_policy(want, ca, e);
+		bad = enclave_policy(want, ca, x->release, e);
 		X509_free(ca);
 	}
-	if (!bad && (policy.n != ENCLAVE_POLICY - 1 || memcmp(policy.p, want, policy.n)))
+	if (!bad && (enclave_policy_release(policy, x->release) || memcmp(policy.p, want, ENCLAVE_POLICY_CA)))
 		bad = err_set(e, ERR_ATTEST,
 			      "the enclave obeys another authority: expected %.67s, received %.*s", want,
 			      (int)(policy.n < 67 ? policy.n : 67), (const char *)policy.p);
@@ -326,109 +327,23 @@ int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classifie
 	return -1;
 }
 
-/* ---- obscura model provision ---- */
-
-static int read_json(const char *onnx, struct span *json, struct err *e)
+int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
+		  char manifest[ENCLAVE_MANIFEST_MAX], int *simulated, struct err *e)
 {
-	char path[1024];
-	const char *dot = strrchr(onnx, '.');
-
-	*json = (struct span){NULL, 0};
-	snprintf(path, sizeof(path), "%.*s.json", (int)(dot ? dot - onnx : (long)strlen(onnx)), onnx);
-	return access(path, F_OK) ? 0 : attest_file_read(path, json, e);
-}
-
-static uint8_t *bundle(struct span name, struct span version, struct span onnx, struct span json, size_t *n)
-{
-	const struct span parts[] = {name, version, onnx, json};
-	uint8_t *out;
-
-	*n = 0;
-	for (int i = 0; i < 4; i++)
-		*n += enclave_put(NULL, parts[i]);
-	out = malloc(*n);
-	*n = 0;
-	for (int i = 0; out && i < 4; i++)
-		*n += enclave_put(out + *n, parts[i]);
-	return out;
-}
-
-static int provision(struct enclave *x, struct span name, struct span version, struct span onnx,
-		     struct span json, struct err *e)
-{
-	uint8_t *body = NULL;
-	enum enclave_type type;
+	enum enclave_type got;
+	uint8_t *reply;
 	size_t n;
-	uint8_t *out = bundle(name, version, onnx, json, &n);
-	int bad = !out ? err_set(e, ERR_ENV, "out of memory")
-		       : enclave_send(x->ssl, ENCLAVE_PROVISION, out, n, e) ||
-			     enclave_receive(x->ssl, ENCLAVE_PROVISIONED, ENCLAVE_MANIFEST_MAX, &type, &body,
-					     &n, e);
 
-	free(out);
-	if (!bad)
-		printf("simulated: no hardware isolation\n%s", (const char *)body);
-	free(body);
-	return bad ? -1 : 0;
-}
-
-/* name.onnx → name; the text of the version is the caller's. */
-static void model_name(const char *path, struct span *name)
-{
-	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
-
-	*name = (struct span){(const uint8_t *)base, dot ? (size_t)(dot - base) : strlen(base)};
-}
-
-static int provision_model(struct args *a, const struct enclave_model *m, struct err *e)
-{
-	struct enclave *x = NULL;
-	struct span version;
-	char text[24];
-	int bad;
-
-	version.n = (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)m->version);
-	version.p = (const uint8_t *)text;
-	bad = enclave_open(&x, a, 'M', e) || provision(x, m->name, version, m->onnx, m->json, e);
-	enclave_close(x);
-	return bad;
-}
-
-/* A sealed model is in clear only in this process's memory and in the enclave's. */
-static int provision_sealed(struct args *a, uint64_t floor, struct err *e)
-{
-	struct span file = {NULL, 0};
-	struct enclave_model m;
-	uint8_t *plain = NULL;
-	size_t n = 0;
-	int bad = attest_file_read_most(a->words[1], ENCLAVE_BODY_MAX, &file, e) ||
-		  model_unseal(a, file, floor, &m, &plain, &n, e) || provision_model(a, &m, e);
-
-	seal_free(plain, n);
-	attest_file_free(&file);
-	return bad ? -1 : 0;
-}
-
-int model_provision(struct args *a, struct err *e)
-{
-	int seal = !strcmp(a->words[0], "seal"), bad;
-	struct enclave_model m = {0};
-	const char *path;
-
-	if (a->n != 2 + seal)
-		return err_set(
-		    e, ERR_USAGE,
-		    seal ? "say which: obscura model seal MODEL.onnx FILE.sealed --seal-key FILE"
-			 : "say which: obscura model provision MODEL.onnx --enclave HOST:PORT --policy FILE");
-	path = a->words[1];
-	if (args_number(a, FLAG_version_number, 1, 0, INT64_MAX, &m.version, e))
+	if (enclave_send(x->ssl, type, body.p, body.n, e) ||
+	    enclave_receive(x->ssl, ENCLAVE_PROVISIONED, ENCLAVE_MANIFEST_MAX - 1, &got, &reply, &n, e))
 		return -1;
-	if (!seal && a->flag[FLAG_seal_key])
-		return provision_sealed(a, m.version, e);
-	model_name(path, &m.name);
-	bad = attest_file_read_most(path, ENCLAVE_BODY_MAX - 4096, &m.onnx, e) ||
-	      read_json(path, &m.json, e) || (seal ? model_seal(a, &m, e) : provision_model(a, &m, e));
-	attest_file_free(&m.onnx);
-	attest_file_free(&m.json);
-	return bad ? -1 : 0;
+	memcpy(manifest, reply, n + 1);
+	free(reply);
+	*simulated = x->simulated;
+	return 0;
+}
+
+const uint8_t *enclave_release_key(const struct enclave *x)
+{
+	return x->release;
 }

@@ -5,7 +5,7 @@
 
 #include "client/attest.h"
 #include "client/command.h"
-#include "daemon/seal.h"
+#include "daemon/enclave_release.h"
 #include "wire.pb-c.h"
 
 struct enclave;
@@ -17,12 +17,20 @@ void enclave_close(struct enclave *x);
 int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
 		     struct err *e) MUST_USE;
 
-/* obscura model provision MODEL.onnx; obscura attest simulation. */
-int model_provision(struct args *a, struct err *e) MUST_USE; /* and "seal" */
-/* client/seal.c. floor: the least version; *plain for seal_free, also after an error. */
+/* The model owner's side: a PROVISION or RELEASE, and the manifest that the enclave then has. */
+int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
+		  char manifest[ENCLAVE_MANIFEST_MAX], int *simulated, struct err *e) MUST_USE;
+/* To which a release is sealed; the evidence vouches for it. Borrows. */
+const uint8_t *enclave_release_key(const struct enclave *x);
+
+/* obscura model seal and provision (client/provision.c); obscura attest simulation. */
+int model_provision(struct args *a, struct err *e) MUST_USE;
+/* PROVISION or RELEASE; prints what the enclave then holds. */
+int provision_send(struct enclave *x, enum enclave_type type, struct span body, struct err *e) MUST_USE;
+/* client/seal.c. release: the enclave gets what it needs to open the file that lies there; floor: the least
+ * version from now on, 0: the file's. */
 int model_seal(struct args *a, const struct enclave_model *m, struct err *e) MUST_USE;
-int model_unseal(struct args *a, struct span file, uint64_t floor, struct enclave_model *m, uint8_t **plain,
-		 size_t *n, struct err *e) MUST_USE;
+int release_sealed(struct args *a, struct span file, uint64_t floor, struct err *e) MUST_USE;
 int attest_simulation(struct args *a, struct err *e) MUST_USE;
 
 #endif

@@ -84,22 +84,60 @@ int model_seal(struct args *a, const struct enclave_model *m, struct err *e)
 	return bad ? -1 : 0;
 }
 
-int model_unseal(struct args *a, struct span file, uint64_t floor, struct enclave_model *m, uint8_t **plain,
-		 size_t *n, struct err *e)
+/* That key and file belong together is seen here, before an enclave is asked. */
+static int check_file(const uint8_t seed[SEAL_KEY], struct span file, uint64_t *floor, struct err *e)
 {
-	uint8_t key[SEAL_KEY];
+	uint8_t key[SEAL_KEY], *plain = NULL;
+	struct enclave_model m;
+	struct sealed s;
+	size_t n = 0;
+	int bad;
+
+	if (seal_read(file, &s))
+		return seal_open(seed, file, &m, &plain, &n, e); /* says why */
+	bad = seal_file_key(seed, s.head, key, e) || seal_open(key, file, &m, &plain, &n, e);
+	sodium_memzero(key, sizeof(key));
+	seal_free(plain, n);
+	if (bad)
+		return -1;
+	if (s.version < *floor)
+		return err_set(e, ERR_INPUT, "expected version %llu at least, received %llu",
+			       (unsigned long long)*floor, (unsigned long long)s.version);
+	if (!*floor)
+		*floor = s.version;
+	return 0;
+}
+
+/* The enclave first: what is released is sealed to its key. */
+static int release(struct args *a, const uint8_t seed[SEAL_KEY], struct span file, uint64_t floor,
+		   struct err *e)
+{
+	struct enclave *x = NULL;
+	struct sealed s;
+	uint8_t *box = NULL;
+	size_t n = 0;
+	int bad = seal_read(file, &s) || enclave_open(&x, a, 'M', e) ||
+		  release_make(seed, s.head, floor, a->flag[FLAG_keep] != NULL, enclave_release_key(x), &box,
+			       &n, e) ||
+		  provision_send(x, ENCLAVE_RELEASE, (struct span){box, n}, e);
+
+	free(box);
+	enclave_close(x);
+	return bad ? -1 : 0;
+}
+
+int release_sealed(struct args *a, struct span file, uint64_t floor, struct err *e)
+{
+	uint8_t seed[SEAL_KEY];
 	struct err why = {0};
 	int bad;
 
-	*plain = NULL;
-	if (key_read(a->flag[FLAG_seal_key], key, e))
+	if (key_read(a->flag[FLAG_seal_key], seed, e))
 		return -1;
-	bad = seal_open(key, file, m, plain, n, &why);
-	sodium_memzero(key, sizeof(key));
+	bad = check_file(seed, file, &floor, &why);
 	if (bad)
-		return err_set(e, why.code, "%.200s: %.200s", a->words[1], why.text);
-	if (m->version >= floor)
-		return 0;
-	return err_set(e, ERR_INPUT, "%.200s: expected version %llu at least, received %llu", a->words[1],
-		       (unsigned long long)floor, (unsigned long long)m->version);
+		err_set(e, why.code, "%.200s: %.200s", a->words[1], why.text);
+	bad = bad || release(a, seed, file, floor, e);
+	sodium_memzero(seed, sizeof(seed));
+	return bad ? -1 : 0;
 }

@@ -14,9 +14,13 @@
 #include "conf/err.h"
 
 /* File descriptors that the child is started with. */
-#define ENCLAVE_FD_CONTROL 3 /* from the front end: one connection a message (SCM_RIGHTS) */
+#define ENCLAVE_FD_CONTROL 3 /* from the front end: one byte with one file (SCM_RIGHTS) a message */
 #define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: struct quoted */
 #define ENCLAVE_FD_CA 5	     /* the authority's certificate, PEM */
+
+/* What the front end hands over: a connection; a sealed model, to be read. */
+#define ENCLAVE_HANDS_CONNECTION 'C'
+#define ENCLAVE_HANDS_SEALED 'M'
 
 #define ENCLAVE_UID 61183
 #define ENCLAVE_CHAIN_MAX 8192

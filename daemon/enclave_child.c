@@ -78,7 +78,8 @@ static int make_identity(SSL_CTX *tls, struct err *e)
 static int prepare(struct err *e)
 {
 	X509 *ca = read_authority(e);
-	int bad = !ca || enclave_policy(own.policy, ca, e);
+	uint8_t release[ENCLAVE_RELEASE_KEY];
+	int bad = !ca || enclave_owner_start(release, e) || enclave_policy(own.policy, ca, release, e);
 
 	if (!bad) {
 		own.tls = SSL_CTX_new(TLS_server_method());
@@ -186,6 +187,8 @@ static int serve_one(struct guest *g)
 		bad = enclave_on_classify(g, body, n, &e);
 	else if (type == ENCLAVE_PROVISION)
 		bad = enclave_on_provision(g, body, n, &e);
+	else if (type == ENCLAVE_RELEASE)
+		bad = enclave_on_release(g, body, n, &e);
 	else
 		bad = err_set(&e, ERR_PEER, "message %d is unknown", type);
 	free(body);
@@ -240,8 +243,8 @@ static void start_guest(int fd)
 	pthread_attr_destroy(&detached);
 }
 
-/* A connection from the front end; -1 when the front end is gone. */
-static int next_connection(void)
+/* A file descriptor from the front end; -1 when the front end is gone. */
+static int next_handed(void)
 {
 	char byte, control[CMSG_SPACE(sizeof(int))];
 	struct iovec io = {&byte, 1};
@@ -261,7 +264,10 @@ static int next_connection(void)
 	    c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return 0;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	start_guest(fd);
+	if (byte == ENCLAVE_HANDS_SEALED)
+		enclave_owner_lies_here(fd);
+	else
+		start_guest(fd);
 	return 0;
 }
 
@@ -278,7 +284,7 @@ int enclave_child_main(void)
 	own.hardening = enclave_harden();
 	if (write(ENCLAVE_FD_CONTROL, "R", 1) != 1) /* ready */
 		return ERR_ENV;
-	while (!next_connection())
+	while (!next_handed())
 		;
 	return 0;
 }

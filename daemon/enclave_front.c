@@ -22,6 +22,7 @@
 #include "daemon/enclave_quote.h"
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
+#include "daemon/seal.h"
 
 #define RELAYS 256
 #define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
@@ -100,10 +101,10 @@ static void on_end(struct bufferevent *b, short what, void *ctx)
 
 /* ---- new connections ---- */
 
-static int hand_over(int control, int fd)
+static int hand_over(int control, int fd, char what)
 {
-	char byte = 'C', buffer[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec io = {&byte, 1};
+	char buffer[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec io = {&what, 1};
 	struct msghdr m = {
 	    .msg_iov = &io, .msg_iovlen = 1, .msg_control = buffer, .msg_controllen = sizeof(buffer)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
@@ -130,7 +131,7 @@ static int relay_sides(struct relay *r, int outside)
 		close(outside);
 	if (!r->side[1])
 		close(pair[0]);
-	if (!r->side[0] || !r->side[1] || hand_over(r->front->fd, pair[1])) {
+	if (!r->side[0] || !r->side[1] || hand_over(r->front->fd, pair[1], ENCLAVE_HANDS_CONNECTION)) {
 		close(pair[1]);
 		return -1;
 	}
@@ -264,6 +265,33 @@ static int start(struct enclave_front *f, const struct config *c, struct err *e)
 	return f->quoter < 0 ? err_set(e, ERR_ENV, "cannot start the enclave: %s", strerror(errno)) : 0;
 }
 
+/* Sealed models go to the child as open files; it reads them before the first connection. */
+static int hand_models(struct enclave_front *f, const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < c->enclave_models.n; i++) {
+		const char *path = c->enclave_models.items[i];
+		char magic[sizeof(SEAL_MAGIC) - 1];
+		int fd = open(path, O_RDONLY | O_CLOEXEC), bad;
+
+		if (fd < 0)
+			return err_set(e, ERR_INPUT, "enclave_models: %.300s: %s", path, strerror(errno));
+		bad = pread(fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
+		      memcmp(magic, SEAL_MAGIC, sizeof(magic));
+		if (bad)
+			err_set(
+			    e, ERR_INPUT,
+			    "enclave_models: %.300s is no sealed model of this version; obscura model seal "
+			    "makes one",
+			    path);
+		else if ((bad = hand_over(f->fd, fd, ENCLAVE_HANDS_SEALED)))
+			err_set(e, ERR_ENV, "cannot hand %.300s to the enclave: %s", path, strerror(errno));
+		close(fd);
+		if (bad)
+			return -1;
+	}
+	return 0;
+}
+
 static int listen_at(struct enclave_front *f, const char *address, struct err *e)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -301,7 +329,8 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 		return err_set(e, ERR_ENV, "out of memory");
 	f->base = net_base(net);
 	f->fd = -1;
-	if (choose(f, config->tee, e) || start(f, config, e) || listen_at(f, config->enclave_listen, e))
+	if (choose(f, config->tee, e) || start(f, config, e) || hand_models(f, config, e) ||
+	    listen_at(f, config->enclave_listen, e))
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
 	if (f->control && !event_add(f->control, NULL)) {

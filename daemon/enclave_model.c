@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The child's model: provisioning, inference. */
+/* The child's model, and inference. */
 #include "daemon/enclave_parts.h"
 
 #include <pthread.h>
@@ -11,74 +11,63 @@
 #include "nn/plan.h"
 #include "wire.pb-c.h"
 
-/* The model, when one was provisioned. Guarded by lock. */
-static struct {
-	pthread_mutex_t lock;
+struct enclave_ready {
 	struct graph *graph;
 	struct float_run *run;
 	char manifest[ENCLAVE_MANIFEST_MAX];
-	uint64_t version;
-} held = {.lock = PTHREAD_MUTEX_INITIALIZER};
+};
+
+/* The model, when one was brought. Guarded by lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct enclave_ready *held;
 
 /* ---- models ---- */
 
+void enclave_model_free(struct enclave_ready *r)
+{
+	if (!r)
+		return;
+	float_free(r->run);
+	graph_free(r->graph);
+	free(r);
+}
+
+int enclave_model_make(struct enclave_ready **ready, const struct enclave_model *m, struct err *e)
+{
+	struct enclave_ready *r = calloc(1, sizeof(*r));
+	char name[256], *notes = m->json.n ? strndup((const char *)m->json.p, m->json.n) : NULL;
+	int bad = r && (notes || !m->json.n)
+		      ? enclave_manifest(r->manifest, m->name, m->version, m->onnx, m->json, e)
+		      : err_set(e, ERR_ENV, "out of memory");
+
+	snprintf(name, sizeof(name), "%.*s", (int)m->name.n, (const char *)m->name.p);
+	bad = bad || graph_parse(&r->graph, name, m->onnx.p, m->onnx.n, notes, e) ||
+	      float_new(&r->run, r->graph, e);
+	free(notes);
+	if (bad)
+		enclave_model_free(r);
+	*ready = bad ? NULL : r;
+	return bad ? -1 : 0;
+}
+
+void enclave_model_take(struct enclave_ready *ready)
+{
+	struct enclave_ready *was;
+
+	pthread_mutex_lock(&lock);
+	was = held;
+	held = ready;
+	pthread_mutex_unlock(&lock);
+	enclave_model_free(was);
+}
+
 void enclave_model_manifest(char out[ENCLAVE_MANIFEST_MAX])
 {
-	pthread_mutex_lock(&held.lock);
-	memcpy(out, held.manifest, ENCLAVE_MANIFEST_MAX);
-	pthread_mutex_unlock(&held.lock);
-}
-
-static int provision(struct span name, uint64_t version, struct span onnx, struct span json, struct err *e)
-{
-	char manifest[ENCLAVE_MANIFEST_MAX], text[256],
-	    *notes = json.n ? strndup((const char *)json.p, json.n) : NULL;
-	struct graph *graph = NULL;
-	struct float_run *run = NULL;
-
-	if (enclave_manifest(manifest, name, version, onnx, json, e))
-		return -1;
-	snprintf(text, sizeof(text), "%.*s", (int)name.n, (const char *)name.p);
-	if (graph_parse(&graph, text, onnx.p, onnx.n, notes, e) || float_new(&run, graph, e)) {
-		graph_free(graph);
-		free(notes);
-		return -1;
-	}
-	free(notes);
-	pthread_mutex_lock(&held.lock);
-	if (held.graph && version < held.version) {
-		err_set(e, ERR_INPUT, "version %llu would follow version %llu: models do not go back",
-			(unsigned long long)version, (unsigned long long)held.version);
-	} else {
-		struct graph *was = held.graph;
-		struct float_run *ran = held.run;
-
-		held.graph = graph;
-		held.run = run;
-		held.version = version;
-		memcpy(held.manifest, manifest, sizeof(manifest));
-		graph = was;
-		run = ran;
-	}
-	pthread_mutex_unlock(&held.lock);
-	float_free(run);
-	graph_free(graph);
-	return e->code ? -1 : 0;
-}
-
-int enclave_on_provision(struct guest *g, uint8_t *body, size_t n, struct err *e)
-{
-	char manifest[ENCLAVE_MANIFEST_MAX];
-	struct enclave_model m;
-
-	if (!g->owner)
-		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
-	if (enclave_model_read((struct span){body, n}, &m))
-		return err_set(e, ERR_PEER, "the model's message is malformed");
-	if (provision(m.name, m.version, m.onnx, m.json, e))
-		return -1;
-	enclave_model_manifest(manifest);
-	return enclave_send(g->ssl, ENCLAVE_PROVISIONED, manifest, strlen(manifest), e);
+	pthread_mutex_lock(&lock);
+	memset(out, 0, ENCLAVE_MANIFEST_MAX);
+	if (held)
+		memcpy(out, held->manifest, ENCLAVE_MANIFEST_MAX);
+	pthread_mutex_unlock(&lock);
 }
 
 /* ---- inference ---- */
@@ -93,15 +82,15 @@ static uint32_t greatest(const float *x, size_t n)
 	return best;
 }
 
-/* With held.lock held: scores of all images, one row each. Also what the client asked about the model. */
+/* With lock held: scores of all images, one row each. Also what the client asked about the model. */
 static int infer(const Wire__Classify *q, Wire__Classified *reply, float **scores, struct err *e)
 {
-	const struct shape in = held.graph->nodes[0].shape;
-	size_t classes = shape_size(held.graph->nodes[held.graph->n - 1].shape);
+	const struct shape in = held->graph->nodes[0].shape;
+	size_t classes = shape_size(held->graph->nodes[held->graph->n - 1].shape);
 
 	reply->classes = (uint32_t)classes;
 	*reply->input = (Wire__Shape){PROTOBUF_C_MESSAGE_INIT(&wire__shape__descriptor), in.c, in.h, in.w};
-	reply->resize = held.graph->pre.resize;
+	reply->resize = held->graph->pre.resize;
 	for (size_t i = 0; i < q->n_images; i++)
 		if (q->images[i].len != shape_size(in))
 			return err_set(e, ERR_PEER, "an image of %zu bytes; the model takes %zu",
@@ -110,14 +99,14 @@ static int infer(const Wire__Classify *q, Wire__Classified *reply, float **score
 	if (!*scores)
 		return err_set(e, ERR_ENV, "out of memory");
 	for (size_t i = 0; i < q->n_images; i++)
-		float_infer(held.run, q->images[i].data, *scores + i * classes);
+		float_infer(held->run, q->images[i].data, *scores + i * classes);
 	return 0;
 }
 
 static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores, struct err *e)
 {
 	Wire__Result *all = calloc(q->n_images + 1, sizeof(*all));
-	int label_only = q->reveal == REVEAL_LABEL || held.graph->pre.label_only;
+	int label_only = q->reveal == REVEAL_LABEL || held->graph->pre.label_only;
 
 	reply->results = calloc(q->n_images + 1, sizeof(*reply->results));
 	if (!all || !reply->results) {
@@ -134,7 +123,7 @@ static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores,
 		all[i].round_trips = 1;
 		if (label_only)
 			continue;
-		float_output(held.graph->output, row, reply->classes);
+		float_output(held->graph->output, row, reply->classes);
 		all[i].scores = row;
 		all[i].n_scores = reply->classes;
 	}
@@ -142,7 +131,7 @@ static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores,
 	return 0;
 }
 
-/* The answer as bytes, so that nobody waits for a slow reader with the lock held. Returns new. */
+/* The answer as bytes, so that nobody waits for a slow reader with the lock held-> Returns new. */
 static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
 {
 	uint8_t *packed;
@@ -156,7 +145,7 @@ static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
 	return packed;
 }
 
-/* With held.lock held. */
+/* With lock held-> */
 static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
 {
 	Wire__Classified reply = WIRE__CLASSIFIED__INIT;
@@ -164,21 +153,22 @@ static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
 	uint8_t *packed = NULL;
 	float *scores = NULL;
 
-	if (!held.graph) {
+	if (!held) {
 		err_set(e, ERR_PEER, "no model was provisioned yet: obscura model provision");
 		return NULL;
 	}
-	if (*q->model && strcmp(q->model, held.graph->name)) {
-		err_set(e, ERR_PEER, "there is no model %.100s here, but %.100s", q->model, held.graph->name);
+	if (*q->model && strcmp(q->model, held->graph->name)) {
+		err_set(e, ERR_PEER, "there is no model %.100s here, but %.100s", q->model,
+			held->graph->name);
 		return NULL;
 	}
 	reply.input = &input;
 	reply.personality = (char *)"enclave";
 	reply.mode = (char *)"float";
 	reply.predicted_round_trips = 1;
-	reply.model = held.graph->name;
-	reply.labels = held.graph->pre.labels;
-	reply.n_labels = held.graph->pre.n_labels;
+	reply.model = held->graph->name;
+	reply.labels = held->graph->pre.labels;
+	reply.n_labels = held->graph->pre.n_labels;
 	if (!infer(q, &reply, &scores, e) && !fill(q, &reply, scores, e))
 		packed = pack(&reply, n, e);
 	if (reply.results)
@@ -194,9 +184,9 @@ static int answer(struct guest *g, const Wire__Classify *q, struct err *e)
 	size_t n = 0;
 	int bad;
 
-	pthread_mutex_lock(&held.lock);
+	pthread_mutex_lock(&lock);
 	packed = compute(q, &n, e);
-	pthread_mutex_unlock(&held.lock);
+	pthread_mutex_unlock(&lock);
 	bad = packed ? enclave_send(g->ssl, ENCLAVE_CLASSIFIED, packed, n, e) : -1;
 	free(packed);
 	return bad;

@@ -12,10 +12,19 @@ struct guest {
 	int greeted;
 };
 
-/* enclave_model.c: answers to CLASSIFY and PROVISION; the manifest of the model that is held, "" without one.
- */
-int enclave_on_classify(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
-int enclave_on_provision(struct guest *g, uint8_t *body, size_t n, struct err *e) MUST_USE;
+/* enclave_model.c: a model made ready to run; the one that is held, and its manifest ("" without one). */
+struct enclave_ready;
+int enclave_model_make(struct enclave_ready **ready, const struct enclave_model *m, struct err *e) MUST_USE;
+void enclave_model_free(struct enclave_ready *ready); /* NULL is allowed */
+void enclave_model_take(struct enclave_ready *ready); /* holds it from now on, and frees the last one */
 void enclave_model_manifest(char out[ENCLAVE_MANIFEST_MAX]);
+int enclave_on_classify(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
+
+/* enclave_owner.c: what the model owner brings. start: before the first thread; public_key: for the evidence.
+ * lies_here: a sealed model of the host. */
+int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], struct err *e) MUST_USE;
+void enclave_owner_lies_here(int fd);
+int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
+int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 
 #endif

@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <sodium.h>
 
 #define HEAD 5
 
@@ -195,7 +196,8 @@ int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t 
 	return 0;
 }
 
-int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, struct err *e)
+int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],
+		   struct err *e)
 {
 	uint8_t *der = NULL, digest[32];
 	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(authority), &der), ok;
@@ -206,6 +208,20 @@ int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory for a digest");
 	memcpy(out, "ca ", 3);
 	hex(out + 3, digest, sizeof(digest));
-	memcpy(out + 67, "\n\n", 3);
+	memcpy(out + 67, "\nrelease ", 9);
+	hex(out + 76, release, ENCLAVE_RELEASE_KEY);
+	memcpy(out + 140, "\n\n", 3);
 	return 0;
+}
+
+int enclave_policy_release(struct span policy, uint8_t release[ENCLAVE_RELEASE_KEY])
+{
+	const char *text = (const char *)policy.p;
+	size_t n = 0;
+
+	if (policy.n != ENCLAVE_POLICY - 1 || memcmp(text + 67, "\nrelease ", 9) ||
+	    memcmp(text + 140, "\n\n", 2) ||
+	    sodium_hex2bin(release, ENCLAVE_RELEASE_KEY, text + 76, 2 * ENCLAVE_RELEASE_KEY, NULL, &n, NULL))
+		return -1;
+	return n == ENCLAVE_RELEASE_KEY ? 0 : -1;
 }

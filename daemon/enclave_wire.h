@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* daemon/enclave_wire.h — messages between a client and an enclave, inside TLS: u32 length, u8 type, body;
  * integers little-endian. Client: HELLO; enclave: EVIDENCE; then CLASSIFY and CLASSIFIED (wire.proto), or
- * PROVISION and PROVISIONED. */
+ * PROVISION or RELEASE, and PROVISIONED. */
 #ifndef OBSCURA_DAEMON_ENCLAVE_WIRE_H
 #define OBSCURA_DAEMON_ENCLAVE_WIRE_H
 
@@ -21,6 +21,7 @@ enum enclave_type {
 	ENCLAVE_PROVISION,   /* name, version in decimal, ONNX, JSON ("" if there is none): spans */
 	ENCLAVE_PROVISIONED, /* manifest */
 	ENCLAVE_REFUSED,     /* text */
+	ENCLAVE_RELEASE,     /* daemon/enclave_release.h */
 };
 enum enclave_kind { ENCLAVE_SIM = 1, ENCLAVE_SNP, ENCLAVE_DCAP };
 
@@ -48,8 +49,13 @@ int enclave_model_read(struct span body, struct enclave_model *m) MUST_USE;
 /* "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\n". */
 int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
 		     struct span json, struct err *e) MUST_USE;
-/* "ca <64 hex: SHA-256 of the authority's public key>\n\n": whose certificates the enclave obeys. */
-#define ENCLAVE_POLICY 70
-int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, struct err *e) MUST_USE;
+/* Whose certificates the enclave obeys, and its X25519 key of this start, to which a release is sealed:
+ * "ca <64 hex: SHA-256 of the authority's public key>\nrelease <64 hex: the key>\n\n". */
+#define ENCLAVE_RELEASE_KEY 32
+#define ENCLAVE_POLICY_CA 68 /* bytes of the first line */
+#define ENCLAVE_POLICY (ENCLAVE_POLICY_CA + 8 + 2 * ENCLAVE_RELEASE_KEY + 3)
+int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],
+		   struct err *e) MUST_USE;
+int enclave_policy_release(struct span policy, uint8_t release[ENCLAVE_RELEASE_KEY]) MUST_USE;
 
 #endif

@@ -17,7 +17,7 @@
 #include "test/test.h"
 #include "test/crypto/attest/make.h"
 
-enum trick { HONEST, REPLAY, RELAY, OTHER_ROLE, OTHER_POLICY, OTHER_MANIFEST, GARBAGE };
+enum trick { HONEST, REPLAY, RELAY, OTHER_ROLE, OTHER_POLICY, OTHER_MANIFEST, OTHER_RELEASE, GARBAGE };
 
 static char folder[] = "/tmp/obscura-enclave.XXXXXX";
 static struct identity authority;
@@ -127,13 +127,13 @@ static uint8_t *evidence(SSL *ssl, const uint8_t *hello, enum trick trick, size_
 	char policy[ENCLAVE_POLICY], manifest[] = "model\n2\nabc\n";
 	uint8_t *key = NULL, exporter[32], data[64], report[SIM_REPORT], measurement[48],
 		*out = malloc(1 << 16);
-	const uint8_t kind = ENCLAVE_SIM;
+	const uint8_t kind = ENCLAVE_SIM, release[ENCLAVE_RELEASE_KEY] = {7};
 	struct err e = {0};
 	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(own.cert), &key);
 	struct span parts[5];
 	struct binding b;
 
-	make_must(out && size > 0 && !enclave_policy(policy, authority.certificate, &e));
+	make_must(out && size > 0 && !enclave_policy(policy, authority.certificate, release, &e));
 	make_must(SSL_export_keying_material(ssl, exporter, 32, BINDING_EXPORTER_LABEL,
 					     strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) == 1);
 	b = (struct binding){trick == OTHER_ROLE ? 'M' : 'D',
@@ -147,6 +147,8 @@ static uint8_t *evidence(SSL *ssl, const uint8_t *hello, enum trick trick, size_
 	make_must(!sim_report_make(report, quoting.key, SIM_ALL, measurement, data, &e));
 	if (trick == OTHER_POLICY)
 		policy[5] ^= 1;
+	if (trick == OTHER_RELEASE)
+		policy[ENCLAVE_POLICY_CA + 8] ^= 1;
 	if (trick == OTHER_MANIFEST)
 		manifest[6] = '9';
 	parts[0] = (struct span){&kind, 1};
@@ -271,7 +273,7 @@ static void refused_test(void **state)
 	} rows[] = {
 	    {REPLAY, "WANT_REPORT_DATA"},	 {RELAY, "WANT_REPORT_DATA"},
 	    {OTHER_ROLE, "WANT_REPORT_DATA"},	 {OTHER_MANIFEST, "WANT_REPORT_DATA"},
-	    {OTHER_POLICY, "another authority"},
+	    {OTHER_POLICY, "another authority"}, {OTHER_RELEASE, "WANT_REPORT_DATA"},
 	};
 	struct err e;
 

@@ -15,9 +15,21 @@
 		(const uint8_t *)(text), sizeof(text) - 1                                                    \
 	}
 
-static const uint8_t key[SEAL_KEY] = {1, 2, 3};
+static const uint8_t seed[SEAL_KEY] = {1, 2, 3}, other_seed[SEAL_KEY] = {1, 2, 4};
 static const struct enclave_model model = {
     .name = SPAN("digits"), .version = 300, .onnx = SPAN("PLANTED weights"), .json = SPAN("{}")};
+
+/* The key of this very file, from the owner's seed. */
+static const uint8_t *key_of(const uint8_t *owner, const uint8_t *file, size_t n)
+{
+	static uint8_t key[SEAL_KEY];
+	struct err e = {0};
+	struct sealed s;
+
+	assert_int_equal(seal_read((struct span){file, n}, &s), 0);
+	assert_int_equal(seal_file_key(owner, s.head, key, &e), 0);
+	return key;
+}
 
 static int opens(const uint8_t *k, const uint8_t *file, size_t n)
 {
@@ -40,9 +52,10 @@ static void comes_back(void **state)
 	size_t n, plain_n;
 
 	(void)state;
-	assert_int_equal(seal_make(key, &model, &file, &n, &e), 0);
+	assert_int_equal(seal_make(seed, &model, &file, &n, &e), 0);
 	assert_null(memmem(file, n, "PLANTED", 7));
-	assert_int_equal(seal_open(key, (struct span){file, n}, &m, &plain, &plain_n, &e), 0);
+	assert_int_equal(seal_open(key_of(seed, file, n), (struct span){file, n}, &m, &plain, &plain_n, &e),
+			 0);
 	assert_int_equal(m.version, 300);
 	assert_int_equal(m.name.n, 6);
 	assert_memory_equal(m.name.p, "digits", 6);
@@ -56,13 +69,14 @@ static void comes_back(void **state)
 
 static void no_byte_changes(void **state)
 {
-	uint8_t *file, *more, other[SEAL_KEY] = {1, 2, 4};
+	uint8_t *file, *more, key[SEAL_KEY];
 	struct err e = {0};
 	size_t n;
 
 	(void)state;
-	assert_int_equal(seal_make(key, &model, &file, &n, &e), 0);
-	assert_false(opens(other, file, n));
+	assert_int_equal(seal_make(seed, &model, &file, &n, &e), 0);
+	assert_false(opens(key_of(other_seed, file, n), file, n));
+	memcpy(key, key_of(seed, file, n), SEAL_KEY);
 	for (size_t i = 0; i < n; i++) {
 		file[i] ^= 1;
 		assert_false(opens(key, file, n));
@@ -77,6 +91,29 @@ static void no_byte_changes(void **state)
 	free(file);
 }
 
+/* What opens one version opens no other, and does not tell the owner's seed. */
+static void a_key_for_each_file(void **state)
+{
+	uint8_t *file[2], key[SEAL_KEY], owner[SEAL_OWNER], secret[64];
+	struct enclave_model m = model;
+	struct err e = {0};
+	struct sealed s;
+	size_t n[2];
+
+	(void)state;
+	assert_int_equal(seal_make(seed, &m, &file[0], &n[0], &e), 0);
+	assert_int_equal(seal_make(seed, &m, &file[1], &n[1], &e), 0);
+	memcpy(key, key_of(seed, file[0], n[0]), SEAL_KEY);
+	assert_true(opens(key, file[0], n[0]));
+	assert_false(opens(key, file[1], n[1]));
+	assert_false(opens(seed, file[0], n[0]));
+	assert_int_equal(seal_read((struct span){file[0], n[0]}, &s), 0);
+	assert_int_equal(seal_owner(seed, owner, secret, &e), 0);
+	assert_memory_equal(s.owner.p, owner, SEAL_OWNER);
+	free(file[0]);
+	free(file[1]);
+}
+
 static void names_are_checked(void **state)
 {
 	struct enclave_model m = model;
@@ -86,9 +123,9 @@ static void names_are_checked(void **state)
 
 	(void)state;
 	m.name.n = 0;
-	assert_int_equal(seal_make(key, &m, &file, &n, &e), -1);
+	assert_int_equal(seal_make(seed, &m, &file, &n, &e), -1);
 	m.name = (struct span)SPAN("a\nb");
-	assert_int_equal(seal_make(key, &m, &file, &n, &e), -1);
+	assert_int_equal(seal_make(seed, &m, &file, &n, &e), -1);
 }
 
 int main(void)
@@ -96,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(comes_back),
 	    cmocka_unit_test(no_byte_changes),
+	    cmocka_unit_test(a_key_for_each_file),
 	    cmocka_unit_test(names_are_checked),
 	};
 

@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (s.head.p != data || s.head.n + s.box.n != size || s.box.p != data + s.head.n)
 		abort();
-	if (s.name.p < data || s.name.p + s.name.n != s.box.p || s.nonce.p + s.nonce.n > s.name.p)
+	if (s.name.p < data || s.name.p + s.name.n != s.box.p || s.nonce.p + s.nonce.n > s.name.p ||
+	    s.owner.p + s.owner.n > s.nonce.p)
 		abort();
 	return 0;
 }

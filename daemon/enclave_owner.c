@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the model owner brings to the child: a model through the connection, or the key of one that lies
+ * sealed at the host. Versions do not go back. */
+#include "daemon/enclave_parts.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/enclave_state.h"
+
+#define FILES 16
+
+/* state, next and secret lie on the heap: that is secret memory. Guarded by lock. */
+static struct {
+	pthread_mutex_t lock;
+	uint8_t public_key[ENCLAVE_RELEASE_KEY], *secret;
+	struct enclave_state *state, *next; /* next: what is not yet in force */
+	struct span files[FILES];	    /* sealed models; not secret */
+	unsigned n;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], struct err *e)
+{
+	own.secret = malloc(ENCLAVE_RELEASE_KEY);
+	own.state = calloc(1, sizeof(*own.state));
+	own.next = calloc(1, sizeof(*own.next));
+	if (!own.secret || !own.state || !own.next || sodium_init() < 0)
+		return err_set(e, ERR_ENV, "out of memory");
+	crypto_box_keypair(own.public_key, own.secret);
+	memcpy(public_key, own.public_key, ENCLAVE_RELEASE_KEY);
+	return 0;
+}
+
+/* ---- sealed models that lie at the host ---- */
+
+static uint8_t *read_whole(int fd, size_t *n)
+{
+	size_t room = 1 << 16;
+	uint8_t *p = malloc(room), *more;
+	ssize_t got = 1;
+
+	*n = 0;
+	while (p && got > 0) {
+		if (*n == room) {
+			more = room > ENCLAVE_BODY_MAX ? NULL : realloc(p, room *= 2);
+			if (!more)
+				free(p);
+			p = more;
+			continue;
+		}
+		do
+			got = read(fd, p + *n, room - *n);
+		while (got < 0 && errno == EINTR);
+		*n += got > 0 ? (size_t)got : 0;
+	}
+	return p;
+}
+
+void enclave_owner_lies_here(int fd)
+{
+	struct sealed s;
+	size_t n;
+	uint8_t *p = read_whole(fd, &n);
+	int good = p && !seal_read((struct span){p, n}, &s) && own.n < FILES;
+
+	close(fd);
+	pthread_mutex_lock(&own.lock);
+	if (good)
+		own.files[own.n++] = (struct span){p, n};
+	pthread_mutex_unlock(&own.lock);
+	if (good)
+		return;
+	fprintf(stderr, "obscura-enclave: a file of enclave_models is no sealed model, or is one too many\n");
+	free(p);
+}
+
+/* The file with this very head. The others are named when it is not there. */
+static const struct span *find_file(const struct sealed *want, struct err *e)
+{
+	struct sealed s;
+	char other[64] = "";
+
+	for (unsigned i = 0; i < own.n; i++) {
+		if (seal_read(own.files[i], &s))
+			continue;
+		if (s.head.n == want->head.n && !memcmp(s.head.p, want->head.p, s.head.n))
+			return &own.files[i];
+		if (s.name.n == want->name.n && !memcmp(s.name.p, want->name.p, s.name.n))
+			snprintf(other, sizeof(other), ", but another of that name (version %llu)",
+				 (unsigned long long)s.version);
+	}
+	err_set(
+	    e, ERR_INPUT,
+	    "the sealed model %.*s (version %llu) does not lie at the enclave's host%s: bring the file there "
+	    "and name it in enclave_models of obscurad model-owner",
+	    (int)want->name.n, (const char *)want->name.p, (unsigned long long)want->version, other);
+	return NULL;
+}
+
+/* ---- bringing a model ---- */
+
+/* With the lock held: own.next is to be in force with the model. */
+static int bring(const struct enclave_model *m, struct err *e)
+{
+	struct enclave_ready *ready;
+
+	if (enclave_model_make(&ready, m, e))
+		return -1;
+	enclave_model_take(ready);
+	*own.state = *own.next;
+	return 0;
+}
+
+static int provision(const struct enclave_model *m, struct err *e)
+{
+	*own.next = *own.state;
+	own.next->head_n = 0;
+	sodium_memzero(own.next->key, sizeof(own.next->key));
+	return state_allows(own.next, m->name, m->version, e) ||
+	       state_raise(own.next, m->name, m->version, e) || bring(m, e);
+}
+
+static int release(const struct release *r, struct err *e)
+{
+	const struct span *file;
+	struct enclave_model m;
+	uint8_t *plain = NULL;
+	size_t n = 0;
+	int bad;
+
+	*own.next = *own.state;
+	if (state_accept(own.next, r, e) || !(file = find_file(&r->file, e)))
+		return -1;
+	bad = seal_open(r->key.p, *file, &m, &plain, &n, e) || bring(&m, e);
+	seal_free(plain, n);
+	return bad;
+}
+
+static int provisioned(struct guest *g, struct err *e)
+{
+	char manifest[ENCLAVE_MANIFEST_MAX];
+
+	enclave_model_manifest(manifest);
+	return enclave_send(g->ssl, ENCLAVE_PROVISIONED, manifest, strlen(manifest), e);
+}
+
+int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e)
+{
+	struct enclave_model m;
+	int bad;
+
+	if (!g->owner)
+		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
+	if (enclave_model_read((struct span){body, n}, &m))
+		return err_set(e, ERR_PEER, "the model's message is malformed");
+	pthread_mutex_lock(&own.lock);
+	bad = provision(&m, e);
+	pthread_mutex_unlock(&own.lock);
+	return bad ? -1 : provisioned(g, e);
+}
+
+int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e)
+{
+	struct release r;
+	uint8_t *plain;
+	size_t plain_n = 0;
+	int bad;
+
+	if (!g->owner)
+		return err_set(e, ERR_PEER, "only the model owner's certificate may release a model");
+	bad = release_open((struct span){body, n}, own.public_key, own.secret, &r, &plain, &plain_n, e);
+	if (!bad) {
+		pthread_mutex_lock(&own.lock);
+		bad = release(&r, e);
+		pthread_mutex_unlock(&own.lock);
+	}
+	seal_free(plain, plain_n);
+	return bad ? -1 : provisioned(g, e);
+}
