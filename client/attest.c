@@ -26,6 +26,7 @@ static void inputs_free(struct inputs *in)
 	attest_file_free(&in->evidence);
 	attest_file_free(&in->crl);
 	attest_files_free(&in->files);
+	attest_policy_free(&in->policy);
 	while (in->n)
 		attest_file_free(&in->chain[--in->n]);
 }
@@ -91,20 +92,24 @@ static int read_inputs(const struct args *a, int verify, struct inputs *in, stru
 		   : 0;
 }
 
+/* What no flag names, the policy may. */
 static int judge(const char *kind, const struct inputs *in, struct attest_result *r, struct err *e)
 {
-	const struct attest_collateral *collateral = in->has_collateral ? &in->files.collateral : NULL;
+	const struct attest_policy_file *p = &in->policy;
+	const struct attest_collateral *collateral = in->has_collateral	 ? &in->files.collateral
+						     : p->has_collateral ? &p->files.collateral
+									 : NULL;
 
 	if (!strcmp(kind, "snp"))
-		attest_verify_snp(r, in->evidence, in->chain, in->n, in->crl, &in->policy.policy, in->now);
+		attest_verify_snp(r, in->evidence, in->n ? in->chain : p->snp_chain,
+				  in->n ? in->n : p->n_chain, in->crl.n ? in->crl : p->snp_crl, &p->policy,
+				  in->now);
 	else if (!strcmp(kind, "dcap"))
-		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &in->policy.policy,
-				   in->now);
+		attest_verify_dcap(r, in->evidence, in->chain, in->n, collateral, &p->policy, in->now);
 	else if (!strcmp(kind, "ratls"))
-		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &in->policy.policy,
-				    in->now);
+		attest_verify_ratls(r, in->evidence, in->chain, in->n, collateral, &p->policy, in->now);
 	else if (!strcmp(kind, "sim"))
-		attest_verify_sim(r, in->evidence, in->chain, in->n, &in->policy.policy, in->now);
+		attest_verify_sim(r, in->evidence, in->chain, in->n, &p->policy, in->now);
 	else
 		return err_set(e, ERR_USAGE, "--kind: \"%.40s\" is not snp, dcap, ratls or sim", kind);
 	return 0;

@@ -31,13 +31,26 @@ void attest_files_free(struct attest_files *f);
  * zeros. */
 #define ATTEST_POLICY_VALUES 64
 #define ATTEST_POLICY_ROOTS 8
+#define ATTEST_POLICY_CHAIN 8
 struct attest_policy_file {
 	struct attest_policy policy;
 	uint64_t min_model_version; /* of the model in an enclave */
 	struct attest_value values[ATTEST_POLICY_VALUES];
 	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
+	/* files beside the evidence that the policy names; owns */
+	struct span snp_chain[ATTEST_POLICY_CHAIN], snp_crl;
+	size_t n_chain;
+	struct attest_files files;
+	int has_collateral;
 };
+/* Also after an error there is something to free. */
 int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
+void attest_policy_free(struct attest_policy_file *f);
+
+/* What an enclave sent over a connection (enum enclave_kind), under the policy and with the files that it
+ * names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1: the kind is unknown. */
+int attest_judge(struct attest_result *r, unsigned kind, struct span report, struct span chain,
+		 const struct attest_policy_file *f, int64_t now, struct err *e) MUST_USE;
 
 /* What `obscura attest verify` prints: a table for people, or one JSON object. */
 int attest_show(const struct attest_result *r, int json, struct err *e) MUST_USE;

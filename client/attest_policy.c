@@ -90,18 +90,31 @@ static int read_status(const struct reading *r, const config_setting_t *s, const
 }
 
 /* A path in a policy is relative to the policy. */
+static void path_of(const struct reading *r, const char *name, char path[1024])
+{
+	const char *slash = strrchr(r->path, '/');
+	int folder = *name == '/' || !slash ? 0 : (int)(slash + 1 - r->path);
+
+	snprintf(path, 1024, "%.*s%s", folder, r->path, name);
+}
+
+static int read_named(const struct reading *r, const config_setting_t *s, const char *name, struct span *file)
+{
+	struct err why = {0};
+	char path[1024];
+
+	path_of(r, name, path);
+	return attest_file_read(path, file, &why) ? refuse(r, s, why.text) : 0;
+}
+
 static int read_root_file(const struct reading *r, const config_setting_t *s, const char *name,
 			  uint8_t digest[ATTEST_DIGEST])
 {
-	const char *slash = strrchr(r->path, '/');
-	int folder = *name == '/' || !slash ? 0 : (int)(slash + 1 - r->path), bad;
-	struct err why = {0};
-	char path[1024];
 	struct span file;
+	int bad;
 
-	snprintf(path, sizeof(path), "%.*s%s", folder, r->path, name);
-	if (attest_file_read(path, &file, &why))
-		return refuse(r, s, why.text);
+	if (read_named(r, s, name, &file))
+		return -1;
 	bad = attest_root_digest(file, digest);
 	attest_file_free(&file);
 	return bad ? refuse(r, s, "the file is not one certificate, nor is this the SHA-256 of a public key")
@@ -135,6 +148,35 @@ static int read_simulation(const struct reading *r, const config_setting_t *s, c
 	return add_root(r, s, text, &r->to->policy.simulation, r->to->keys[2]);
 }
 
+/* ---- files beside the evidence ---- */
+
+static int read_chain(const struct reading *r, const config_setting_t *s, const char *name)
+{
+	struct attest_policy_file *to = r->to;
+
+	if (to->n_chain == ATTEST_POLICY_CHAIN)
+		return refuse(r, s, "too many files");
+	return read_named(r, s, name, &to->snp_chain[to->n_chain++]);
+}
+
+static int read_crl(const struct reading *r, const config_setting_t *s, const char *name)
+{
+	attest_file_free(&r->to->snp_crl);
+	return read_named(r, s, name, &r->to->snp_crl);
+}
+
+static int read_collateral(const struct reading *r, const config_setting_t *s, const char *name)
+{
+	struct err why = {0};
+	char path[1024];
+
+	path_of(r, name, path);
+	if (r->to->has_collateral)
+		attest_files_free(&r->to->files);
+	r->to->has_collateral = !attest_files_read(&r->to->files, path, &why);
+	return r->to->has_collateral ? 0 : refuse(r, s, why.text);
+}
+
 static const struct list_row {
 	const char *name;
 	int (*read)(const struct reading *r, const config_setting_t *s, const char *text);
@@ -160,6 +202,20 @@ static int read_list(const struct reading *r, config_setting_t *s, const struct 
 			return -1;
 	}
 	return 0;
+}
+
+static const struct list_row string_rows[] = {
+#define STRING(name, reader, example, what) {#name, reader, example},
+#include "client/attest_policy.def"
+};
+
+static int read_string(const struct reading *r, config_setting_t *s, const struct list_row *row)
+{
+	const char *text = config_setting_get_string(s);
+	char why[120];
+
+	snprintf(why, sizeof(why), "needs a string, for example %s", row->example);
+	return text && *text ? row->read(r, s, text) : refuse(r, s, why);
 }
 
 /* ---- numbers ---- */
@@ -232,6 +288,9 @@ static int read_setting(const struct reading *r, config_setting_t *s)
 	for (size_t i = 0; i < sizeof(list_rows) / sizeof(*list_rows); i++)
 		if (!strcmp(name, list_rows[i].name))
 			return read_list(r, s, &list_rows[i]);
+	for (size_t i = 0; i < sizeof(string_rows) / sizeof(*string_rows); i++)
+		if (!strcmp(name, string_rows[i].name))
+			return read_string(r, s, &string_rows[i]);
 	for (unsigned p = 0; p < SNP_PRODUCTS; p++)
 		if (!strcasecmp(name, snp_product_name((enum snp_product)p)))
 			return read_tcb(r, s, &r->to->policy.tcb_minimum[p]);
@@ -283,4 +342,14 @@ int attest_policy_read(struct attest_policy_file *f, const char *path, struct er
 	bad = read_text(&r, text);
 	free(text);
 	return bad;
+}
+
+void attest_policy_free(struct attest_policy_file *f)
+{
+	while (f->n_chain)
+		attest_file_free(&f->snp_chain[--f->n_chain]);
+	attest_file_free(&f->snp_crl);
+	if (f->has_collateral)
+		attest_files_free(&f->files);
+	f->has_collateral = 0;
 }

@@ -320,7 +320,7 @@ static int contact(struct run *r, struct err *e)
 		"IMAGE|LABEL|SCORES|>TIME|>BATCH|>ROUND TRIPS|>ONLINE BYTES|>PLANNED|>OFFLINE BYTES|>PLANNED",
 		e))
 		return -1;
-	if (r->enclave && r->sheet)
+	if (r->enclave && enclave_simulated(r->enclave) && r->sheet)
 		puts("simulated: no hardware isolation");
 	failed = classify_all(r, e);
 	if (r->sheet && sheet_print(r->sheet, e)) /* what was done is shown also when the rest failed */

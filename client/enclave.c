@@ -171,14 +171,12 @@ static int judge(struct enclave *x, const struct args *a, struct span kind, stru
 	struct attest_policy_file *p = &x->policy;
 	struct attest_result r;
 
-	if (kind.n != 1 || *kind.p != ENCLAVE_SIM)
-		return err_set(e, ERR_ATTEST,
-			       "evidence of a kind that this version does not take over a connection");
 	if (p->policy.n_values == ATTEST_POLICY_VALUES)
 		return err_set(e, ERR_INPUT, "the policy names too many values");
 	p->values[p->policy.n_values].field = ATTEST_FIELD_REPORT_DATA;
 	memcpy(p->values[p->policy.n_values++].bytes, data, 64);
-	attest_verify_sim(&r, report, &chain, 1, &p->policy, (int64_t)time(NULL));
+	if (attest_judge(&r, kind.n == 1 ? *kind.p : 0, report, chain, p, (int64_t)time(NULL), e))
+		return -1;
 	if (!attest_accepted(r.verdict))
 		return err_set(e, ERR_ATTEST, "attestation rejected: %s: %s%s%s",
 			       attest_verdict_name(r.verdict), attest_verdict_sentence(r.verdict),
@@ -233,6 +231,11 @@ int enclave_open(struct enclave **out, const struct args *a, char role, struct e
 	return 0;
 }
 
+int enclave_simulated(const struct enclave *x)
+{
+	return x->simulated;
+}
+
 void enclave_close(struct enclave *x)
 {
 	if (!x)
@@ -241,6 +244,7 @@ void enclave_close(struct enclave *x)
 		SSL_shutdown(x->ssl);
 	SSL_free(x->ssl);
 	SSL_CTX_free(x->tls);
+	attest_policy_free(&x->policy);
 	if (x->fd >= 0)
 		close(x->fd);
 	ERR_clear_error();

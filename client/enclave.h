@@ -13,6 +13,8 @@ struct enclave;
  * 'D' or 'M': whose certificate config has. ERR_ATTEST names expected and received. */
 int enclave_open(struct enclave **x, const struct args *a, char role, struct err *e) MUST_USE;
 void enclave_close(struct enclave *x);
+/* Whether its evidence was simulated: then every output says so. */
+int enclave_simulated(const struct enclave *x);
 /* As ask_classify. */
 int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
 		     struct err *e) MUST_USE;

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client against enclaves on (imitated) hardware: providers answer for this very connection, with an AMD
+ * and an Intel of our own; the policy names their roots. What is genuine but for another connection, of
+ * another program, or under other roots is refused. Then where certificates and collateral may come from. */
+#include "client/enclave.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/certificate.h"
+#include "crypto/attest/binding.h"
+#include "daemon/enclave_quote.h"
+#include "daemon/enclave_wire.h"
+#include "test/crypto/attest/make_dcap.h"
+#include "test/crypto/attest/make_snp.h"
+#include "test/daemon/fake_tee.h"
+#include "test/test.h"
+
+static char folder[] = "/tmp/obscura-tee-client.XXXXXX";
+static struct identity authority;
+static struct make_id own;
+static struct make_snp amd;
+static struct make_dcap intel;
+static SSL_CTX *server;
+static uint8_t table[QUOTE_TABLE_MAX];
+
+static const char *path_of(const char *name)
+{
+	static char paths[8][128];
+	static int at;
+	char *path = paths[at++ % 8];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+	return path;
+}
+
+static void write_file(const char *name, const void *p, size_t n)
+{
+	fake_write(folder, name, p, n);
+}
+
+static void write_text(const char *name, const char *text)
+{
+	write_file(name, text, strlen(text));
+}
+
+/* The client has no time of its own to choose: what it meets must be valid now. */
+static void valid_now(struct make_id *id, const struct make_id *issuer)
+{
+	make_must(X509_gmtime_adj(X509_getm_notBefore(id->cert), -60) &&
+		  X509_gmtime_adj(X509_getm_notAfter(id->cert), 3600));
+	make_sign(id->cert, issuer->key);
+}
+
+static void vendors_now(void)
+{
+	const struct make_id *pck[3] = {&intel.leaf, &intel.middle, &intel.root};
+
+	make_snp(&amd, SNP_GENOA, 0);
+	valid_now(&amd.ark, &amd.ark);
+	valid_now(&amd.ask, &amd.ark);
+	valid_now(&amd.leaf, &amd.ask);
+	for (int i = 0; i < 3; i++)
+		make_free(&amd.chain[i]);
+	amd.chain[0] = make_der(&amd.leaf);
+	amd.chain[1] = make_der(&amd.ask);
+	amd.chain[2] = make_der(&amd.ark);
+	make_dcap(&intel);
+	valid_now(&intel.root, &intel.root);
+	valid_now(&intel.middle, &intel.root);
+	valid_now(&intel.leaf, &intel.middle);
+	make_free(&intel.pck_chain);
+	intel.pck_chain = make_pem(pck, 3);
+}
+
+static void write_policies(void)
+{
+	static char text[1200], hex[97], small[65];
+	uint8_t program[48];
+
+	memset(program, 0x4d, sizeof(program));
+	bytes_hex(hex, program, 48);
+	bytes_hex(small, program, 32);
+	snprintf(text, sizeof(text),
+		 "measurement = \"%s\"; mrtd = \"%s\"; mrenclave = \"%s\"; amd_roots = [\"ark.der\"];\n"
+		 "intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"]; min_model_version = 2;\n",
+		 hex, hex, small);
+	write_text("policy", text);
+	snprintf(text, sizeof(text), "measurement = \"%s\"; mrtd = \"%s\"; mrenclave = \"%s\";\n", hex, hex,
+		 small);
+	write_text("no-roots", text);
+	hex[0] = small[0] = '0';
+	snprintf(text, sizeof(text),
+		 "measurement = \"%s\"; mrtd = \"%s\"; mrenclave = \"%s\"; amd_roots = [\"ark.der\"];\n"
+		 "intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"];\n",
+		 hex, hex, small);
+	write_text("other-program", text);
+	write_text(
+	    "no-program",
+	    "amd_roots = [\"ark.der\"]; intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"];\n");
+	write_file("ark.der", amd.chain[2].p, amd.chain[2].n);
+	{
+		struct span der = make_der(&intel.root);
+
+		write_file("intel.der", der.p, der.n);
+		make_free(&der);
+	}
+}
+
+static int setup(void **state)
+{
+	static char host[] = "localhost";
+	char *const hosts[] = {host};
+	struct identity leaf;
+	struct err e = {0};
+
+	make_must(mkdtemp(folder) != NULL);
+	signal(SIGPIPE, SIG_IGN);
+	make_must(!authority_make(&authority, 30, &e) &&
+		  !certificate_write(path_of("ca.pem"), authority.certificate, 1, &e) &&
+		  !identity_make(&leaf, &authority, "data-owner", hosts, 1, 10, &e) &&
+		  !certificate_write(path_of("d.pem"), leaf.certificate, 1, &e) &&
+		  !key_write(path_of("d.key"), leaf.key, 1, &e));
+	identity_free(&leaf);
+	own = make_cert("enclave", EVP_EC_gen("P-256"), NULL, 0, NULL, 0);
+	vendors_now();
+	write_policies();
+	server = SSL_CTX_new(TLS_server_method());
+	make_must(server && SSL_CTX_use_certificate(server, own.cert) == 1 &&
+		  SSL_CTX_use_PrivateKey(server, own.key) == 1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[80];
+
+	SSL_CTX_free(server);
+	make_snp_free(&amd);
+	make_dcap_free(&intel);
+	make_id_free(&own);
+	identity_free(&authority);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	return system(command);
+}
+
+/* ---- machines ---- */
+
+static void make_report(const uint8_t data[64])
+{
+	memcpy(amd.report + 0x50, data, 64);
+	make_snp_sign(&amd);
+	fake.evidence = (struct span){amd.report, sizeof(amd.report)};
+}
+
+static void make_intel(const uint8_t data[64])
+{
+	memcpy(intel.body + (intel.td ? 520 : 320), data, 64);
+	make_quote(&intel);
+	fake.evidence = (struct span){intel.quote, intel.n};
+}
+
+static void machine(const char *tee, int td)
+{
+	const struct fake_entry e[3] = {
+	    {GUID_VCEK, amd.chain[0]}, {GUID_ASK, amd.chain[1]}, {GUID_ARK, amd.chain[2]}};
+
+	fake_start();
+	fake.make = make_report;
+	if (!strcmp(tee, "sev-guest"))
+		fake_sev_guest();
+	else if (!strcmp(tee, "gramine"))
+		fake_gramine("dcap\n");
+	else
+		fake_tsm(td ? "tdx_guest\n" : "sev_guest\n");
+	if (td || !strcmp(tee, "gramine")) {
+		make_dcap_kind(&intel, td ? 4 : 3, td, 0);
+		fake.make = make_intel;
+	} else {
+		fake.table = (struct span){table, fake_table(table, e, 3)};
+	}
+}
+
+/* ---- the enclave's side ---- */
+
+enum trick { HONEST, REPLAY, OTHER_CONNECTION, OTHER_KIND };
+
+struct stage {
+	int listener;
+	enum trick trick;
+};
+
+static struct quoted kept;
+
+/* EVIDENCE of the machine for this connection, wrong in one way. */
+static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t *out)
+{
+	const struct quote_provider *p;
+	char policy[ENCLAVE_POLICY], manifest[] = "model\n2\nabc\n";
+	uint8_t *key = NULL, exporter[32] = {0}, data[64], kind;
+	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(own.cert), &key);
+	struct quoted *q = calloc(1, sizeof(*q));
+	struct err e = {0};
+	struct binding b;
+	size_t n = 0;
+
+	make_must(q && size > 0 && !enclave_policy(policy, authority.certificate, &e));
+	if (trick != OTHER_CONNECTION)
+		make_must(SSL_export_keying_material(ssl, exporter, 32, BINDING_EXPORTER_LABEL,
+						     strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) == 1);
+	b = (struct binding){'D',
+			     {key, (size_t)size},
+			     {(const uint8_t *)policy, ENCLAVE_POLICY - 1},
+			     {(const uint8_t *)manifest, strlen(manifest)},
+			     hello + 1,
+			     exporter};
+	make_must(!binding_report_data(&b, data, &e));
+	p = quote_choose("auto", &fake_host, &e);
+	if (!p || quote_get(p, &fake_host, data, q, &e))
+		fail_msg("%s", e.text);
+	if (trick == REPLAY)
+		*q = kept;
+	else
+		kept = *q;
+	kind = trick == OTHER_KIND ? 77 : (uint8_t)q->kind;
+	n += enclave_put(out + n, (struct span){&kind, 1});
+	n += enclave_put(out + n, (struct span){q->bytes, q->report_n});
+	n += enclave_put(out + n, (struct span){q->bytes + q->report_n, q->chain_n});
+	n += enclave_put(out + n, b.policy);
+	n += enclave_put(out + n, b.manifest);
+	OPENSSL_free(key);
+	free(q);
+	return n;
+}
+
+static void *play(void *arg)
+{
+	struct stage *s = arg;
+	SSL *ssl = SSL_new(server);
+	int fd = accept(s->listener, NULL, NULL);
+	uint8_t *hello = NULL, *out = malloc(1 << 17), *last = NULL;
+	enum enclave_type type;
+	struct err e = {0};
+	size_t n;
+
+	make_must(ssl && out && fd >= 0 && SSL_set_fd(ssl, fd));
+	if (SSL_accept(ssl) == 1 && !enclave_receive(ssl, ENCLAVE_HELLO, 64, &type, &hello, &n, &e)) {
+		n = evidence(ssl, hello, s->trick, out);
+		(void)!enclave_send(ssl, ENCLAVE_EVIDENCE, out, n, &e);
+		(void)!enclave_receive(ssl, 0, 64, &type, &last, &n, &e); /* until the client goes */
+	}
+	free(out);
+	free(last);
+	free(hello);
+	SSL_free(ssl);
+	close(fd);
+	return NULL;
+}
+
+static enum err_code meet(enum trick trick, const char *policy, struct err *e)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct stage stage = {socket(AF_INET, SOCK_STREAM, 0), trick};
+	struct args a = {.command = "classify"};
+	socklen_t n = sizeof(at);
+	struct enclave *x = NULL;
+	pthread_t thread;
+	char address[32];
+
+	make_must(!bind(stage.listener, (struct sockaddr *)&at, n) && !listen(stage.listener, 1) &&
+		  !getsockname(stage.listener, (struct sockaddr *)&at, &n));
+	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(at.sin_port));
+	a.config.enclave = address;
+	a.config.ca = (char *)path_of("ca.pem");
+	a.config.certificate = (char *)path_of("d.pem");
+	a.config.key = (char *)path_of("d.key");
+	a.config.step_ms = 5000;
+	a.flag[FLAG_policy] = path_of(policy);
+	make_must(!pthread_create(&thread, NULL, play, &stage));
+	memset(e, 0, sizeof(*e));
+	if (!enclave_open(&x, &a, 'D', e)) {
+		assert_false(enclave_simulated(x));
+		enclave_close(x);
+	}
+	pthread_join(thread, NULL);
+	close(stage.listener);
+	return e->code;
+}
+
+static void refused(enum trick trick, const char *policy, const char *part)
+{
+	struct err e;
+
+	assert_int_equal(meet(trick, policy, &e), ERR_ATTEST);
+	if (!strstr(e.text, part))
+		fail_msg("\"%s\" is not in: %s", part, e.text);
+}
+
+static const struct {
+	const char *tee;
+	int td;
+	const char *root, *program;
+} machines[] = {
+    {"tsm", 0, "ARK_UNTRUSTED", "WANT_MEASUREMENT"},
+    {"sev-guest", 0, "ARK_UNTRUSTED", "WANT_MEASUREMENT"},
+    {"tsm", 1, "ROOT_UNTRUSTED", "WANT_MRTD"},
+    {"gramine", 0, "ROOT_UNTRUSTED", "WANT_MRENCLAVE"},
+};
+
+static void connection_test(void **state)
+{
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(machines) / sizeof(*machines); i++) {
+		machine(machines[i].tee, machines[i].td);
+		if (meet(HONEST, "policy", &e))
+			fail_msg("%s: %s", machines[i].tee, e.text);
+		refused(REPLAY, "policy", "WANT_REPORT_DATA");
+		refused(OTHER_CONNECTION, "policy", "WANT_REPORT_DATA");
+		refused(OTHER_KIND, "policy", "unknown here: 77");
+		refused(HONEST, "no-roots", machines[i].root);
+		refused(HONEST, "other-program", machines[i].program);
+		refused(HONEST, "no-program", "names no program");
+		fake_stop();
+	}
+}
+
+/* ---- where certificates and collateral come from ---- */
+
+static void read_policy(struct attest_policy_file *f, const char *text)
+{
+	struct err e = {0};
+
+	memset(f, 0, sizeof(*f));
+	write_text("files", text);
+	if (attest_policy_read(f, path_of("files"), &e))
+		fail_msg("%s", e.text);
+}
+
+static enum attest_verdict judge(const char *policy, unsigned kind, struct span report, struct span chain,
+				 int64_t now)
+{
+	struct attest_policy_file f;
+	struct attest_result r;
+	struct err e = {0};
+
+	read_policy(&f, policy);
+	assert_int_equal(attest_judge(&r, kind, report, chain, &f, now, &e), 0);
+	attest_policy_free(&f);
+	return r.verdict;
+}
+
+static void chain_test(void **state)
+{
+	const struct make_id *whole[3] = {&amd.leaf, &amd.ask, &amd.ark}, *leaf[1] = {&amd.leaf};
+	struct span report = {amd.report, sizeof(amd.report)}, all = make_pem(whole, 3),
+		    one = make_pem(leaf, 1), none = {NULL, 0},
+		    junk = {(const uint8_t *)"-----BEGIN CERTIFICATE-----\nAAAA\n", 33};
+	const char *without = "amd_roots = [\"ark.der\"];",
+		   *authorities = "amd_roots = [\"ark.der\"]; snp_chain = [\"ask.der\", \"ark.der\"];",
+		   *complete = "amd_roots = [\"ark.der\"]; snp_chain = [\"all.pem\"];";
+	int64_t now = (int64_t)time(NULL);
+
+	write_file("ask.der", amd.chain[1].p, amd.chain[1].n);
+	write_file("all.pem", all.p, all.n);
+	assert_int_equal(judge(without, ENCLAVE_SNP, report, all, now), ATTEST_OK);
+	assert_int_equal(judge(without, ENCLAVE_SNP, report, one, now), ATTEST_CHAIN_ROLE);
+	assert_int_equal(judge(without, ENCLAVE_SNP, report, none, now), ATTEST_CHAIN_ROLE);
+	assert_int_equal(judge(authorities, ENCLAVE_SNP, report, all, now), ATTEST_OK);
+	assert_int_equal(judge(authorities, ENCLAVE_SNP, report, one, now), ATTEST_OK);
+	assert_int_equal(judge(authorities, ENCLAVE_SNP, report, none, now), ATTEST_CHAIN_ROLE);
+	assert_int_equal(judge(complete, ENCLAVE_SNP, report, none, now), ATTEST_OK);
+	assert_int_equal(judge(complete, ENCLAVE_SNP, report, one, now), ATTEST_OK);
+	assert_int_equal(judge(complete, ENCLAVE_SNP, report, junk, now), ATTEST_OK);
+	assert_int_equal(judge(complete, ENCLAVE_SNP, report, none, now + 7200), ATTEST_CERT_TIME);
+	amd.report[0x90] ^= 1; /* another chain cannot make up for a bad signature */
+	assert_int_equal(judge(complete, ENCLAVE_SNP, report, one, now), ATTEST_REPORT_SIG);
+	amd.report[0x90] ^= 1;
+	make_free(&all);
+	make_free(&one);
+}
+
+static void crl_test(void **state)
+{
+	struct span report = {amd.report, sizeof(amd.report)}, none = {NULL, 0}, list;
+	int64_t now = (int64_t)time(NULL);
+	const char *policy = "amd_roots = [\"ark.der\"]; snp_chain = [\"all.pem\"]; snp_crl = \"crl.der\";";
+
+	list = make_crl(&amd.ark, NULL, now - 60, now + 3600);
+	write_file("crl.der", list.p, list.n);
+	make_free(&list);
+	assert_int_equal(judge(policy, ENCLAVE_SNP, report, none, now), ATTEST_OK);
+	list = make_crl(&amd.ark, amd.ask.cert, now - 60, now + 3600);
+	write_file("crl.der", list.p, list.n);
+	make_free(&list);
+	assert_int_equal(judge(policy, ENCLAVE_SNP, report, none, now), ATTEST_REVOKED);
+}
+
+static void write_hex(const char *name, const uint8_t *p, size_t n)
+{
+	char text[200];
+
+	write_text(name, bytes_hex(text, p, n));
+}
+
+/* A folder as docs/ATTESTATION.md describes it, beside the policy. */
+static void collateral_test(void **state)
+{
+	struct make_dcap m;
+	const struct attest_collateral *c = &m.collateral;
+	struct span quote, der, none = {NULL, 0};
+	const char *policy = "intel_roots = [\"root.der\"]; collateral = \"pcs\";";
+
+	make_dcap(&m);
+	der = make_der(&m.root);
+	write_file("root.der", der.p, der.n);
+	make_free(&der);
+	quote = (struct span){m.quote, m.n};
+	assert_int_equal(judge("intel_roots = [\"root.der\"];", ENCLAVE_DCAP, quote, none, MAKE_NOW),
+			 ATTEST_NO_COLLATERAL);
+	make_must(!mkdir(path_of("pcs"), 0755));
+	write_file("pcs/root_ca.crl.der", c->root_crl.p, c->root_crl.n);
+	write_file("pcs/pck.crl.der", c->pck_crl.p, c->pck_crl.n);
+	write_file("pcs/tcb_info.json", c->tcb_info.p, c->tcb_info.n);
+	write_hex("pcs/tcb_info.sig.hex", c->tcb_signature.p, 64);
+	write_file("pcs/tcb_info.chain.pem", c->tcb_chain.p, c->tcb_chain.n);
+	write_file("pcs/qe_identity.json", c->qe_identity.p, c->qe_identity.n);
+	write_hex("pcs/qe_identity.sig.hex", c->qe_signature.p, 64);
+	write_file("pcs/qe_identity.chain.pem", c->qe_chain.p, c->qe_chain.n);
+	assert_int_equal(judge(policy, ENCLAVE_DCAP, quote, none, MAKE_NOW), ATTEST_OK);
+	assert_int_equal(judge(policy, ENCLAVE_DCAP, quote, none, MAKE_NOW + 3 * MAKE_DAY), ATTEST_CERT_TIME);
+	make_lists(&m, NULL, m.leaf.cert);
+	write_file("pcs/pck.crl.der", c->pck_crl.p, c->pck_crl.n);
+	assert_int_equal(judge(policy, ENCLAVE_DCAP, quote, none, MAKE_NOW), ATTEST_REVOKED);
+	/* an SNP report is no quote, whatever the kind says */
+	quote = (struct span){amd.report, sizeof(amd.report)};
+	assert_int_equal(judge(policy, ENCLAVE_DCAP, quote, none, MAKE_NOW), ATTEST_Q_AKT);
+	make_dcap_free(&m);
+}
+
+static void setting_test(void **state)
+{
+	static const struct {
+		const char *text, *say;
+	} wrong[] = {
+	    {"snp_chain = \"vcek.pem\";", "needs a list"},
+	    {"snp_chain = [\"nowhere.pem\"];", "nowhere.pem"},
+	    {"snp_crl = [\"crl.der\"];", "needs a string"},
+	    {"snp_crl = \"\";", "needs a string"},
+	    {"collateral = \"nowhere\";", "nowhere"},
+	    {"collateral = 7;", "needs a string"},
+	    {"snp_chain = [\"ark.der\", \"ark.der\", \"ark.der\", \"ark.der\", \"ark.der\", \"ark.der\", "
+	     "\"ark.der\", "
+	     "\"ark.der\", \"ark.der\"];",
+	     "too many files"},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct attest_policy_file f = {0};
+		struct err e = {0};
+
+		write_text("wrong", wrong[i].text);
+		assert_int_equal(attest_policy_read(&f, path_of("wrong"), &e), -1);
+		if (!strstr(e.text, wrong[i].say) || !strstr(e.text, ":1: "))
+			fail_msg("%s: %s", wrong[i].text, e.text);
+		attest_policy_free(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(connection_test), cmocka_unit_test(chain_test),   cmocka_unit_test(crl_test),
+	    cmocka_unit_test(collateral_test), cmocka_unit_test(setting_test),
+	};
+
+	return cmocka_run_group_tests_name("enclave client and hardware", tests, setup, teardown);
+}
