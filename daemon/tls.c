@@ -378,6 +378,24 @@ int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e)
 	return 0;
 }
 
+/* A list of the certificate's authority that has ended since it was read says nothing any more. A whole handshake looks at that
+ * itself; one that resumes does not. */
+static int lists_in_force(const struct tls *tls, X509 *cert, struct err *e)
+{
+	for (int i = 0; i < sk_X509_CRL_num(tls->lists); i++) {
+		X509_CRL *list = sk_X509_CRL_value(tls->lists, i);
+		const ASN1_TIME *end = X509_CRL_get0_nextUpdate(list);
+
+		if (end && !X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_issuer_name(cert)) &&
+		    X509_cmp_current_time(end) <= 0)
+			return err_set(e, ERR_PEER,
+				       "its certificate cannot be checked: the revocation list %.160s has ended; obscura pki "
+				       "revoke makes the next one",
+				       tls->revoked);
+	}
+	return 0;
+}
+
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
 	     size_t bytes, struct err *e)
 {
@@ -392,7 +410,7 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 	*role = frame_role(unit);
 	X509_digest(cert, EVP_sha256(), fingerprint, NULL);
 	/* a resumed session looks neither at dates nor at lists again */
-	if (tls_still_good(note->tls, ssl, e))
+	if (tls_still_good(note->tls, ssl, e) || lists_in_force(note->tls, cert, e))
 		return -1;
 	if (!*role || !(*role & allowed))
 		return err_set(e, ERR_PEER, "its certificate (%.48s) is for the wrong role: \"%.32s\"", name,

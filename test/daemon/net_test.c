@@ -10,6 +10,7 @@
 
 #include <signal.h>
 
+#include "daemon/net_parts.h"
 #include "nets.h"
 
 #define M (&sides[0]) /* the model owner, who listens */
@@ -373,6 +374,30 @@ static void test_resumption(void **state)
 	assert_memory_equal(conn_channel(M->conn)->fingerprint, conn_channel(D->conn)->self_fingerprint, 32);
 }
 
+/* A revocation list that ends while the role runs says nothing any more: who resumes is refused as anybody else. */
+static void test_resumption_without_list(void **state)
+{
+	struct err e = {.code = ERR_PEER, .text = "enough for now"};
+	struct tls *tls;
+	X509_CRL *list = X509_CRL_new();
+	ASN1_TIME *ended = X509_gmtime_adj(NULL, -1);
+
+	both_up();
+	tls = &M->net->tls;
+	X509_CRL_set_issuer_name(list, X509_get_issuer_name(SSL_CTX_get0_certificate(tls->ctx)));
+	X509_CRL_set1_nextUpdate(list, ended);
+	ASN1_TIME_free(ended);
+	tls->revoked = "list.crl";
+	tls->lists = sk_X509_CRL_new_null();
+	sk_X509_CRL_push(tls->lists, list); /* its owner from now on */
+	turn_for(50);			    /* the ticket arrives after the handshake */
+	conn_end(M->conn, &e);
+	AWAIT(D->downs == 2);
+	assert_int_equal(M->ups, 1);
+	if (!strstr(D->why.text, "the revocation list list.crl has ended"))
+		fail_msg("%s", D->why.text);
+}
+
 static int busy_turns, stop_port, refused_while_stopping;
 
 static int busy(void *ctx)
@@ -417,7 +442,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
 	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
 	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
-	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption),
+	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list),
 	    TEST(test_stop),
 	};
 
