@@ -81,6 +81,11 @@ static int fit(struct he_owner *o, uint32_t allowed, struct err *e)
 	       (he_longest(d->hp, o->batch_max) > o->options.pool_bytes / 2 || o->batch_max * image_bytes(d->plan) > o->options.pool_bytes))
 		o->batch_max /= 2;
 	longest = he_longest(d->hp, o->batch_max);
+	if (longest > o->options.pool_bytes / 2 || o->batch_max * image_bytes(d->plan) > o->options.pool_bytes)
+		return err_set(e, ERR_ENV,
+			       "one image of model %s takes messages of %zu bytes and %zu of working memory, more than the %llu "
+			       "allowed; raise pool_memory",
+			       o->model, longest, image_bytes(d->plan), (unsigned long long)o->options.pool_bytes);
 	d->request = malloc(FRAME_HEADER + longest + 1);
 	d->answer = malloc(longest + 1);
 	if (!d->request || !d->answer)

@@ -253,6 +253,21 @@ static void rules_are_kept(void **state)
 	finish(&w, r, 0);
 }
 
+/* A model owner's plan may ask for any message up to a GiB: what a data owner gives it is its own to say. */
+static void memory_is_kept(void **state)
+{
+	struct request r[REQUESTS];
+	struct world w;
+
+	defaults(&w, 0);
+	w.owner_options.pool_bytes = he_longest(net->he_plan, 1);
+	begin(&w, r);
+	world_settle(&w);
+	assert_int_equal(r[0].i.err.code, ERR_ENV);
+	assert_non_null(strstr(r[0].i.err.text, "raise pool_memory"));
+	finish(&w, r, 0);
+}
+
 /* ---- plans ---- */
 
 static void widths_of_strangers(void **state)
@@ -294,6 +309,7 @@ int main(void)
 	    cmocka_unit_test(with_tickets),
 	    cmocka_unit_test(the_pool_is_filled),
 	    cmocka_unit_test(rules_are_kept),
+	    cmocka_unit_test(memory_is_kept),
 	    cmocka_unit_test(widths_of_strangers),
 	};
 
