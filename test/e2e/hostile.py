@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers that break the rules, against real roles: hostile.py ATTACK PKI ADDRESS [ARGUMENT...]. Prints what came of it."""
+import hashlib
+import os
+import random
 import socket
 import ssl
 import struct
@@ -139,7 +142,108 @@ def refusals(pki, address, model, n):
     print(last)
 
 
-ATTACKS = {f.__name__: f for f in (sessions, refusals)}
+class Session:
+    """A session of smpc as a data owner, up to complete tickets. Its numbers are noise: the model owner cannot tell."""
+
+    def __init__(self, pki, model_owner, provider, model, tickets=8):
+        self.m, self.c = Peer(pki, 'data-owner', model_owner, 'rogue'), Peer(pki, 'data-owner', provider, 'rogue')
+        self.m.send('OPEN', wish(model), session=5)
+        self.opened = fields(self.m.until('OPENED')[5])
+        plan, self.epoch, token = self.opened[1][0], self.opened[2][0], self.opened[3][0]
+        left = self.opened[6][0]
+        while left:
+            left -= len(self.m.until('WEIGHTS')[5])
+        certificate = self.m.socket.getpeercert(True)
+        pair = data(1, token) + data(2, self.epoch) + data(3, hashlib.sha256(plan).digest())
+        self.c.send('PAIR', pair + data(4, hashlib.sha256(certificate).digest()) + data(7, model), session=5)
+        self.c.until('PAIRED')
+        self.c.send('CREDIT', session=5, lane=tickets)
+        self.tags = b''
+        while len(self.tags) < 20 * tickets:
+            self.tags += self.c.until('TAGS')[5]
+        self.tag = [self.tags[20 * t:20 * t + 16] for t in range(tickets)]
+
+    def delta(self, ticket, n, flags=0):
+        self.m.send('DELTA', os.urandom(n), session=5, lane=ticket, flags=flags)
+
+    def begin(self, first, n=1, tags=None, epoch=None):
+        tags = b''.join(self.tag[first:first + n]) if tags is None else tags
+        self.m.send('BEGIN', (epoch or self.epoch) + struct.pack('<I', n) + tags, session=5, lane=first)
+
+    def step(self, ticket, n, sequence=0, flags=0):
+        self.m.send('STEP', os.urandom(n), session=5, lane=ticket, sequence=sequence, flags=flags)
+
+
+def replays(pki, model_owner, provider, model, delta, first, second):
+    """Every way to have a ticket answered twice; prints what came after the first answer. delta, first: bytes of δ of a ticket and
+    of the first message of an inference; second: sequence of the message after the answer."""
+    delta, first, second = int(delta), int(first), int(second)
+    ways = {
+        'BEGIN again': lambda s: s.begin(0),
+        'the first message again': lambda s: s.step(0, first),
+        'all again': lambda s: (s.begin(0), s.step(0, first)),
+        'in a batch with the next': lambda s: s.begin(0, 2),
+        'δ again': lambda s: s.delta(0, delta),
+        'the next with the tag of the last': lambda s: s.begin(1, tags=s.tag[0]),
+        'the one after the next': lambda s: s.begin(2),
+        'another epoch': lambda s: s.begin(1, epoch=bytes(16)),
+        'a message ahead of its turn': lambda s: s.step(0, 1, second + 2),
+        'ABORT, then all again': lambda s: (s.m.send('ABORT', session=5, lane=0), s.begin(0), s.step(0, first)),
+    }
+    for name, way in ways.items():
+        session = Session(pki, model_owner, provider, model)
+        for ticket in range(4):
+            session.delta(ticket, delta)
+        while session.m.until('READY')[4 - 1] < 4:
+            pass
+        session.begin(0)
+        session.step(0, first)
+        answer = b''
+        while True:
+            frame = session.m.until('STEP', 'ERROR')
+            answer += frame[5]
+            if frame[0] == 'ERROR' or not frame[1] & 1:
+                break
+        if frame[0] == 'ERROR':
+            print('no answer:', reason(frame))
+            return
+        way(session)
+        frame = session.m.until('STEP', 'ERROR', 'READY', 'ABORT')
+        print(f'{name}: {frame[0]} {reason(frame) if frame[0] == "ERROR" else ""}')
+
+
+def storm(pki, model_owner, provider, model, delta, first, seed, n):
+    """n sessions in which frames of any kind, number and length come at any time."""
+    random.seed(int(seed))
+    delta, first = int(delta), int(first)
+    kinds = [k for k in TYPES if k not in ('HELLO', 'OPEN')] + [27, 28, 29, 32, 99]
+    sent = 0
+    for _ in range(int(n)):
+        try:
+            s = Session(pki, model_owner, provider, model)
+            for ticket in range(random.randrange(5)):
+                s.delta(ticket, delta)
+            for _ in range(random.randrange(12)):
+                sent += 1
+                roll = random.random()
+                if roll < .3:
+                    s.begin(random.randrange(4), random.choice((1, 1, 1, 2, 3, 0, 4094)))
+                elif roll < .6:
+                    s.step(random.randrange(4), random.choice((first, first, first // 2, 1, 0)), random.choice((0, 0, 2, 4)), random.choice((0, 0, 1)))
+                else:
+                    peer = random.choice((s.m, s.c))
+                    peer.send(random.choice(kinds), os.urandom(random.choice((0, 0, 1, 20, 36, 52, 300, 5000))),
+                              session=random.choice((5, 5, 5, 0, 6, 65535)), lane=random.choice((0, 1, 2, 8, 2**32 - 1, 2**31)),
+                              sequence=random.choice((0, 0, 1, 2, 2**32 - 1)), flags=random.choice((0, 0, 1, 255)))
+            s.m.socket.settimeout(.1)
+            while True:
+                s.m.receive()
+        except Gone:
+            pass
+    print(sent)
+
+
+ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm)}
 
 if __name__ == '__main__':
     try:

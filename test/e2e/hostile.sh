@@ -20,6 +20,20 @@ is "one data owner gets an eighth of the sessions, over however many connections
 serves "others are served meanwhile"
 kill_role sessions
 
+# ---- one that would have a ticket answered twice; its numbers are noise, which a model owner cannot tell. The sizes are of the plan.
+attack replays "$T/pki" "$MODEL_OWNER" "$PROVIDER" digits_mlp 608 2352 2 >"$T/out" 2>&1
+for way in "BEGIN again: ERROR.*ticket 0 where ticket 1 is next" "the first message again: ERROR.*message 1 of 6 where message 3" \
+	"all again: ERROR.*ticket 0 where ticket 1" "in a batch with the next: ERROR.*ticket 0 where ticket 1" "δ again: ERROR.*DELTA of ticket 0" \
+	"the next with the tag of the last: ERROR.*another tag" "the one after the next: ERROR.*ticket 2 where ticket 1" \
+	"another epoch: ERROR.*another epoch" "a message ahead of its turn: ERROR.*message 5 of 6" "ABORT, then all again: ERROR.*ticket 0 where ticket 1"; do
+	if grep -q "^$way" "$T/out"; then ok "no ticket twice: ${way%%:*}"; else not_ok "no ticket twice: ${way%%:*}" "$(cat "$T/out")"; fi
+done
+seed=$(date +%s)
+sent=$(attack storm "$T/pki" "$MODEL_OWNER" "$PROVIDER" digits_mlp 608 2352 "$seed" 40 2>&1)
+if [ "$sent" -gt 50 ] 2>/dev/null; then ok "frames of any kind at any time (seed $seed)"; else not_ok "frames of any kind at any time (seed $seed)" "$sent"; fi
+serves "the service still answers after them"
+is "no memory error was found" 0 "$(cat "$T"/*.log | grep -c "Sanitizer\|runtime error")"
+
 # ---- one that is refused, again and again
 printf 'rules = ( { who = "localhost"; } );' >"$T/rules"
 # shellcheck disable=SC2046
