@@ -45,6 +45,9 @@ struct attest_policy_file {
 };
 /* Also after an error there is something to free. */
 int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
+/* The same from memory; path is for messages, and files that the text names are beside it. */
+int attest_policy_text(struct attest_policy_file *f, const char *path, struct span text,
+		       struct err *e) MUST_USE;
 void attest_policy_free(struct attest_policy_file *f);
 
 /* What an enclave sent over a connection (enum enclave_kind), under the policy and with the files that it

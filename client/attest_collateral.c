@@ -41,7 +41,7 @@ static int read_signature(const char *folder, const char *name, uint8_t out[64],
 		int high = hex_digit(text.p[2 * i]), low = hex_digit(text.p[2 * i + 1]);
 
 		bad = high < 0 || low < 0;
-		out[i] = (uint8_t)(high << 4 | low);
+		out[i] = bad ? 0 : (uint8_t)(high << 4 | low);
 	}
 	attest_file_free(&text);
 	return bad ? err_set(e, ERR_INPUT, "%.300s/%s is not 128 hexadecimal digits", folder, name) : 0;

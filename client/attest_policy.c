@@ -325,22 +325,30 @@ static int read_text(struct reading *r, const char *text)
 	return bad;
 }
 
-int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e)
+int attest_policy_text(struct attest_policy_file *f, const char *path, struct span text, struct err *e)
 {
 	struct reading r = {f, path, e};
-	struct span file;
-	char *text;
+	char *copy;
 	int bad;
 
 	f->policy.values = f->values;
+	copy = memchr(text.p, 0, text.n) ? NULL : strndup((const char *)text.p, text.n);
+	if (!copy)
+		return err_set(e, ERR_INPUT, "%.300s: this is no policy file (binary?)", path);
+	bad = read_text(&r, copy);
+	free(copy);
+	return bad;
+}
+
+int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e)
+{
+	struct span file;
+	int bad;
+
 	if (attest_file_read(path, &file, e))
 		return -1;
-	text = memchr(file.p, 0, file.n) ? NULL : strndup((const char *)file.p, file.n);
+	bad = attest_policy_text(f, path, file, e);
 	attest_file_free(&file);
-	if (!text)
-		return err_set(e, ERR_INPUT, "%.300s: this is no policy file (binary?)", path);
-	bad = read_text(&r, text);
-	free(text);
 	return bad;
 }
 
