@@ -71,10 +71,14 @@ static int read_field(const struct reading *r, config_setting_t *s, enum attest_
 static int read_allow(const struct reading *r, const config_setting_t *s, const char *word)
 {
 	struct err why = {0};
+	uint32_t allow = 0;
 
-	if (!strcmp(word, attest_allow_word(ATTEST_ALLOW_SIMULATED)))
+	if (attest_allow_list(word, &allow, &why))
+		return refuse(r, s, why.text);
+	if (allow & 1u << ATTEST_ALLOW_SIMULATED) /* one string may have several words */
 		return refuse(r, s, "simulation is accepted by --accept-simulated alone, each time");
-	return attest_allow_list(word, &r->to->policy.allow, &why) ? refuse(r, s, why.text) : 0;
+	r->to->policy.allow |= allow;
+	return 0;
 }
 
 static int read_status(const struct reading *r, const config_setting_t *s, const char *word)

@@ -96,6 +96,7 @@ static void refused_test(void **state)
 	    {"mrtd = [\"" HEX48 "\", 7];", ":1"},
 	    {"allow = [\"everything\"];", "\"everything\" cannot be allowed"},
 	    {"allow = [\"simulated\"];", "--accept-simulated"},
+	    {"allow = [\"old-report,simulated\"];", "--accept-simulated"},
 	    {"allow = \"debug\";", "needs a list"},
 	    {"accept_tcb = [\"Revoked\"];", "never accepted"},
 	    {"accept_tcb = [\"Fine\"];", "no patch level"},
