@@ -39,5 +39,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		in_bounds(&f);
 	else if (!e.code || !*e.text)
 		abort();
+	attest_policy_free(&f);
 	return 0;
 }
