@@ -201,14 +201,14 @@ static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t
 {
 	const struct quote_provider *p;
 	char policy[ENCLAVE_POLICY], manifest[] = "model\n2\nabc\n";
-	uint8_t *key = NULL, exporter[32] = {0}, data[64], kind;
+	uint8_t *key = NULL, exporter[32] = {0}, data[64], kind, release[ENCLAVE_RELEASE_KEY] = {7};
 	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(own.cert), &key);
 	struct quoted *q = calloc(1, sizeof(*q));
 	struct err e = {0};
 	struct binding b;
 	size_t n = 0;
 
-	make_must(q && size > 0 && !enclave_policy(policy, authority.certificate, &e));
+	make_must(q && size > 0 && !enclave_policy(policy, authority.certificate, release, &e));
 	if (trick != OTHER_CONNECTION)
 		make_must(SSL_export_keying_material(ssl, exporter, 32, BINDING_EXPORTER_LABEL,
 						     strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) == 1);
