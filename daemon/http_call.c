@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
 
 #include <event2/buffer.h>
+#include <event2/keyvalq_struct.h>
 #include <sodium.h>
 
 #include "daemon/http_parts.h"
@@ -43,10 +46,40 @@ static struct http_link *link_of(const struct http *h, struct evhttp_request *re
 	return l;
 }
 
+/* What another reader on the way might understand otherwise: where the request ends, or whom it is for. */
+static int is_ambiguous(const struct http_call *c)
+{
+	unsigned hosts = 0, lengths = 0, codings = 0, unknown = 0;
+	struct evkeyval *h;
+
+	TAILQ_FOREACH (h, evhttp_request_get_input_headers(c->req), next) {
+		int coding = !strcasecmp(h->key, "Transfer-Encoding");
+
+		hosts += !strcasecmp(h->key, "Host");
+		lengths += !strcasecmp(h->key, "Content-Length");
+		codings += coding;
+		unknown += coding && strcasecmp(h->value, "chunked");
+	}
+	return hosts > 1 || lengths + codings > 1 || unknown;
+}
+
+/* To these a peer expects no body, whatever the status. */
+static int has_no_body(const struct http_call *c)
+{
+	enum evhttp_cmd_type command = evhttp_request_get_command(c->req);
+
+	return command == EVHTTP_REQ_HEAD || command == EVHTTP_REQ_CONNECT;
+}
+
 static void begin(struct http_call *c)
 {
 	size_t n = evbuffer_get_length(evhttp_request_get_input_buffer(c->req));
 
+	if (is_ambiguous(c)) {
+		http_set(c, "Connection", "close"); /* what follows may be anything */
+		http_refuse(c, 400, "the request says twice how long it is or whom it is for, or in an unknown coding");
+		return;
+	}
 	if (http_foreign(c))
 		return;
 	if (n > c->http->limits.body)
@@ -160,11 +193,15 @@ void http_reply(struct http_call *c, int status, const char *type, const void *b
 {
 	struct evbuffer *out = evhttp_request_get_output_buffer(c->req);
 	int dropped = !evhttp_request_get_connection(c->req);
+	char length[24];
 
 	http_set(c, "Content-Type", type);
 	http_set(c, "X-Content-Type-Options", "nosniff");
 	http_set(c, "Cache-Control", "no-store");
-	if (!dropped && evbuffer_add(out, bytes, n)) {
+	snprintf(length, sizeof(length), "%zu", n);
+	if (has_no_body(c)) /* else it would be read as the next answer */
+		http_set(c, "Content-Length", length);
+	else if (!dropped && evbuffer_add(out, bytes, n)) {
 		evbuffer_drain(out, evbuffer_get_length(out));
 		status = 500;
 	}

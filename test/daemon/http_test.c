@@ -216,6 +216,49 @@ static void test_heads(void **state)
 	stop();
 }
 
+/* A proxy before us may read another end of the request, and give the rest of it to somebody else: such requests are
+ * refused, and nothing that follows them is read. */
+static void test_ambiguous(void **state)
+{
+	static const char *const heads[] = {"Content-Length: 4\r\nContent-Length: 40\r\n", "Host: y\r\nContent-Length: 4\r\n",
+					    "Content-Length: 4\r\nTransfer-Encoding: xchunked\r\n",
+					    "Transfer-Encoding: gzip, chunked\r\n",
+					    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"};
+	char text[400];
+	struct peer p;
+
+	start(&usual);
+	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+		snprintf(text, sizeof(text),
+			 "POST /a HTTP/1.1\r\nHost: x\r\n%s\r\n%sGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", heads[i],
+			 i > 2 ? "0\r\n\r\n" : "abcd");
+		peer_connect(&p);
+		peer_say(&p, text);
+		AWAIT(peer_read(&p) && p.ended);
+		if (strncmp(p.got, "HTTP/1.1 4", 10) || strstr(p.got + 12, "HTTP/1.1"))
+			fail_msg("%s: %s", heads[i], p.got);
+		peer_close(&p);
+	}
+	assert_int_equal(calls, 0);
+	stop();
+}
+
+/* An answer to HEAD has no body: the next answer on the connection would begin with it. */
+static void test_head(void **state)
+{
+	struct peer p;
+
+	start(&usual);
+	peer_connect(&p);
+	peer_say(&p, "HEAD /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	AWAIT(peer_read(&p) && p.ended);
+	assert_non_null(strstr(p.got, "Content-Length: 4\r\n"));
+	assert_non_null(strstr(p.got, "\r\n\r\nHTTP/1.1 200"));
+	assert_int_equal(calls, 2);
+	peer_close(&p);
+	stop();
+}
+
 /* One more than may come waits until one of them goes. */
 static void test_connections(void **state)
 {
@@ -378,6 +421,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_requests),	cmocka_unit_test(test_bodies), cmocka_unit_test(test_heads),
+	    cmocka_unit_test(test_ambiguous),	cmocka_unit_test(test_head),
 	    cmocka_unit_test(test_connections), cmocka_unit_test(test_time),   cmocka_unit_test(test_gone),
 	    cmocka_unit_test(test_guard),
 	};
