@@ -18,6 +18,7 @@
 #include "client/papers.h"
 
 #define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
+#define LINK_POOL_BYTES ((uint64_t)1 << 30)
 #define POOL_MOST 256
 #define ROLES 3
 
@@ -44,11 +45,25 @@ void bench_clear(struct bench *b)
 	b->shown = 0;
 }
 
-uint64_t bench_pool(const struct program *p)
+uint64_t bench_pool(const struct bench *b, const struct program *p)
 {
-	uint64_t fit = POOL_BYTES / (p->corrections + p->delta + 1);
+	uint64_t ticket = p->corrections + p->delta + 1, fit = POOL_BYTES / ticket,
+		 most = LINK_POOL_BYTES / ticket;
+	size_t batch = 1;
 
+	for (size_t i = 0; b->lab && i < b->n_batches; i++)
+		batch = b->batches[i] > batch ? b->batches[i] : batch;
+	if (fit < batch) /* a link makes them slowly: a request of the largest batch finds its tickets all the same */
+		fit = batch < most ? batch : most;
 	return fit < 4 ? 4 : fit > POOL_MOST ? POOL_MOST : fit;
+}
+
+/* Memory that the pool is allowed, in MiB. */
+static uint64_t pool_mib(const struct bench *b, const struct program *p)
+{
+	uint64_t mib = 2 * bench_pool(b, p) * (p->corrections + p->delta + 1024) >> 20;
+
+	return mib < 256 ? 256 : mib;
 }
 
 uint64_t bench_pool_low(uint64_t high)
@@ -102,23 +117,26 @@ struct setting {
 
 /* Flags of all roles; the texts live here. */
 struct flags {
-	char high[48], low[48], profile[ROLES][160];
+	char high[48], low[48], memory[48], profile[ROLES][160];
 	char he_set[16];
-	const char *owner[5], *modeller[5], *provider[2];
+	const char *owner[6], *modeller[5], *provider[2];
 	struct roles_flags roles;
 };
 
 static void set_flags(struct flags *f, const struct bench *b, const struct setting *s)
 {
-	uint64_t pool = bench_pool(s->program);
+	uint64_t pool = bench_pool(b, s->program);
 	char path[128];
-	int o = 2, m = 0;
+	int o = 3, m = 1;
 
 	memset(f, 0, sizeof(*f));
 	snprintf(f->high, sizeof(f->high), "--pool-high=%llu", (unsigned long long)pool);
 	snprintf(f->low, sizeof(f->low), "--pool-low=%llu", (unsigned long long)bench_pool_low(pool));
+	snprintf(f->memory, sizeof(f->memory), "--pool-memory=%llu",
+		 (unsigned long long)pool_mib(b, s->program));
 	f->owner[0] = f->high;
 	f->owner[1] = f->low;
+	f->owner[2] = f->modeller[0] = f->memory;
 	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
 	if (s->he) {
 		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";

@@ -57,6 +57,7 @@ struct load;
 /* Connects to n data owners' sockets and asks each for nothing but what the model wants, once. */
 int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
 void load_close(struct load *l);
+int load_is_warm(const struct load *l, double offline); /* a request that waited so long for tickets, seconds */
 void load_he(struct load *l); /* what is asked from now on, is asked of the he personality */
 
 struct load_spec {
@@ -176,7 +177,7 @@ int bench_load_models(struct bench *b, struct err *e) MUST_USE;
 void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bench_clear(struct bench *b);
 /* Tickets of the data owner's pool, and below how many it is refilled. */
-uint64_t bench_pool(const struct program *p);
+uint64_t bench_pool(const struct bench *b, const struct program *p);
 uint64_t bench_pool_low(uint64_t high);
 
 /* ---- bench_report.c ---- */

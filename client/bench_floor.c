@@ -15,6 +15,7 @@
 
 #include "client/bench.h"
 #include "client/child.h"
+#include "daemon/net.h"
 #include "daemon/tls.h"
 
 #define ROUNDS 400
@@ -149,14 +150,17 @@ static int answer(int listening, const struct roles *r, const struct program *p,
 	return 0;
 }
 
-/* Made on a role's host: it stays there. */
+/* Made on a role's host: it stays there. It has the congestion control that the roles' have. */
 static int socket_of(const struct roles *r, enum link_role role)
 {
+	char congestion[CONGESTION_BYTES];
 	struct err ignore = {0};
 	int fd = -1;
 
 	if (!r->net || !link_net_enter(r->net, role, &ignore))
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !congestion_choose(congestion, "auto", &ignore))
+		socket_congestion(fd, congestion);
 	if (r->net && link_net_home(r->net, &ignore) && fd >= 0) {
 		close(fd);
 		return -1;

@@ -156,6 +156,11 @@ static void note_image(struct load *l, const Wire__Result *x, size_t image)
 		r->connect = x->connect;
 }
 
+int load_is_warm(const struct load *l, double offline)
+{
+	return offline <= (l->he ? HE_WAITED : 0);
+}
+
 static int note(struct load *l, const struct flight *f, const Wire__Classified *c, double seconds,
 		struct err *e)
 {
@@ -177,7 +182,7 @@ static int note(struct load *l, const struct flight *f, const Wire__Classified *
 	r->client[r->requests] = seconds;
 	r->online[r->requests] = c->n_results ? c->results[0]->online : 0;
 	r->offline[r->requests] = c->n_results ? c->results[0]->offline : 0;
-	r->warm += r->offline[r->requests] <= (l->he ? HE_WAITED : 0);
+	r->warm += load_is_warm(l, r->offline[r->requests]);
 	r->requests++;
 	return 0;
 }

@@ -9,7 +9,7 @@
 #define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
-#define FILL_SECONDS 5
+#define FILL_SECONDS 30
 #define SETTLED_SECONDS 0.1 /* a pool above its mark that has not grown for so long is not being filled */
 #define STUCK_SECONDS 1.0   /* below it, its provider may be slow */
 #define QUIET_NS 3000000    /* after the pool is full: workers go to sleep */
@@ -64,7 +64,8 @@ static size_t burst(const struct pool_status *pool, size_t batch)
 	return pool->depth > low ? (size_t)(pool->depth - low) / batch + 1 : 1;
 }
 
-/* Requests that find their tickets ready, in bursts. */
+/* Requests that find their tickets ready, in bursts. The one that goes below the mark sets off refilling: with that
+ * beside it, it is not what the online phase takes, and counts only where there is no other. */
 int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
 {
 	struct samples_of online = {0}, client = {0}, offline = {0};
@@ -77,15 +78,18 @@ int measure_latency(struct bench *b, struct load *l, struct measured *m, struct 
 		    .model = m->model, .optimise = m->optimise, .batch = m->batch, .in_flight = 1};
 		struct load_result r = {0};
 		struct pool_status pool;
+		size_t n;
 
 		failed = await_pool(l, &pool, e);
 		spec.seconds = b->latency_seconds - spent;
 		spec.requests = burst(&pool, m->batch);
-		failed = failed || load_run(l, &spec, &r, e) || append(&online, r.online, r.requests, e) ||
-			 append(&client, r.client, r.requests, e) ||
-			 append(&offline, r.offline, r.requests, e);
+		failed = failed || load_run(l, &spec, &r, e);
+		n = r.requests > 1 && r.requests == spec.requests ? r.requests - 1 : r.requests;
+		failed = failed || append(&online, r.online, n, e) || append(&client, r.client, n, e) ||
+			 append(&offline, r.offline, n, e);
 		spent += r.wall;
-		m->warm += r.warm;
+		for (size_t i = 0; i < n; i++)
+			m->warm += load_is_warm(l, r.offline[i]);
 		m->unlike += r.unlike;
 		load_result_free(&r);
 	}
@@ -212,7 +216,7 @@ int measure_row(struct bench *b, struct load *l, const struct program *p, struct
 
 	if (measure_warm_up(l, m, e))
 		return -1;
-	if (alone && m->batch <= bench_pool(p) && measure_latency(b, l, m, e))
+	if (alone && m->batch <= bench_pool(b, p) && measure_latency(b, l, m, e))
 		return -1;
 	if (alone && measure_floors(b, l, p, m, e))
 		return -1;

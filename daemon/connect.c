@@ -53,8 +53,10 @@ static struct conn *prepare(struct connector *k, int fd, struct err *e)
 		return NULL;
 	}
 	socket_no_delay(fd);
-	if (k->peer == ROLE_M)
+	if (k->peer == ROLE_M) {
 		socket_short_queue(fd);
+		socket_congestion(fd, k->net->congestion);
+	}
 	c->connector = k;
 	c->outgoing = 1;
 	c->channel.peer = k->peer;

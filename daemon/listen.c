@@ -89,6 +89,7 @@ static void welcome(struct listener *l, int fd, const struct sockaddr *from, soc
 	} else {
 		name_of(from, n, c->channel.name, sizeof(c->channel.name));
 		socket_no_delay(fd);
+		socket_congestion(fd, l->net->congestion);
 		if (conn_secure(c, NULL, NULL, &e)) {
 			log_err(LOG_ERR, "a connection was refused", &e);
 			c->lost = 1;

@@ -401,6 +401,8 @@ int net_new(struct net **net, const struct config *config, enum frame_role self,
 	n->spin.budget_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? config->spin_us : 0;
 	n->host = (struct host){n, host_submit, host_now, host_log};
 	signal(SIGPIPE, SIG_IGN);
+	if ((self == ROLE_D || self == ROLE_M) && congestion_choose(n->congestion, config->congestion, e))
+		goto fail;
 	if (self != ROLE_L && tls_new(&n->tls, config, self, e))
 		goto fail;
 	n->base = event_base_new();

@@ -25,6 +25,12 @@ struct net_handler {
 	void (*down)(void *ctx, struct conn *c, const struct err *why);
 };
 
+/* What connections between data owner and model owner use, by option `congestion`: "" is the host's own. An
+ * error when the kernel does not have what was asked for. */
+#define CONGESTION_BYTES 16
+int congestion_choose(char name[CONGESTION_BYTES], const char *asked, struct err *e) MUST_USE;
+void socket_congestion(int fd, const char *name);
+
 int net_new(struct net **net, const struct config *config, enum frame_role self, struct err *e) MUST_USE;
 /* Listens with TLS on "host:port", or without on a Unix socket path (mode 0600 or as configured); accepted
  * peers must have one of the roles. */

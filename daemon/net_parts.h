@@ -66,6 +66,7 @@ struct net {
 	struct event *tick, *signals[2];
 	uint64_t ticked_us, warned_us;
 	struct spin spin;
+	char congestion[CONGESTION_BYTES]; /* congestion_choose */
 	/* stopping */
 	int (*busy)(void *ctx);
 	void *busy_ctx;
