@@ -2,15 +2,18 @@
 /* What the child gives up, on one page; and what the quoter sees of it. */
 #include "daemon/enclave.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <grp.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -101,11 +104,13 @@ static int few_calls(void)
 	return ok || missing("seccomp");
 }
 
+/* From here on nothing can be said on a standard error that is a file; trying must not end us. */
 static void limits(void)
 {
 	struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &none);
+	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &none);
 }
 
@@ -115,7 +120,6 @@ uint32_t enclave_harden(void)
 
 	if (drop_user())
 		in_force |= 1u << SIM_OWN_UID;
-	limits();
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || missing("no new privileges"))
 		in_force |= 1u << SIM_NO_NEW_PRIVS;
 	if (!prctl(PR_SET_DUMPABLE, 0) || missing("not dumpable"))
@@ -124,6 +128,7 @@ uint32_t enclave_harden(void)
 		in_force |= 1u << SIM_LANDLOCK;
 	if (enclave_memory_secret())
 		in_force |= 1u << SIM_SECRET_MEMORY;
+	limits();
 	if (few_calls())
 		in_force |= 1u << SIM_SECCOMP;
 	return in_force;
@@ -151,6 +156,25 @@ static int other_space(pid_t child, const char *space)
 	snprintf(path, sizeof(path), "/proc/self/ns/%s", space);
 	m = readlink(path, own, sizeof(own));
 	return n > 0 && m > 0 && (n != m || memcmp(own, its, (size_t)n));
+}
+
+/* Its root is a read-only file system with nothing in it. */
+static int empty_root(pid_t child)
+{
+	struct statvfs f;
+	struct dirent *d;
+	char path[64];
+	DIR *root;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/root/", (int)child);
+	root = opendir(path);
+	if (!root)
+		return 0;
+	while ((d = readdir(root)))
+		n += strcmp(d->d_name, ".") && strcmp(d->d_name, "..");
+	closedir(root);
+	return !n && !statvfs(path, &f) && f.f_flag & ST_RDONLY;
 }
 
 /* Files in /proc of a process that is not dumpable belong to root, whoever runs it. */
@@ -186,7 +210,8 @@ uint32_t enclave_observe(pid_t child)
 		if (not_dumpable(child))
 			seen |= 1u << SIM_NOT_DUMPABLE;
 	}
-	if (other_space(child, "net") && other_space(child, "mnt") && other_space(child, "ipc"))
+	if (other_space(child, "net") && other_space(child, "mnt") && other_space(child, "ipc") &&
+	    empty_root(child))
 		seen |= 1u << SIM_NAMESPACES;
 	return seen;
 }

@@ -25,8 +25,11 @@
 #include "crypto/attest/sim.h"
 #include "daemon/enclave_quote.h"
 
-/* Bits that only the child can tell; it is measured, so its word counts. */
+/* Bits that only the child can tell (it is measured, so its word counts), and those that only we can. All
+ * others need both: a filter of system calls, for one, may be somebody else's that the child has inherited.
+ */
 #define TOLD (1u << SIM_LANDLOCK | 1u << SIM_SECRET_MEMORY)
+#define SEEN (1u << SIM_NAMESPACES | 1u << SIM_NO_DEBUGGER)
 
 struct quoter {
 	const struct quote_provider *provider;
@@ -164,10 +167,11 @@ static int launch(struct quoter *q, const char *ca_path, struct err *e)
 
 /* ---- answers ---- */
 
-/* Nothing in force can be claimed that is not seen, but for what cannot be seen. */
 static uint32_t hardening(const struct quoter *q, uint32_t told)
 {
-	return (enclave_observe(q->child) & ~TOLD) | (told & TOLD) | (q->measured ? 1u << SIM_MEASURED : 0);
+	uint32_t seen = enclave_observe(q->child);
+
+	return (seen & told) | (seen & SEEN) | (told & TOLD) | (q->measured ? 1u << SIM_MEASURED : 0);
 }
 
 /* A question that gets no evidence is answered with the reason: the next one may do better. */
