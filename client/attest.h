@@ -35,6 +35,8 @@ void attest_files_free(struct attest_files *f);
 struct attest_policy_file {
 	struct attest_policy policy;
 	uint64_t min_model_version; /* of the model in an enclave */
+	uint64_t boot_evidence_age; /* seconds that evidence in a certificate may be old; 0: for this
+				       connection only */
 	struct attest_value values[ATTEST_POLICY_VALUES];
 	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
 	/* files beside the evidence that the policy names; owns */
@@ -50,7 +52,7 @@ int attest_policy_text(struct attest_policy_file *f, const char *path, struct sp
 		       struct err *e) MUST_USE;
 void attest_policy_free(struct attest_policy_file *f);
 
-/* What an enclave sent over a connection (enum enclave_kind), under the policy and with the files that it
+/* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and with the files that it
  * names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1: the kind is unknown. */
 int attest_judge(struct attest_result *r, unsigned kind, struct span report, struct span chain,
 		 const struct attest_policy_file *f, int64_t now, struct err *e) MUST_USE;

@@ -43,6 +43,9 @@ int attest_judge(struct attest_result *r, unsigned kind, struct span report, str
 	case ENCLAVE_DCAP: /* the chain is in the quote */
 		attest_verify_dcap(r, report, NULL, 0, collateral, &f->policy, now);
 		return 0;
+	case ENCLAVE_RATLS:
+		attest_verify_ratls(r, report, NULL, 0, collateral, &f->policy, now);
+		return 0;
 	default:
 		return err_set(e, ERR_ATTEST, "the enclave's evidence is of a kind that is unknown here: %u",
 			       kind);

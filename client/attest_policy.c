@@ -243,6 +243,8 @@ static int read_numbers(const struct reading *r, const config_setting_t *s, cons
 	struct attest_policy *p = &r->to->policy;
 	uint64_t x;
 
+	if (!strcmp(name, "boot_evidence_age"))
+		return read_number(r, s, 365 * 86400, &r->to->boot_evidence_age) ? -1 : 1;
 	if (!strcmp(name, "min_model_version"))
 		return read_number(r, s, INT64_MAX, &r->to->min_model_version) ? -1 : 1;
 

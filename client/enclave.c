@@ -29,7 +29,7 @@ struct enclave {
 	SSL *ssl;
 	int fd;
 	double connect_s;
-	int simulated;
+	int simulated, boot; /* boot: evidence in the certificate is enough */
 	struct attest_policy_file policy;
 	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
 	char manifest[ENCLAVE_MANIFEST_MAX];
@@ -165,17 +165,68 @@ static int check_manifest(struct enclave *x, struct span manifest, struct err *e
 	return 0;
 }
 
-static int judge(struct enclave *x, const struct args *a, struct span kind, struct span report,
-		 struct span chain, const uint8_t data[64], struct err *e)
+/* The report data that evidence for this connection has; whatever else a policy named would be an
+ * alternative. */
+static int demand_data(struct attest_policy_file *p, const uint8_t data[64], struct err *e)
 {
-	struct attest_policy_file *p = &x->policy;
-	struct attest_result r;
-
+	for (size_t i = 0; i < p->policy.n_values; i++)
+		if (p->values[i].field == ATTEST_FIELD_REPORT_DATA)
+			return err_set(
+			    e, ERR_INPUT,
+			    "the policy names report_data, which the connection decides: leave it out");
 	if (p->policy.n_values == ATTEST_POLICY_VALUES)
 		return err_set(e, ERR_INPUT, "the policy names too many values");
 	p->values[p->policy.n_values].field = ATTEST_FIELD_REPORT_DATA;
 	memcpy(p->values[p->policy.n_values++].bytes, data, 64);
-	if (attest_judge(&r, kind.n == 1 ? *kind.p : 0, report, chain, p, (int64_t)time(NULL), e))
+	return 0;
+}
+
+/* The certificate is as old as its evidence: both were made when the enclave started, by its clock. */
+static int check_age(const X509 *cert, uint64_t most, struct err *e)
+{
+	struct tm made;
+	int64_t age;
+
+	if (!ASN1_TIME_to_tm(X509_get0_notBefore(cert), &made))
+		return err_set(e, ERR_PEER, "the enclave's certificate has no time");
+	age = (int64_t)time(NULL) - (int64_t)timegm(&made) - ENCLAVE_CLOCK_SLACK;
+	return age <= (int64_t)most
+		   ? 0
+		   : err_set(e, ERR_ATTEST,
+			     "the enclave's evidence of boot time is too old: expected at most %llu "
+			     "seconds (boot_evidence_age), received %lld",
+			     (unsigned long long)most, (long long)age);
+}
+
+/* Evidence in the certificate of this connection: bound to its key, and so to the connection, but as old as
+ * the enclave. */
+static int judge_boot(struct enclave *x, struct attest_result *r, struct err *e)
+{
+	const X509 *cert = SSL_get0_peer_certificate(x->ssl);
+	uint8_t *der = NULL;
+	int n, bad;
+
+	if (!x->boot)
+		return err_set(e, ERR_ATTEST,
+			       "the enclave gives evidence of boot time, which was not asked for");
+	n = i2d_X509(cert, &der);
+	bad = n <= 0 ? err_set(e, ERR_ENV, "out of memory")
+		     : attest_judge(r, ENCLAVE_RATLS, (struct span){der, (size_t)n}, (struct span){NULL, 0},
+				    &x->policy, (int64_t)time(NULL), e);
+	OPENSSL_free(der);
+	return bad || check_age(cert, x->policy.boot_evidence_age, e) ? -1 : 0;
+}
+
+static int judge(struct enclave *x, struct span kind, struct span report, struct span chain,
+		 const uint8_t data[64], struct err *e)
+{
+	unsigned number = kind.n == 1 ? *kind.p : 0;
+	struct attest_result r;
+
+	if (number == ENCLAVE_RATLS
+		? judge_boot(x, &r, e)
+		: demand_data(&x->policy, data, e) ||
+		      attest_judge(&r, number, report, chain, &x->policy, (int64_t)time(NULL), e))
 		return -1;
 	if (!attest_accepted(r.verdict))
 		return err_set(e, ERR_ATTEST, "attestation rejected: %s: %s%s%s",
@@ -197,7 +248,9 @@ static int attest(struct enclave *x, const struct args *a, char role, struct err
 	enum enclave_type type;
 	int bad;
 
-	if (RAND_bytes(hello + 1, BINDING_NONCE) != 1)
+	x->boot =
+	    role == 'D' && x->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
+	if (!x->boot && RAND_bytes(hello + 1, BINDING_NONCE) != 1)
 		return err_set(e, ERR_ENV, "this system gives no random numbers");
 	if (enclave_send(x->ssl, ENCLAVE_HELLO, hello, sizeof(hello), e) ||
 	    enclave_receive(x->ssl, ENCLAVE_EVIDENCE, EVIDENCE_MAX, &type, &body, &n, e))
@@ -206,7 +259,7 @@ static int attest(struct enclave *x, const struct args *a, char role, struct err
 		bad = err_set(e, ERR_PEER, "the enclave's evidence is malformed");
 	else
 		bad = expected_data(x, &a->config, role, hello + 1, v.policy, v.manifest, data, e) ||
-		      judge(x, a, v.kind, v.report, v.chain, data, e) ||
+		      judge(x, v.kind, v.report, v.chain, data, e) ||
 		      (role == 'D' && check_manifest(x, v.manifest, e));
 	free(body);
 	return bad ? -1 : 0;

@@ -39,7 +39,10 @@ uint32_t enclave_harden(void);
 /* What can be seen of a child from outside: bits of enum sim_hardening. */
 uint32_t enclave_observe(pid_t child);
 
-int enclave_child_main(void);
+/* tee: the provider that the quoter asks. */
+int enclave_child_main(const char *tee);
+/* In Gramine: listens by itself. sealed: a model file of the host, NULL: none. */
+int enclave_gramine_main(const char *address, const char *ca, const char *sealed);
 /* tee: a row of enclave_quote.c; ca: the authority whose certificates the child obeys; key, chain: files of
  * the simulation's quoting key, NULL for hardware. */
 int enclave_quoter_main(const char *tee, const char *ca, const char *key, const char *chain);

@@ -17,12 +17,11 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/attest/binding.h"
+#include "crypto/attest/parts.h"
 #include "daemon/enclave_parts.h"
-#include "daemon/enclave_quote.h"
 
 #define CONNECTIONS 64
 #define HELLO_BYTES (1 + BINDING_NONCE)
-#define YEAR (365L * 24 * 3600)
 
 /* All of the enclave. Guarded by lock, but for what is set before the first thread. */
 static struct {
@@ -30,57 +29,68 @@ static struct {
 	struct span key; /* own SubjectPublicKeyInfo */
 	char policy[ENCLAVE_POLICY];
 	uint32_t hardening;
+	const struct quote_provider *local; /* NULL: the quoter asks */
+	int ratls;			    /* the certificate has evidence of boot time */
 	pthread_mutex_t lock, quoting;
 	unsigned connections;
 } own = {.lock = PTHREAD_MUTEX_INITIALIZER, .quoting = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- start: key, certificate, authority ---- */
+/* ---- asking for evidence ---- */
 
-static X509 *read_authority(struct err *e)
+static int quote_here(const uint8_t data[64], struct quoted *q, struct err *e)
+{
+	int bad;
+
+	pthread_mutex_lock(&own.quoting);
+	bad = quote_get(own.local, &quote_host_linux, data, q, e);
+	pthread_mutex_unlock(&own.quoting);
+	return bad;
+}
+
+/* Asks, one question at a time: the quoter, or what is here. */
+static int quote(const uint8_t data[64], struct quoted *q, struct err *e)
+{
+	struct enclave_ask ask = {.hardening = own.hardening};
+	ssize_t got = -1;
+
+	if (own.local)
+		return quote_here(data, q, e);
+	memcpy(ask.report_data, data, 64);
+	pthread_mutex_lock(&own.quoting);
+	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
+		got = recv(ENCLAVE_FD_QUOTE, q, sizeof(*q), 0);
+	pthread_mutex_unlock(&own.quoting);
+	if (got < 0 || !quoted_whole(q, (size_t)got))
+		return err_set(e, ERR_ENV, "the quoting process does not answer");
+	return q->kind ? 0 : err_set(e, ERR_ENV, "%.*s", (int)q->report_n, (const char *)q->bytes);
+}
+
+/* ---- start: authority, key, certificate ---- */
+
+static X509 *read_authority(int file, struct err *e)
 {
 	char text[16384];
-	ssize_t n = read(ENCLAVE_FD_CA, text, sizeof(text));
+	ssize_t n = read(file, text, sizeof(text));
 	BIO *in = n > 0 ? BIO_new_mem_buf(text, (int)n) : NULL;
 	X509 *ca = in ? PEM_read_bio_X509(in, NULL, NULL, (void *)"") : NULL;
 
 	BIO_free(in);
-	close(ENCLAVE_FD_CA);
+	close(file);
 	if (!ca)
 		err_set(e, ERR_INPUT, "the authority's certificate cannot be read");
 	return ca;
 }
 
-/* Made here, at each start, and never leaves: clients trust the evidence, not this certificate. */
-static int make_identity(SSL_CTX *tls, struct err *e)
+int enclave_child_prepare(int file, const struct quote_provider *local, int boot, struct err *e)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *cert = X509_new();
-	X509_NAME *name = cert ? X509_get_subject_name(cert) : NULL;
-	uint8_t *der = NULL;
-	int n = -1, ok = key && cert && X509_set_version(cert, 2) &&
-			 ASN1_INTEGER_set(X509_get_serialNumber(cert), 1) &&
-			 X509_gmtime_adj(X509_getm_notBefore(cert), -3600) &&
-			 X509_gmtime_adj(X509_getm_notAfter(cert), YEAR) &&
-			 X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
-						    (const uint8_t *)"obscura-enclave", -1, -1, 0) &&
-			 X509_set_issuer_name(cert, name) && X509_set_pubkey(cert, key) &&
-			 X509_sign(cert, key, EVP_sha256()) && SSL_CTX_use_certificate(tls, cert) == 1 &&
-			 SSL_CTX_use_PrivateKey(tls, key) == 1;
-
-	if (ok)
-		n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-	own.key = (struct span){der, n > 0 ? (size_t)n : 0};
-	X509_free(cert);
-	EVP_PKEY_free(key);
-	return n > 0 ? 0 : err_set(e, ERR_ENV, "cannot make a key and a certificate");
-}
-
-static int prepare(struct err *e)
-{
-	X509 *ca = read_authority(e);
 	uint8_t release[ENCLAVE_RELEASE_KEY];
-	int bad = !ca || enclave_owner_start(release, e) || enclave_policy(own.policy, ca, release, e);
+	X509 *ca;
+	int bad;
 
+	signal(SIGPIPE, SIG_IGN);
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
+	ca = read_authority(file, e);
+	bad = !ca || enclave_owner_start(release, e) || enclave_policy(own.policy, ca, release, e);
 	if (!bad) {
 		own.tls = SSL_CTX_new(TLS_server_method());
 		bad = !own.tls || !SSL_CTX_set_min_proto_version(own.tls, TLS1_3_VERSION) ||
@@ -93,26 +103,11 @@ static int prepare(struct err *e)
 			SSL_CTX_set_verify(own.tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	}
 	X509_free(ca);
-	return bad || make_identity(own.tls, e) ? -1 : 0;
+	own.local = local;
+	return bad || enclave_identity(own.tls, boot ? quote : NULL, &own.key, &own.ratls, e) ? -1 : 0;
 }
 
-/* ---- evidence ---- */
-
-/* Asks the quoter, one question at a time. */
-static int quote(const uint8_t data[64], struct quoted *q, struct err *e)
-{
-	struct enclave_ask ask = {.hardening = own.hardening};
-	ssize_t got = -1;
-
-	memcpy(ask.report_data, data, 64);
-	pthread_mutex_lock(&own.quoting);
-	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
-		got = recv(ENCLAVE_FD_QUOTE, q, sizeof(*q), 0);
-	pthread_mutex_unlock(&own.quoting);
-	if (got < 0 || !quoted_whole(q, (size_t)got))
-		return err_set(e, ERR_ENV, "the quoting process does not answer");
-	return q->kind ? 0 : err_set(e, ERR_ENV, "%.*s", (int)q->report_n, (const char *)q->bytes);
-}
+/* ---- evidence for a connection ---- */
 
 static int send_evidence(struct guest *g, const char *manifest, const struct quoted *q, struct err *e)
 {
@@ -148,8 +143,12 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 	if (SSL_export_keying_material(g->ssl, exporter, sizeof(exporter), BINDING_EXPORTER_LABEL,
 				       strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) != 1)
 		return err_set(e, ERR_PEER, "TLS gives no exporter");
-	if (binding_report_data(&b, data, e) || quote(data, &q, e))
+	if (own.ratls && bytes_zero(b.nonce, BINDING_NONCE)) {
+		q.kind = ENCLAVE_RATLS;
+		q.report_n = q.chain_n = 0;
+	} else if (binding_report_data(&b, data, e) || quote(data, &q, e)) {
 		return -1;
+	}
 	g->greeted = 1;
 	return send_evidence(g, manifest, &q, e);
 }
@@ -218,7 +217,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static void start_guest(int fd)
+void enclave_child_accept(int fd)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	pthread_attr_t detached;
@@ -267,17 +266,15 @@ static int next_handed(void)
 	if (byte == ENCLAVE_HANDS_SEALED)
 		enclave_owner_lies_here(fd);
 	else
-		start_guest(fd);
+		enclave_child_accept(fd);
 	return 0;
 }
 
-int enclave_child_main(void)
+int enclave_child_main(const char *tee)
 {
 	struct err e = {0};
 
-	signal(SIGPIPE, SIG_IGN);
-	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
-	if (prepare(&e)) {
+	if (enclave_child_prepare(ENCLAVE_FD_CA, NULL, strcmp(tee, "sim") != 0, &e)) {
 		fprintf(stderr, "obscura-enclave: %s\n", e.text);
 		return e.code;
 	}

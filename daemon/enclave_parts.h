@@ -3,6 +3,7 @@
 #ifndef OBSCURA_DAEMON_ENCLAVE_PARTS_H
 #define OBSCURA_DAEMON_ENCLAVE_PARTS_H
 
+#include "daemon/enclave_quote.h"
 #include "daemon/enclave_wire.h"
 
 /* One connection. */
@@ -11,6 +12,18 @@ struct guest {
 	int fd, owner; /* owner: the certificate says model-owner */
 	int greeted;
 };
+
+/* enclave_child.c. prepare: key, certificate, authority (read from the file ca, which is closed). local: whom
+ * to ask for evidence, NULL: the quoter; boot: the certificate shall have some of its own. accept: takes the
+ * connection. */
+int enclave_child_prepare(int ca, const struct quote_provider *local, int boot, struct err *e) MUST_USE;
+void enclave_child_accept(int fd);
+
+/* enclave_identity.c. boot: asked for evidence of the key, NULL: none. key: new, DER of the public key;
+ * ratls: whether the certificate has evidence. */
+typedef int enclave_ask_quote(const uint8_t data[64], struct quoted *q, struct err *e);
+int enclave_identity(SSL_CTX *tls, enclave_ask_quote *boot, struct span *key, int *ratls,
+		     struct err *e) MUST_USE;
 
 /* enclave_model.c: a model made ready to run; the one that is held, and its manifest ("" without one). */
 struct enclave_ready;

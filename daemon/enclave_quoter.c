@@ -130,7 +130,7 @@ static void place(int from, int to)
 static void become_child(const struct quoter *q, int ask, int ca)
 {
 	static char name[] = "obscura-enclave", mode[] = "child";
-	char *const argv[] = {name, mode, NULL}, *const env[] = {NULL};
+	char *const argv[] = {name, mode, (char *)q->provider->name, NULL}, *const env[] = {NULL};
 	int program = fcntl(q->program, F_DUPFD_CLOEXEC, 10), a = fcntl(ask, F_DUPFD_CLOEXEC, 10),
 	    c = fcntl(ca, F_DUPFD_CLOEXEC, 10);
 

@@ -14,7 +14,7 @@
 #define ENCLAVE_MANIFEST_MAX 512
 
 enum enclave_type {
-	ENCLAVE_HELLO = 1,   /* role, 32 bytes of nonce */
+	ENCLAVE_HELLO = 1,   /* role, 32 bytes of nonce; zero: evidence of boot time is enough */
 	ENCLAVE_EVIDENCE,    /* kind, report, chain, policy, manifest: spans of u32 length */
 	ENCLAVE_CLASSIFY,    /* Wire__Classify */
 	ENCLAVE_CLASSIFIED,  /* Wire__Classified */
@@ -23,7 +23,12 @@ enum enclave_type {
 	ENCLAVE_REFUSED,     /* text */
 	ENCLAVE_RELEASE,     /* daemon/enclave_release.h */
 };
-enum enclave_kind { ENCLAVE_SIM = 1, ENCLAVE_SNP, ENCLAVE_DCAP };
+/* RATLS: the evidence is in the certificate of the connection, of boot time; it answers a HELLO whose nonce
+ * is zero, if there is any. */
+enum enclave_kind { ENCLAVE_SIM = 1, ENCLAVE_SNP, ENCLAVE_DCAP, ENCLAVE_RATLS };
+
+/* Certificates are dated back by so many seconds, for clients whose clocks are late. */
+#define ENCLAVE_CLOCK_SLACK 3600
 
 /* One message whole; blocks. */
 int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e) MUST_USE;

@@ -5,13 +5,14 @@
  * so the quote vouches for the key, and whoever has the key in TLS is the enclave. Source: TCG DICE
  * attestation architecture; CCC interoperable RA-TLS. */
 #include "crypto/attest/parts.h"
+#include "crypto/attest/ratls.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include <openssl/err.h>
 
-#define OID_EVIDENCE "2.23.133.5.4.9"
+#define OID_EVIDENCE RATLS_OID
 #define TAG_TEE 60000
 #define DEPTH 8
 

@@ -13,8 +13,7 @@
 
 #include "client/certificate.h"
 #include "crypto/attest/binding.h"
-#include "daemon/enclave_quote.h"
-#include "daemon/enclave_wire.h"
+#include "daemon/enclave_parts.h"
 #include "test/crypto/attest/make_dcap.h"
 #include "test/crypto/attest/make_snp.h"
 #include "test/daemon/fake_tee.h"
@@ -90,6 +89,13 @@ static void write_policies(void)
 		 "intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"]; min_model_version = 2;\n",
 		 hex, hex, small);
 	write_text("policy", text);
+	strcat(text, "boot_evidence_age = 7200;\n");
+	write_text("boot", text);
+	strcat(text, "report_data = \"");
+	for (int i = 0; i < 64; i++)
+		strcat(text, "00");
+	strcat(text, "\";\n");
+	write_text("own-data", text);
 	snprintf(text, sizeof(text), "measurement = \"%s\"; mrtd = \"%s\"; mrenclave = \"%s\";\n", hex, hex,
 		 small);
 	write_text("no-roots", text);
@@ -99,6 +105,8 @@ static void write_policies(void)
 		 "intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"];\n",
 		 hex, hex, small);
 	write_text("other-program", text);
+	strcat(text, "boot_evidence_age = 7200;\n");
+	write_text("boot-other-program", text);
 	write_text(
 	    "no-program",
 	    "amd_roots = [\"ark.der\"]; intel_roots = [\"intel.der\"]; allow = [\"no-collateral\"];\n");
@@ -187,7 +195,7 @@ static void machine(const char *tee, int td)
 
 /* ---- the enclave's side ---- */
 
-enum trick { HONEST, REPLAY, OTHER_CONNECTION, OTHER_KIND };
+enum trick { HONEST, REPLAY, OTHER_CONNECTION, OTHER_KIND, BOOT };
 
 struct stage {
 	int listener;
@@ -202,7 +210,7 @@ static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t
 	const struct quote_provider *p;
 	char policy[ENCLAVE_POLICY], manifest[] = "model\n2\nabc\n";
 	uint8_t *key = NULL, exporter[32] = {0}, data[64], kind, release[ENCLAVE_RELEASE_KEY] = {7};
-	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(own.cert), &key);
+	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(SSL_CTX_get0_certificate(server)), &key);
 	struct quoted *q = calloc(1, sizeof(*q));
 	struct err e = {0};
 	struct binding b;
@@ -227,6 +235,10 @@ static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t
 	else
 		kept = *q;
 	kind = trick == OTHER_KIND ? 77 : (uint8_t)q->kind;
+	if (trick == BOOT) {
+		kind = ENCLAVE_RATLS;
+		q->report_n = q->chain_n = 0;
+	}
 	n += enclave_put(out + n, (struct span){&kind, 1});
 	n += enclave_put(out + n, (struct span){q->bytes, q->report_n});
 	n += enclave_put(out + n, (struct span){q->bytes + q->report_n, q->chain_n});
@@ -327,6 +339,81 @@ static void connection_test(void **state)
 		refused(HONEST, "no-program", "names no program");
 		fake_stop();
 	}
+}
+
+/* ---- evidence in the certificate ---- */
+
+static int ask_machine(const uint8_t data[64], struct quoted *q, struct err *e)
+{
+	const struct quote_provider *p = quote_choose("auto", &fake_host, e);
+
+	return p ? quote_get(p, &fake_host, data, q, e) : -1;
+}
+
+/* The certificate that an enclave on this machine makes for itself replaces the server's; whether it has
+ * evidence. */
+static int with_identity(void)
+{
+	struct span key;
+	struct err e = {0};
+	int ratls = -1;
+
+	make_must(!enclave_identity(server, ask_machine, &key, &ratls, &e));
+	OPENSSL_free((void *)key.p);
+	return ratls;
+}
+
+/* The same, dated back by a day. */
+static void grow_old(void)
+{
+	struct make_id old = {X509_dup(SSL_CTX_get0_certificate(server)), SSL_CTX_get0_privatekey(server)};
+
+	make_must(X509_gmtime_adj(X509_getm_notBefore(old.cert), -ENCLAVE_CLOCK_SLACK - 86400) != NULL);
+	make_sign(old.cert, old.key);
+	make_must(SSL_CTX_use_certificate(server, old.cert) == 1);
+	X509_free(old.cert);
+}
+
+static void boot_test(void **state)
+{
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(machines) / sizeof(*machines); i++) {
+		int intels = machines[i].td || !strcmp(machines[i].tee, "gramine");
+
+		machine(machines[i].tee, machines[i].td);
+		assert_int_equal(with_identity(), intels); /* the form knows Intel's quotes */
+		if (intels) {
+			if (meet(BOOT, "boot", &e))
+				fail_msg("%s: %s", machines[i].tee, e.text);
+			refused(BOOT, "policy", "not asked for");
+			refused(BOOT, "boot-other-program", machines[i].program);
+			grow_old();
+			refused(BOOT, "boot", "too old: expected at most 7200 seconds");
+		} else {
+			refused(BOOT, "boot", "RATLS_NOEXT");
+		}
+		fake.failing = 100; /* hardware that says nothing at boot: a certificate without evidence */
+		fake.number = EIO;
+		assert_int_equal(with_identity(), 0);
+		fake_stop();
+	}
+	make_must(SSL_CTX_use_certificate(server, own.cert) == 1 &&
+		  SSL_CTX_use_PrivateKey(server, own.key) == 1);
+	machine("tsm", 1);
+	refused(BOOT, "boot", "RATLS_NOEXT");
+	fake_stop();
+}
+
+/* A value of report data in a policy would be an alternative to the connection's. */
+static void own_data_test(void **state)
+{
+	struct err e;
+
+	machine("tsm", 0);
+	assert_int_equal(meet(HONEST, "own-data", &e), ERR_INPUT);
+	assert_non_null(strstr(e.text, "which the connection decides"));
+	fake_stop();
 }
 
 /* ---- where certificates and collateral come from ---- */
@@ -474,8 +561,9 @@ static void setting_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(connection_test), cmocka_unit_test(chain_test),   cmocka_unit_test(crl_test),
-	    cmocka_unit_test(collateral_test), cmocka_unit_test(setting_test),
+	    cmocka_unit_test(connection_test), cmocka_unit_test(boot_test), cmocka_unit_test(own_data_test),
+	    cmocka_unit_test(chain_test),      cmocka_unit_test(crl_test),  cmocka_unit_test(collateral_test),
+	    cmocka_unit_test(setting_test),
 	};
 
 	return cmocka_run_group_tests_name("enclave client and hardware", tests, setup, teardown);

@@ -2,6 +2,7 @@
 /* RA-TLS certificates of our own: the quote must be for this key, these claims, this nonce. */
 #include "test/test.h"
 #include "test/crypto/attest/make_ratls.h"
+#include "crypto/attest/ratls.h"
 
 static struct make_dcap m;
 static struct attest_result r;
@@ -77,6 +78,45 @@ static void time_test(void **state)
 	make_free(&pem);
 }
 
+/* What enclaves write into their certificates, as others read it. */
+static void written_test(void **state)
+{
+	struct attest_policy p = make_dcap_policy(&m);
+	uint8_t claims[RATLS_CLAIMS], data[64], *key = NULL;
+	EVP_PKEY *pair = EVP_EC_gen("P-256");
+	int bytes = i2d_PUBKEY(pair, &key);
+	size_t n;
+
+	assert_true(bytes > 0);
+	n = ratls_claims(claims, (struct span){key, (size_t)bytes}, data);
+	assert_true(n && n <= sizeof(claims));
+	for (int td = 0; td < 2; td++) {
+		static uint8_t extension[9000];
+		struct make_extension x = {RATLS_OID, extension, 0};
+		struct make_id id;
+		struct span der;
+
+		make_dcap_kind(&m, td ? 4 : 3, td, 0);
+		memcpy(m.body + (td ? 520 : 320), data, 64);
+		make_quote(&m);
+		x.n = ratls_evidence(extension, (struct span){m.quote, m.n}, (struct span){claims, n});
+		assert_true(x.n <= m.n + n + 16);
+		EVP_PKEY_up_ref(pair);
+		id = make_cert("enclave", pair, NULL, 0, &x, 1);
+		der = make_der(&id);
+		assert_int_equal(judge(der, &p), ATTEST_OK);
+		make_free(&der);
+		make_id_free(&id);
+		id = make_cert("enclave", EVP_EC_gen("P-256"), NULL, 0, &x, 1);
+		der = make_der(&id);
+		assert_int_equal(judge(der, &p), ATTEST_RATLS_PUBKEY);
+		make_free(&der);
+		make_id_free(&id);
+	}
+	OPENSSL_free(key);
+	EVP_PKEY_free(pair);
+}
+
 /* The whole certificate is signed, the quote in it once more. */
 static void mutation_test(void **state)
 {
@@ -104,10 +144,8 @@ static void mutation_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(accepted_test),
-	    cmocka_unit_test(nonce_test),
-	    cmocka_unit_test(time_test),
-	    cmocka_unit_test(mutation_test),
+	    cmocka_unit_test(accepted_test), cmocka_unit_test(nonce_test),    cmocka_unit_test(time_test),
+	    cmocka_unit_test(written_test),  cmocka_unit_test(mutation_test),
 	};
 
 	return cmocka_run_group_tests_name("attest ratls", tests, setup, teardown);
