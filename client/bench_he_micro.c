@@ -11,8 +11,10 @@
 #include "crypto/ring.h"
 
 #define TERMS 8 /* ciphertexts of an answer's sum */
-#define WORD 32 /* bits of what is encrypted, in both sets */
+#define WORD 32 /* bits of what is encrypted, in all sets */
+#define UP 30
 #define DOWN 39 /* bits of an answer's words, what set S takes */
+#define CUT 3
 
 /* Both ends, a ciphertext and an answer. Weights are words like any other: products do not depend on their
  * values. */
@@ -51,7 +53,7 @@ static int take_buffers(struct poly *x, enum he_set set)
 	size_t n = x->p->n, words = x->p->limbs * n * 4;
 
 	x->public = malloc(he_public_bytes(set));
-	x->cipher = malloc(he_cipher_bytes(x->p, x->p->limbs));
+	x->cipher = malloc(he_cipher_bytes(x->p, UP));
 	x->m = calloc(n, 8);
 	x->out0 = calloc(n, 8);
 	x->out1 = calloc(n, 8);
@@ -65,7 +67,7 @@ static void encrypt(void *ctx)
 {
 	struct poly *x = ctx;
 
-	he_encrypt(x->key, x->rng, x->half, x->index++, x->p->limbs, WORD, x->m, x->work, x->cipher);
+	he_encrypt(x->key, x->rng, x->half, x->index++, x->p->limbs, WORD, UP, x->m, x->work, x->cipher);
 }
 
 static int make(struct poly *x, enum he_set set, struct err *e)
@@ -89,7 +91,8 @@ static int make(struct poly *x, enum he_set set, struct err *e)
 	    he_public_new(&x->pk, set, x->public, he_public_bytes(set), e))
 		return -1;
 	encrypt(x);
-	return he_cipher_read(x->p, x->p->limbs, x->cipher, x->half, 0, x->c0, x->c1, e);
+	he_cipher_read(x->p, x->p->limbs, UP, x->cipher, x->half, 0, x->work, x->c0, x->c1);
+	return 0;
 }
 
 /* ---- what is timed ---- */
@@ -125,7 +128,7 @@ static void answer(void *ctx)
 	struct poly *x = ctx;
 	const uint32_t *c0 = x->c0, *c1 = x->c1, *w = x->w;
 
-	he_answer(x->pk, x->rng, x->p->limbs, &c0, &c1, &w, 1, NULL, DOWN, x->work, x->out0, x->out1);
+	he_answer(x->pk, x->rng, x->p->limbs, &c0, &c1, &w, 1, NULL, DOWN, CUT, x->work, x->out0, x->out1);
 }
 
 static void decrypt(void *ctx)

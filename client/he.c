@@ -23,12 +23,8 @@ int args_he_set(const struct args *a, int *set, struct err *e)
 	*set = -1;
 	if (!text || !strcmp(text, "auto"))
 		return 0;
-	for (int s = 0; s < HE_SETS; s++)
-		if (!strcmp(text, he_params(s)->name)) {
-			*set = s;
-			return 0;
-		}
-	return err_set(e, ERR_USAGE, "--he-set: \"%.20s\" is none of auto, S and L", text);
+	*set = he_set_named(text);
+	return *set < HE_SETS ? 0 : err_set(e, ERR_USAGE, "--he-set: \"%.20s\" is none of auto, S and L", text);
 }
 
 int he_local_plan(struct he_local *m, const struct args *a, const struct graph *g, struct err *e)
@@ -106,7 +102,7 @@ static int print_steps(const struct he_plan *hp, struct err *e)
 	struct sheet *s;
 	char text[96], packed[96];
 
-	if (sheet_new(&s, ">ROW|STEP|PACKING|>K|>PRIMES|>ANSWER BITS|>ERROR|>CIPHERTEXTS UP|>DOWN|>BYTES UP|>DOWN", e))
+	if (sheet_new(&s, ">ROW|STEP|PACKING|>K|>N|>PRIMES|>BITS UP|>BITS DOWN|>ERROR|>CIPHERTEXTS UP|>DOWN|>BYTES UP|>DOWN", e))
 		return -1;
 	for (uint16_t i = 0; i < hp->n_steps; i++) {
 		const struct he_step *x = &hp->steps[i];
@@ -116,8 +112,10 @@ static int print_steps(const struct he_plan *hp, struct err *e)
 		sheet_cell(s, "%s", row_describe(&hp->plan->tape.rows[x->row], text, sizeof(text)));
 		sheet_cell(s, "%s", packing(x, packed, sizeof(packed)));
 		sheet_cell(s, "%u", x->width.k);
+		sheet_cell(s, "%zu", x->terms[0].layout.n);
 		sheet_cell(s, "%u", x->width.limbs);
-		sheet_cell(s, "%u", x->width.to);
+		sheet_cell(s, "%u", x->width.up);
+		sheet_cell(s, "%u, %u", x->width.to, x->width.to - x->width.cut);
 		sheet_cell(s, "%.2g", x->error);
 		sheet_cell(s, "%llu", (unsigned long long)polynomials(x, 0));
 		sheet_cell(s, "%llu", (unsigned long long)polynomials(x, 1));
@@ -154,8 +152,11 @@ static struct json_object *json_step(const struct he_plan *hp, const struct he_s
 	json_text(o, "packing", packing(s, text, sizeof(text)));
 	json_count(o, "round_trip", s->level);
 	json_count(o, "k", s->width.k);
+	json_count(o, "degree", s->terms[0].layout.n);
 	json_count(o, "primes", s->width.limbs);
+	json_count(o, "sent_bits", s->width.up);
 	json_count(o, "answer_bits", s->width.to);
+	json_count(o, "sum_bits", s->width.to - s->width.cut);
 	json_real(o, "error_bound", s->error);
 	json_count(o, "ciphertexts_sent", polynomials(s, 0));
 	json_count(o, "ciphertexts_received", polynomials(s, 1));

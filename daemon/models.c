@@ -78,7 +78,9 @@ static void variant_done(struct job *job)
 
 static int he_set_of(const char *name)
 {
-	return !strcmp(name, "S") ? HE_S : !strcmp(name, "L") ? HE_L : -1;
+	enum he_set set = he_set_named(name);
+
+	return set < HE_SETS ? (int)set : -1;
 }
 
 static void prepare(struct model *m, const struct config *c)

@@ -169,12 +169,15 @@ void he_lane_rows(struct he_lane *l)
 uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht, const int64_t *x, struct prg *half,
 			 uint64_t *index, uint8_t *out)
 {
+	const struct he_width *w = &s->width;
+
 	for (uint64_t tile = 0; tile < he_layout_tiles(&ht->layout); tile++)
 		for (uint32_t c = 0; c < ht->layout.c_blocks; c++) {
 			he_layout_input(&ht->layout, tile, c, x, l->poly);
 			he_lap(&l->laps, HE_LAP_REST);
-			he_encrypt(l->key, l->rng, half, (*index)++, s->width.limbs, s->width.k, l->poly, l->work, out);
-			out += he_cipher_bytes(he_params(l->hp->set), s->width.limbs);
+			he_encrypt(he_key_of(l->key, w->small), l->rng, half, (*index)++, w->limbs, w->k, w->up, l->poly,
+				   he_work_of(l->work, w->small), out);
+			out += he_cipher_bytes(he_width_params(l->hp->set, w), w->up);
 		}
 	return out;
 }
@@ -231,16 +234,16 @@ static uint64_t scaled(uint64_t y, const struct he_width *w)
 static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, const struct he_layout *layout, uint64_t tile, uint32_t m,
 				 const uint8_t *in)
 {
-	unsigned to = s->width.to;
+	unsigned to = s->width.to, cut = s->width.cut;
 	size_t wanted = he_layout_wanted(layout, tile, m, l->wanted, l->element);
 
-	ring_unpack(l->poly, in + ring_packed(wanted, to), layout->n, to);
+	ring_unpack(l->poly, in + ring_packed(wanted, to - cut), layout->n, to);
 	he_lap(&l->laps, HE_LAP_REST);
-	he_open(l->key, to, l->poly, l->work, l->opened);
-	ring_unpack(l->poly, in, wanted, to);
+	he_open(he_key_of(l->key, s->width.small), to, l->poly, he_work_of(l->work, s->width.small), l->opened);
+	ring_unpack(l->poly, in, wanted, to - cut);
 	for (size_t i = 0; i < wanted; i++)
-		l->sum[l->element[i]] += scaled((l->poly[i] + l->opened[l->wanted[i]]) & ring_mask(to), &s->width);
-	return in + ring_packed(wanted, to) + ring_packed(layout->n, to);
+		l->sum[l->element[i]] += scaled(((l->poly[i] << cut) + l->opened[l->wanted[i]]) & ring_mask(to), &s->width);
+	return in + ring_packed(wanted, to - cut) + ring_packed(layout->n, to);
 }
 
 const uint8_t *he_lane_open(struct he_lane *l, const struct he_step *s, const uint8_t *in)

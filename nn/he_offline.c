@@ -121,38 +121,35 @@ int he_ticket_take(struct he_lane *l, uint64_t *ticket, const uint8_t *in, size_
 }
 
 /* W·a - s: minus s in place of the bias. */
-static int reply_steps(struct he_replier *r, struct place *at, uint64_t *s, struct err *e)
+static void reply_steps(struct he_replier *r, struct place *at, uint64_t *s)
 {
 	const struct he_plan *hp = r->model->hp;
 	size_t n = he_ticket_secrets(hp);
-	int status = 0;
 
 	he_words(r->rng, s, n);
 	for (size_t i = 0; i < n; i++)
 		s[i] = -s[i];
 	at->given = s;
-	for (uint16_t i = 0; i < hp->n_steps && !status; i++) {
-		status = he_answer_step(r, at, i, e);
+	for (uint16_t i = 0; i < hp->n_steps; i++) {
+		he_answer_step(r, at, i);
 		at->given += step_words(&hp->steps[i]);
 	}
 	for (size_t i = 0; i < n; i++)
 		s[i] = -s[i];
-	return status;
 }
 
 int he_ticket_reply(struct he_replier *r, const struct he_public *pk, const uint8_t *in, size_t bytes, uint64_t *s, uint8_t *out,
 		    struct err *e)
 {
 	struct place at = {.pk = pk, .in = in + HE_SEED_BYTES, .out = out};
-	int status;
 
 	if (bytes != he_ticket_request(r->model->hp))
 		return err_set(e, ERR_PEER, "half a ticket of %zu bytes, which has another size; the peer's plan is another", bytes);
 	if (!(at.half = prg_new(in, PRG_HE_HALF, e)))
 		return -1;
-	status = reply_steps(r, &at, s, e);
+	reply_steps(r, &at, s);
 	prg_free(at.half);
-	return status;
+	return 0;
 }
 
 /* ---- online ---- */

@@ -129,6 +129,7 @@ static void try_channels(struct search *s, struct he_layout l)
 {
 	uint32_t in = l.conv.win.in.c, out = l.conv.win.out.c;
 	uint64_t room = l.n / ((uint64_t)l.y.size * l.x.size);
+	uint32_t most = s->price->filters < out ? s->price->filters : out;
 
 	for (uint32_t c = 1; c <= in && c <= room;) {
 		uint32_t next;
@@ -136,7 +137,7 @@ static void try_channels(struct search *s, struct he_layout l)
 
 		l.c_blocks = divided_up(in, c);
 		l.c = divided_up(in, l.c_blocks); /* the fewest with so many blocks */
-		l.m = room / l.c < out ? (uint32_t)(room / l.c) : out;
+		l.m = room / l.c < most ? (uint32_t)(room / l.c) : most;
 		l.m_blocks = divided_up(out, l.m);
 		l.m = divided_up(out, l.m_blocks);
 		bytes = he_layout_inputs(&l) * s->price->up + he_layout_outputs(&l) * s->price->down;

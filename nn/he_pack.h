@@ -45,9 +45,10 @@ struct he_layout {
 	uint32_t c, m;		     /* channels and filters in a polynomial */
 	uint32_t c_blocks, m_blocks; /* polynomials for all of them */
 };
-/* What decides: bytes of a ciphertext up, of c1 down. */
+/* What decides: bytes of a ciphertext up, of c1 down; at most so many filters in a polynomial. */
 struct he_price {
 	size_t up, down;
+	uint32_t filters;
 };
 
 /* The cheapest cut, ties to the fewer weight polynomials. -1 when not even one output fits N coefficients (ERR_INPUT). */

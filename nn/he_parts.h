@@ -73,6 +73,6 @@ struct place {
 };
 
 /* Answers one step: reads at->in, writes at->out. */
-int he_answer_step(struct he_replier *r, struct place *at, uint16_t step, struct err *e) MUST_USE;
+void he_answer_step(struct he_replier *r, struct place *at, uint16_t step);
 
 #endif

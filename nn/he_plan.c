@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/ring.h"
 #include "nn/he_noise.h"
@@ -107,13 +108,13 @@ int he_plan_new(struct he_plan **out, const struct plan *plan, enum he_set set, 
 	return 0;
 }
 
-static uint64_t term_down(const struct he_layout *l, unsigned to)
+static uint64_t term_down(const struct he_layout *l, const struct he_width *w)
 {
 	uint64_t bytes = 0;
 
 	for (uint64_t tile = 0; tile < he_layout_tiles(l); tile++)
 		for (uint32_t m = 0; m < l->m_blocks; m++)
-			bytes += ring_packed(he_layout_count(l, tile, m), to) + ring_packed(l->n, to);
+			bytes += ring_packed(he_layout_count(l, tile, m), w->to - w->cut) + ring_packed(l->n, w->to);
 	return bytes;
 }
 
@@ -121,8 +122,8 @@ static uint64_t term_down(const struct he_layout *l, unsigned to)
 static int lay_out(const struct he_plan *hp, struct he_step *s, struct he_term *ht, struct err *e)
 {
 	const struct row *row = &hp->plan->tape.rows[s->row];
-	const struct he_params *p = he_params(hp->set);
-	struct he_price price = {he_cipher_bytes(p, s->width.limbs), ring_packed(p->n, s->width.to)};
+	const struct he_params *p = he_width_params(hp->set, &s->width);
+	struct he_price price = {he_cipher_bytes(p, s->width.up), ring_packed(p->n, s->width.to), s->width.filters};
 	struct he_conv c;
 
 	if (he_conv_of(&c, &row->terms[ht->term], s->folded ? &row->post : NULL, e) || he_layout_choose(&ht->layout, &c, p->n, &price, e))
@@ -130,7 +131,7 @@ static int lay_out(const struct he_plan *hp, struct he_step *s, struct he_term *
 	if (he_layout_inputs(&ht->layout) > LEVEL_BYTES_MAX / price.up || he_layout_outputs(&ht->layout) > LEVEL_BYTES_MAX / price.down)
 		return err_set(e, ERR_INPUT, "more than 1 GiB of ciphertexts for one image: too large for the he personality; use smpc");
 	ht->up = he_layout_inputs(&ht->layout) * price.up;
-	ht->down = term_down(&ht->layout, s->width.to);
+	ht->down = term_down(&ht->layout, &s->width);
 	return 0;
 }
 
@@ -162,8 +163,6 @@ int he_step_lay_out(const struct he_plan *hp, struct he_step *s, struct err *e)
 /* Sums up what the steps say. */
 int he_plan_close(struct he_plan *hp, struct err *e)
 {
-	const struct he_params *p = he_params(hp->set);
-
 	free(hp->up);
 	free(hp->down);
 	hp->up = calloc(hp->levels + 1, sizeof(*hp->up));
@@ -183,7 +182,7 @@ int he_plan_close(struct he_plan *hp, struct err *e)
 				uint32_t first, blocks;
 
 				he_layout_needs(l, m, &first, &blocks);
-				hp->weights += (uint64_t)blocks * s->width.limbs * p->n * 4;
+				hp->weights += (uint64_t)blocks * s->width.limbs * l->n * 4;
 			}
 			hp->terms = l->c_blocks > hp->terms ? l->c_blocks : hp->terms;
 		}
@@ -198,9 +197,25 @@ int he_plan_close(struct he_plan *hp, struct err *e)
 	return 0;
 }
 
-static int width_is_right(const struct he_width *w, const struct he_params *p)
+void he_width_pack(const struct he_width *w, uint8_t *out)
 {
-	return w->k >= 1 && w->k <= HE_K_MAX && w->limbs >= 1 && w->limbs <= p->limbs && w->to >= 1 && w->to <= he_open_max(p);
+	const uint8_t bytes[HE_WIDTH_BYTES] = {
+	    w->k, w->limbs, w->up, w->to, w->cut, w->small, (uint8_t)w->filters, (uint8_t)(w->filters >> 8)};
+
+	memcpy(out, bytes, sizeof(bytes));
+}
+
+struct he_width he_width_unpack(const uint8_t *in)
+{
+	return (struct he_width){in[0], in[1], in[2], in[3], in[4], in[5], (uint16_t)(in[6] | in[7] << 8)};
+}
+
+static int width_is_right(const struct he_width *w, enum he_set set)
+{
+	const struct he_params *p = w->small > (he_params(set)->small != NULL) ? NULL : he_width_params(set, w);
+
+	return p && w->k >= 1 && w->k <= HE_K_MAX && w->limbs >= 1 && w->limbs <= p->limbs && w->up >= 1 && w->up <= HE_UP_MAX &&
+	       w->to >= 1 && w->to <= he_open_max(p) && w->cut < w->to && w->filters;
 }
 
 static int take_widths(struct he_plan *hp, const struct he_width *widths, size_t n, struct err *e)
@@ -209,10 +224,11 @@ static int take_widths(struct he_plan *hp, const struct he_width *widths, size_t
 		return err_set(e, ERR_PEER, "widths for %zu linear rows of a plan that has %u", n, hp->n_steps);
 	for (uint16_t i = 0; i < n; i++) {
 		hp->steps[i].width = widths[i];
-		if (!width_is_right(&widths[i], he_params(hp->set)))
+		if (!width_is_right(&widths[i], hp->set))
 			return err_set(e, ERR_PEER,
-				       "row %u has words of %u bits, %u primes and answers of %u bits, which set %s does not have",
-				       hp->steps[i].row, widths[i].k, widths[i].limbs, widths[i].to, he_params(hp->set)->name);
+				       "row %u has words of %u bits, %u primes, %u bits up and %u down less %u, which set %s does not have",
+				       hp->steps[i].row, widths[i].k, widths[i].limbs, widths[i].up, widths[i].to, widths[i].cut,
+				       he_params(hp->set)->name);
 		if (he_step_lay_out(hp, &hp->steps[i], e))
 			return -1;
 	}
@@ -241,6 +257,7 @@ void he_plan_free(struct he_plan *hp)
 		free(hp->steps[i].terms);
 	free(hp->steps);
 	free(hp->row_level);
+	free(hp->beyond);
 	free(hp->up);
 	free(hp->down);
 	free(hp);

@@ -20,12 +20,26 @@ struct he_term {
 	uint64_t up, down; /* bytes of one image */
 };
 
-/* What a step depends on beyond the public plan. */
+/* What a step depends on beyond the public plan: HE_WIDTH_BYTES on the wire, in this order. */
+#define HE_WIDTH_BYTES 8
 struct he_width {
 	uint8_t k;     /* words that are encrypted, and sums, are mod 2^k */
 	uint8_t limbs; /* primes of the ciphertexts */
+	uint8_t up;    /* bits of a coefficient that is sent */
 	uint8_t to;    /* answers are mod 2^to: value = answer · 2^(k - to), with rounding */
+	uint8_t cut;   /* low bits that wanted coefficients of c0 leave out */
+	uint8_t small; /* 1: in the smaller ring of the set */
+	uint16_t filters; /* at most so many in a polynomial: each adds noise to the outputs of all */
 };
+
+static inline const struct he_params *he_width_params(enum he_set set, const struct he_width *w)
+{
+	return w->small ? he_params(set)->small : he_params(set);
+}
+
+/* HE_WIDTH_BYTES each way. */
+void he_width_pack(const struct he_width *w, uint8_t *out);
+struct he_width he_width_unpack(const uint8_t *in);
 
 /* One linear row with at least one term that is no skip. */
 struct he_step {
@@ -50,10 +64,11 @@ struct he_plan {
 	uint64_t total_up, total_down; /* of one image, seeds included */
 	uint64_t weights;	       /* bytes of all transformed weights, at the model owner */
 	size_t terms;		       /* the longest sum of ciphertexts */
+	double *beyond;		       /* owns; model owner only: per value, how far errors may carry it out of its proven interval */
 };
 
-/* `set`: HE_S, HE_L, or -1 for the one with the fewest bytes. Chooses widths so that the error of a row is at most a quarter of what
- * rounding its output gives (§6 of PROTOCOL.md: the interval is widened by it first), and refuses a row for which no number of primes does
+/* `set`: of enum he_set, or -1 for the one with the fewest bytes. Chooses the widths with the fewest bytes for which a row's error deviates less than
+ * rounding its output does (intervals are widened by what errors add to them first), and refuses a row for which no number of primes does
  * (ERR_INPUT, the row and a remedy). A plan that reveals only the label is refused: the data owner sees all scores. */
 int he_plan_make(struct he_plan **hp, const struct plan *plan, const struct weights *weights, const struct bounds *bounds, int set,
 		 struct err *e) MUST_USE;

@@ -84,7 +84,7 @@ static int make_terms(struct he_model *m, uint16_t step, const int64_t *weights,
 		if (!folded)
 			return out_of_memory(e);
 		he_conv_fold(&l->conv, t, s->folded ? &row->post : NULL, weights, folded);
-		r = matrix_fill(&m->terms[step][i], he_params(m->hp->set), s->width.limbs, l, folded, e);
+		r = matrix_fill(&m->terms[step][i], he_width_params(m->hp->set, &s->width), s->width.limbs, l, folded, e);
 		if (!r)
 			r = make_ring(&m->rings[step][i], &l->conv, folded, s->width.k, e);
 		secret_wipe(folded, n * sizeof(*folded));
@@ -157,7 +157,7 @@ void he_model_free(struct he_model *m)
 		for (uint16_t j = 0; j < s->n_terms; j++)
 			linear_free(m->rings[i][j]);
 		for (uint16_t j = 0; j < s->n_terms; j++)
-			matrix_free(&m->terms[i][j], s->width.limbs * he_params(m->hp->set)->n * 4, s->terms[j].layout.m_blocks);
+			matrix_free(&m->terms[i][j], s->width.limbs * s->terms[j].layout.n * 4, s->terms[j].layout.m_blocks);
 		if (m->bias[i])
 			secret_wipe(m->bias[i], shape_size(s->terms[0].layout.conv.win.out) * sizeof(uint64_t));
 		free(m->bias[i]);
@@ -266,19 +266,17 @@ void he_replier_profile(struct he_replier *r, uint64_t *ns)
 
 /* ---- answers ---- */
 
-static int read_tile(struct he_replier *r, struct place *at, struct err *e)
+static void read_tile(struct he_replier *r, struct place *at)
 {
-	const struct he_params *p = he_params(r->model->hp->set);
-	unsigned limbs = at->step->width.limbs;
+	const struct he_width *w = &at->step->width;
+	const struct he_params *p = he_width_params(r->model->hp->set, w);
 
 	for (uint32_t c = 0; c < at->term->layout.c_blocks; c++) {
-		size_t to = (size_t)c * limbs * p->n;
+		size_t to = (size_t)c * w->limbs * p->n;
 
-		if (he_cipher_read(p, limbs, at->in, at->half, at->index++, r->c0 + to, r->c1 + to, e))
-			return -1;
-		at->in += he_cipher_bytes(p, limbs);
+		he_cipher_read(p, w->limbs, w->up, at->in, at->half, at->index++, he_work_of(r->work, w->small), r->c0 + to, r->c1 + to);
+		at->in += he_cipher_bytes(p, w->up);
 	}
-	return 0;
 }
 
 /* What is added to the wanted coefficients, as fractions of 2^64. */
@@ -286,7 +284,7 @@ static void prepare_add(struct he_replier *r, const struct place *at, size_t wan
 {
 	unsigned k = at->step->width.k;
 
-	memset(r->add, 0, he_params(r->model->hp->set)->n * 8);
+	memset(r->add, 0, at->term->layout.n * 8);
 	for (size_t i = 0; i < wanted; i++) {
 		uint64_t y = (at->bias ? at->bias[r->element[i]] : 0) + (at->hide ? at->hide[r->element[i]] : 0);
 
@@ -298,7 +296,8 @@ static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, 
 {
 	const struct he_layout *l = &at->term->layout;
 	size_t poly = at->step->width.limbs * l->n, wanted = he_layout_wanted(l, tile, m, r->wanted, r->element);
-	unsigned to = at->step->width.to;
+	const struct he_width *width = &at->step->width;
+	unsigned to = width->to, cut = width->cut;
 	uint32_t first, blocks;
 
 	he_layout_needs(l, m, &first, &blocks);
@@ -309,27 +308,26 @@ static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, 
 	}
 	prepare_add(r, at, wanted);
 	he_lap(&r->laps, HE_LAP_REST);
-	he_answer(at->pk, r->rng, at->step->width.limbs, r->p0, r->p1, r->pw, blocks, r->add, to, r->work, r->out0, r->out1);
+	he_answer(he_public_of(at->pk, width->small), r->rng, width->limbs, r->p0, r->p1, r->pw, blocks, r->add, to, cut,
+		  he_work_of(r->work, width->small), r->out0, r->out1);
 	for (size_t i = 0; i < wanted; i++)
 		r->words[i] = r->out0[r->wanted[i]];
-	ring_pack(at->out, r->words, wanted, to);
-	at->out += ring_packed(wanted, to);
+	ring_pack(at->out, r->words, wanted, to - cut);
+	at->out += ring_packed(wanted, to - cut);
 	ring_pack(at->out, r->out1, l->n, to);
 	at->out += ring_packed(l->n, to);
 	he_lap(&r->laps, HE_LAP_REST);
 }
 
-static int answer_term(struct he_replier *r, struct place *at, struct err *e)
+static void answer_term(struct he_replier *r, struct place *at)
 {
 	const struct he_layout *l = &at->term->layout;
 
 	for (uint64_t tile = 0; tile < he_layout_tiles(l); tile++) {
-		if (read_tile(r, at, e))
-			return -1;
+		read_tile(r, at);
 		for (uint32_t m = 0; m < l->m_blocks; m++)
 			answer_block(r, at, tile, m);
 	}
-	return 0;
 }
 
 /* Words that cancel over the terms: fresh ones for all but the last, minus their sum for that. */
@@ -349,7 +347,7 @@ static const uint64_t *hiding(struct he_replier *r, const struct he_step *s, uin
 	return now;
 }
 
-int he_answer_step(struct he_replier *r, struct place *at, uint16_t step, struct err *e)
+void he_answer_step(struct he_replier *r, struct place *at, uint16_t step)
 {
 	const struct he_model *m = r->model;
 	const struct he_step *s = at->step = &m->hp->steps[step];
@@ -361,26 +359,23 @@ int he_answer_step(struct he_replier *r, struct place *at, uint16_t step, struct
 		at->bias = i ? NULL : at->given ? at->given : m->bias[step];
 		at->hide = hiding(r, s, i, shape_size(at->term->layout.conv.win.out));
 		he_lap(&r->laps, HE_LAP_MASK);
-		if (answer_term(r, at, e))
-			return -1;
+		answer_term(r, at);
 	}
-	return 0;
 }
 
 static int answer_image(struct he_replier *r, struct place *at, uint16_t level, struct err *e)
 {
 	const struct he_plan *hp = r->model->hp;
-	int status = 0;
 
 	if (!(at->half = prg_new(at->in, PRG_HE_HALF, e)))
 		return -1;
 	at->in += HE_SEED_BYTES;
 	at->index = 0;
-	for (uint16_t s = 0; s < hp->n_steps && !status; s++)
+	for (uint16_t s = 0; s < hp->n_steps; s++)
 		if (hp->steps[s].level == level)
-			status = he_answer_step(r, at, s, e);
+			he_answer_step(r, at, s);
 	prg_free(at->half);
-	return status;
+	return 0;
 }
 
 int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch, const uint8_t *in, size_t bytes, uint8_t *out,

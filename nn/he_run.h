@@ -2,8 +2,9 @@
 /* nn/he_run.h — the two ends of an inference under encryption, without I/O: a request a level, an answer a level.
  *
  * Request: for each image the seed of the uniform halves, then for each step of the level (in the order of the tape), term,
- *	tile and channel block: c0, packed.
- * Answer: for each image, step, term, tile and filter block: the wanted coefficients of c0', then all of c1', each packed to `to` bits. */
+ *	tile and channel block: c0, `up` bits a coefficient.
+ * Answer: for each image, step, term, tile and filter block: the wanted coefficients of c0', `to` - `cut` bits each, then all of
+ *	c1', `to` bits each. */
 #ifndef OBSCURA_NN_HE_RUN_H
 #define OBSCURA_NN_HE_RUN_H
 
@@ -31,7 +32,7 @@ int he_replier_new(struct he_replier **r, const struct he_model *model, struct e
 void he_replier_free(struct he_replier *r);
 /* From now on adds nanoseconds to ns, borrowed: HE_LAPS for each row of the tape; NULL: off. */
 void he_replier_profile(struct he_replier *r, uint64_t *ns);
-/* in: he_request_bytes of a stranger (ERR_PEER when the size is another or a word is not below its prime); out: he_answer_bytes. */
+/* in: he_request_bytes of a stranger (ERR_PEER when the size is another); out: he_answer_bytes. */
 int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch, const uint8_t *in, size_t bytes, uint8_t *out,
 	     struct err *e) MUST_USE;
 

@@ -16,6 +16,7 @@ struct plan_options {
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;	/* REVEAL_LABEL ends the tape with OP_ARGMAX */
 	unsigned weight_bits;		/* fractional bits of weights, default 16 */
+	unsigned pixel_bits;		/* more of them where pixels are weighted, which are integers up to 255; default 0 */
 	unsigned activation_bits;	/* fractional bits of activations, default 12 */
 	unsigned granularity;		/* k is rounded up to a multiple of it, default 4 */
 };

@@ -114,15 +114,12 @@ static int send_opened(struct he_modeller *m, struct err *e)
 	const struct he_plan *hp = m->served->he_plan;
 	Wire__Opened opened = WIRE__OPENED__INIT;
 	Wire__Plan *plan = wire__plan__unpack(NULL, m->served->plan_bytes, m->served->plan_packed);
-	uint8_t widths[3 * TAPE_MAX_ROWS];
+	uint8_t widths[HE_WIDTH_BYTES * TAPE_MAX_ROWS];
 
 	if (!plan)
 		return err_set(e, ERR_ENV, "out of memory for a plan");
-	for (uint16_t i = 0; i < hp->n_steps; i++) {
-		widths[3 * i] = hp->steps[i].width.k;
-		widths[3 * i + 1] = hp->steps[i].width.limbs;
-		widths[3 * i + 2] = hp->steps[i].width.to;
-	}
+	for (uint16_t i = 0; i < hp->n_steps; i++)
+		he_width_pack(&hp->steps[i].width, widths + HE_WIDTH_BYTES * i);
 	opened.plan = plan;
 	opened.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
 	opened.personality = (char[]){"he"};
@@ -130,7 +127,7 @@ static int send_opened(struct he_modeller *m, struct err *e)
 	opened.lanes = 1;
 	opened.he_tickets = (uint32_t)m->capacity;
 	opened.he_set = hp->set;
-	opened.he_widths = (ProtobufCBinaryData){3u * hp->n_steps, widths};
+	opened.he_widths = (ProtobufCBinaryData){(size_t)HE_WIDTH_BYTES * hp->n_steps, widths};
 	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
 	wire__plan__free_unpacked(plan, NULL);
 	return 0;

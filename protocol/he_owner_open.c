@@ -24,7 +24,7 @@ void he_owner_open(struct he_owner *o)
 static int take_plan(struct he_owner *o, const Wire__Opened *in, struct err *e)
 {
 	struct desk *d = o->desk;
-	size_t bytes = wire__plan__get_packed_size(in->plan), n = in->he_widths.len / 3;
+	size_t bytes = wire__plan__get_packed_size(in->plan), n = in->he_widths.len / HE_WIDTH_BYTES;
 	uint8_t *packed = malloc(bytes + 1);
 	struct he_width *widths = calloc(n + 1, sizeof(*widths));
 	int status = -1;
@@ -34,11 +34,8 @@ static int take_plan(struct he_owner *o, const Wire__Opened *in, struct err *e)
 		goto out;
 	}
 	wire__plan__pack(in->plan, packed);
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *w = in->he_widths.data + 3 * i;
-
-		widths[i] = (struct he_width){w[0], w[1], w[2]};
-	}
+	for (size_t i = 0; i < n; i++)
+		widths[i] = he_width_unpack(in->he_widths.data + HE_WIDTH_BYTES * i);
 	if (!plan_unpack(&d->plan, packed, bytes, e))
 		status = he_plan_read(&d->hp, d->plan, in->he_set, widths, n, e);
 	if (status)
@@ -113,7 +110,7 @@ static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e
 {
 	if (strcmp(in->personality, "he") != 0)
 		return error_of(e, o->model_owner, "opened a session of another personality than he");
-	if (in->epoch.len != 16 || !in->plan || in->he_widths.len % 3 || in->he_set >= HE_SETS || !in->max_batch)
+	if (in->epoch.len != 16 || !in->plan || in->he_widths.len % HE_WIDTH_BYTES || in->he_set >= HE_SETS || !in->max_batch)
 		return error_of(e, o->model_owner, "opened the session without plan, epoch, parameters or batch");
 	memcpy(o->epoch, in->epoch.data, 16);
 	if (take_plan(o, in, e) || !(o->desk->pair = he_pair_get(in->he_set, o->model_owner->fingerprint, e)) || fit(o, in->max_batch, e))

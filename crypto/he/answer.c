@@ -6,13 +6,21 @@
 
 #include "crypto/ring.h"
 
-int he_cipher_read(const struct he_params *p, unsigned limbs, const uint8_t *in, struct prg *half, uint64_t index, uint32_t *c0,
-		   uint32_t *c1, struct err *e)
+void he_cipher_read(const struct he_params *p, unsigned limbs, unsigned up, const uint8_t *in, struct prg *half, uint64_t index,
+		    struct he_work *work, uint32_t *c0, uint32_t *c1)
 {
-	if (he_unpack(p, limbs, in, c0, e))
-		return -1;
+	uint64_t *words = work->words[0];
+
+	ring_unpack(words, in, p->n, up);
+	he_remainders(p, limbs, up, words, words);
+	for (unsigned i = 0; i < limbs; i++, c0 += p->n) {
+		he_residues(&p->limb[i], up, words, p->n, c0);
+		he_lap(work->laps, HE_LAP_REST);
+		he_row()->forward(&p->limb[i], c0, p->n);
+		he_lap(work->laps, HE_LAP_TRANSFORM);
+	}
 	he_uniform(half, index, p, limbs, c1);
-	return 0;
+	he_lap(work->laps, HE_LAP_REST);
 }
 
 void he_weights(const struct he_params *p, unsigned limbs, const int64_t *w, uint32_t *out)
@@ -43,28 +51,9 @@ static void half_of(const struct he_work *work, unsigned i, const uint32_t *cons
 	he_add_small(l, noise, p->n, out);
 }
 
-/* out += x_i (Q / q_i)^-1 / q_i as a fraction of 2^64. */
-static void add_fraction(const struct he_params *p, unsigned limbs, unsigned i, const uint32_t *x, uint64_t *out)
-{
-	const struct he_limb *l = &p->limb[i];
-	uint32_t cofactor = he_cofactor(p, limbs, i);
-
-	for (size_t n = 0; n < p->n; n++)
-		out[n] += he_fraction(he_mul(x[n], cofactor, l), l);
-}
-
-/* Rounds fractions of 2^64 to those of 2^to. */
-static void rounded(uint64_t *x, size_t n, unsigned to)
-{
-	uint64_t half = UINT64_C(1) << (63 - to);
-
-	for (size_t i = 0; i < n; i++)
-		x[i] = (x[i] + half) >> (64 - to);
-}
-
 void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, const uint32_t *const *c0, const uint32_t *const *c1,
-	       const uint32_t *const *w, size_t terms, const uint64_t *add, unsigned to, struct he_work *work, uint64_t *out0,
-	       uint64_t *out1)
+	       const uint32_t *const *w, size_t terms, const uint64_t *add, unsigned to, unsigned cut, struct he_work *work,
+	       uint64_t *out0, uint64_t *out1)
 {
 	const struct he_params *p = pk->params;
 	uint32_t *u = work->poly[0], *x = work->poly[1];
@@ -88,13 +77,13 @@ void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, c
 			work->b[j] = w[j] + i * p->n;
 		work->b[terms] = u;
 		half_of(work, i, c0, pk->b, terms, work->small[1], x);
-		add_fraction(p, limbs, i, x, out0);
+		he_fractions(p, limbs, i, x, out0);
 		he_lap(work->laps, HE_LAP_MASK);
 		half_of(work, i, c1, pk->a, terms, work->small[2], x);
-		add_fraction(p, limbs, i, x, out1);
+		he_fractions(p, limbs, i, x, out1);
 	}
-	rounded(out0, p->n, to);
-	rounded(out1, p->n, to);
+	he_rounded(out0, p->n, to - cut);
+	he_rounded(out1, p->n, to);
 	for (int i = 0; i < 3; i++)
 		secret_wipe(work->small[i], p->n);
 	he_lap(work->laps, HE_LAP_MASK);

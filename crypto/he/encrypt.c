@@ -6,66 +6,45 @@
 
 #include "crypto/ring.h"
 
-size_t he_cipher_bytes(const struct he_params *p, unsigned limbs)
+size_t he_cipher_bytes(const struct he_params *p, unsigned up)
 {
-	return limbs * ring_packed(p->n, HE_WORD_BITS);
+	return ring_packed(p->n, up);
 }
 
-/* Q mod 2^64 */
-static uint64_t modulus(const struct he_params *p, unsigned limbs)
+/* c0 of prime i, coefficients; r: of he_remainders. */
+static void half_of(const struct he_key *key, const struct he_work *work, unsigned i, unsigned k, const uint64_t *r, uint32_t *x)
 {
-	uint64_t q = 1;
+	const struct he_params *p = key->params;
+	const struct he_limb *l = &p->limb[i];
+	const uint32_t *a = work->poly[1] + i * p->n, *s = key->ntt + i * p->n;
+	uint32_t *product = work->poly[2];
 
-	for (unsigned i = 0; i < limbs; i++)
-		q *= p->limb[i].q;
-	return q;
+	he_residues(l, k, r, p->n, x);
+	he_add_small(l, work->small[0], p->n, x);
+	he_row()->dot(l, product, &a, &s, 1, p->n);
+	he_lap(work->laps, HE_LAP_ENCRYPT);
+	he_row()->inverse(l, product, p->n);
+	he_lap(work->laps, HE_LAP_TRANSFORM);
+	for (size_t j = 0; j < p->n; j++)
+		x[j] = he_sub(x[j], product[j], l);
 }
 
-/* -2^-k R^2 mod q */
-static uint32_t minus_shift(const struct he_limb *l, unsigned k)
-{
-	uint32_t x = l->square;
-
-	for (; k; k--) /* of an even number the half, of an odd one that of x + q */
-		x = (x + (x & 1) * l->q) >> 1;
-	return l->q - x;
-}
-
-/* round(Q m / 2^k) = (Q m - r) / 2^k with r = Q m mod 2^k in [-2^(k-1), 2^(k-1)), and Q = 0 mod q: it is -r 2^-k mod q. r: the words. */
-static void encode(const struct he_limb *l, unsigned k, const uint64_t *r, size_t n, uint32_t *out)
-{
-	uint32_t factor = he_mul(minus_shift(l, k), 1, l); /* -2^-k R */
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = he_mul(he_mod_signed((int64_t)r[i], l), factor, l);
-}
-
-void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, uint64_t index, unsigned limbs, unsigned k,
+void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, uint64_t index, unsigned limbs, unsigned k, unsigned up,
 		const uint64_t *m, struct he_work *work, uint8_t *out)
 {
 	const struct he_params *p = key->params;
-	uint32_t *c0 = work->poly[0], *c1 = work->poly[1], *product = work->poly[2];
-	uint64_t q = modulus(p, limbs), *r = work->words[1];
+	uint64_t *sent = work->words[0], *r = work->words[1];
 
-	he_uniform(half, index, p, limbs, c1);
+	he_uniform(half, index, p, limbs, work->poly[1]);
 	he_noise(rng, work->small[0], p->n);
-	for (size_t i = 0; i < p->n; i++)
-		r[i] = (uint64_t)ring_signed(q * m[i], k);
+	he_remainders(p, limbs, k, m, r);
+	memset(sent, 0, p->n * 8);
 	for (unsigned i = 0; i < limbs; i++) {
-		const struct he_limb *l = &p->limb[i];
-		const uint32_t *a = c1 + i * p->n, *s = key->ntt + i * p->n;
-		uint32_t *x = c0 + i * p->n;
-
-		encode(l, k, r, p->n, x);
-		he_add_small(l, work->small[0], p->n, x);
-		he_lap(work->laps, HE_LAP_ENCRYPT);
-		he_row()->forward(l, x, p->n);
-		he_lap(work->laps, HE_LAP_TRANSFORM);
-		he_row()->dot(l, product, &a, &s, 1, p->n);
-		for (size_t j = 0; j < p->n; j++)
-			x[j] = he_sub(x[j], product[j], l);
+		half_of(key, work, i, k, r, work->poly[0]);
+		he_fractions(p, limbs, i, work->poly[0], sent);
 	}
-	he_pack(p, limbs, c0, work->words[0], out);
+	he_rounded(sent, p->n, up);
+	ring_pack(out, sent, p->n, up);
 	secret_wipe(work->small[0], p->n);
 	secret_wipe(r, p->n * 8);
 	he_lap(work->laps, HE_LAP_ENCRYPT);
@@ -76,14 +55,14 @@ static unsigned primes_for(const struct he_params *p, unsigned to)
 {
 	unsigned limbs = 1;
 
-	while (limbs < p->limbs && to + p->log_n + 2 > limbs * HE_WORD_BITS)
+	while (limbs < p->primes && to + p->log_n + 2 > limbs * HE_WORD_BITS)
 		limbs++;
 	return limbs;
 }
 
 unsigned he_open_max(const struct he_params *p)
 {
-	unsigned exact = p->limbs * HE_WORD_BITS - p->log_n - 2, word = 64 - p->log_n;
+	unsigned exact = p->primes * HE_WORD_BITS - p->log_n - 2, word = 64 - p->log_n;
 
 	return exact < word ? exact : word;
 }

@@ -3,18 +3,20 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <string.h>
 
-/* The greatest four primes below 2^26 that are 1 mod 8192; for S two that are 1 mod 4096. */
-static struct he_params sets[HE_SETS] = {
-    {.set = HE_S, .name = "S", .log_n = 11, .limbs = 2, .n = 2048, .limb = {{.q = 67104769}, {.q = 67084289}}},
-    {.set = HE_L,
-     .name = "L",
+/* The greatest four primes below 2^26 that are 1 mod 8192; for the rings of S two that are 1 mod 4096. */
+static struct he_params sets[HE_SETS + 1] = {
+    {.name = "S", .small = &sets[HE_SETS], .log_n = 11, .limbs = 2, .primes = 2, .n = 2048, .limb = {{.q = 67104769}, {.q = 67084289}}},
+    {.name = "L",
      .log_n = 12,
      .limbs = 4,
+     .primes = 4,
      .n = 4096,
      .limb = {{.q = 67084289}, {.q = 67043329}, {.q = 66994177}, {.q = 66969601}}},
+    {.name = "S", .log_n = 10, .limbs = 1, .primes = 2, .n = 1024, .limb = {{.q = 67104769}, {.q = 67084289}}},
 };
-static uint32_t tables[HE_SETS][HE_LIMBS_MAX][4][HE_N_MAX] __attribute__((aligned(64)));
+static uint32_t tables[HE_SETS + 1][HE_LIMBS_MAX][4][HE_N_MAX] __attribute__((aligned(64)));
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 uint32_t he_power(uint32_t x, uint64_t e, const struct he_limb *l)
@@ -94,8 +96,8 @@ static void powers(struct he_limb *l, const struct he_params *p)
 
 static void make(void)
 {
-	for (int s = 0; s < HE_SETS; s++)
-		for (unsigned i = 0; i < sets[s].limbs; i++) {
+	for (int s = 0; s <= HE_SETS; s++)
+		for (unsigned i = 0; i < sets[s].primes; i++) {
 			struct he_limb *l = &sets[s].limb[i];
 
 			l->w = tables[s][i][0];
@@ -105,6 +107,15 @@ static void make(void)
 			constants(l);
 			powers(l, &sets[s]);
 		}
+}
+
+enum he_set he_set_named(const char *name)
+{
+	int s = 0;
+
+	while (s < HE_SETS && strcmp(sets[s].name, name) != 0)
+		s++;
+	return s;
 }
 
 const struct he_params *he_params(enum he_set set)

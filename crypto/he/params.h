@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crypto/he/params.h — the two parameter sets and the arithmetic modulo their primes. */
+/* crypto/he/params.h — the parameter sets and the arithmetic modulo their primes. */
 #ifndef OBSCURA_CRYPTO_HE_PARAMS_H
 #define OBSCURA_CRYPTO_HE_PARAMS_H
 
@@ -7,14 +7,14 @@
 #include <stdint.h>
 #include "conf/err.h"
 
-/* S: N = 2048, 52 bits of modulus; L: N = 4096, up to 104. The table of homomorphicencryption.org allows 54 and 109 bits for 128-bit
- * security with a ternary secret. A ciphertext may use fewer primes than its set has: less modulus under the same key is only harder to
- * break. */
+/* S: N = 2048, 52 bits of modulus, and beside it a smaller ring for small words: N = 1024, 26 bits. L: N = 4096, up to 104. The table of
+ * homomorphicencryption.org allows 54, 27 and 109 bits for 128-bit security with a ternary secret. A ciphertext may use fewer primes than
+ * its ring has: less modulus under the same key is only harder to break. The two rings of S have keys of their own. */
 enum he_set { HE_S, HE_L, HE_SETS };
 
 #define HE_N_MAX 4096
 #define HE_LIMBS_MAX 4
-#define HE_WORD_BITS 26 /* of a residue on the wire: every prime is just below 2^26 */
+#define HE_WORD_BITS 26 /* of a residue: every prime is just below 2^26 */
 
 /* One prime q ≡ 1 mod 2N. R = 2^32. */
 struct he_limb {
@@ -29,14 +29,18 @@ struct he_limb {
 };
 
 struct he_params {
-	enum he_set set;
 	const char *name; /* "S", "L" */
+	const struct he_params *small; /* the smaller ring, NULL: none */
 	unsigned log_n, limbs;
+	unsigned primes; /* limbs of ciphertexts, and perhaps more that only exact products of the key's holder use (he_open) */
 	size_t n;
 	struct he_limb limb[HE_LIMBS_MAX];
 };
 
-/* Borrows: made at the first call, constant afterwards. */
+/* The set of a name; HE_SETS: there is none. */
+enum he_set he_set_named(const char *name);
+
+/* The (greater) ring of a set. Borrows: made at the first call, constant afterwards. */
 const struct he_params *he_params(enum he_set set);
 
 /* (Q / q)^-1 R mod q of prime i, Q the product of the first `limbs` primes: x / Q = Σ (x_i (Q / q_i)^-1 mod q_i) / q_i mod 1. */

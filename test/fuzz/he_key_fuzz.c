@@ -5,23 +5,29 @@
 
 #include "crypto/he/parts.h"
 
-static void use(enum he_set set, const struct he_public *pk)
+static void use_ring(const struct he_params *p, const struct he_public *pk, struct he_rng *rng, struct he_work *work)
 {
-	const struct he_params *p = he_params(set);
-	struct err e = {0};
-	struct he_rng *rng = he_rng_new((const uint8_t *)"thirty-two bytes of a fuzzer....", &e);
-	struct he_work *work = he_work_new(set, 0, &e);
 	uint64_t *out = calloc(2 * p->n, 8);
 
 	for (unsigned l = 0; l < p->limbs; l++)
 		for (size_t i = 0; i < p->n; i++)
 			if (pk->b[l * p->n + i] >= p->limb[l].q)
 				abort();
-	he_answer(pk, rng, p->limbs, NULL, NULL, NULL, 0, NULL, 32, work, out, out + p->n);
+	he_answer(pk, rng, p->limbs, NULL, NULL, NULL, 0, NULL, 32, 0, work, out, out + p->n);
 	for (size_t i = 0; i < 2 * p->n; i++)
 		if (out[i] >> 32)
 			abort();
 	free(out);
+}
+
+static void use(enum he_set set, const struct he_public *pk)
+{
+	struct err e = {0};
+	struct he_rng *rng = he_rng_new((const uint8_t *)"thirty-two bytes of a fuzzer....", &e);
+	struct he_work *work = he_work_new(set, 0, &e);
+
+	for (int small = 0; small <= (he_params(set)->small != NULL); small++)
+		use_ring(small ? he_params(set)->small : he_params(set), he_public_of(pk, small), rng, he_work_of(work, small));
 	he_work_free(work);
 	he_rng_free(rng);
 }

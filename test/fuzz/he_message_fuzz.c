@@ -80,10 +80,10 @@ static void widths(const uint8_t *data, size_t size)
 	struct he_width w[16];
 	struct he_plan *hp;
 	struct err e = {0};
-	size_t n = size / 3 < 16 ? size / 3 : 16;
+	size_t n = size / HE_WIDTH_BYTES < 16 ? size / HE_WIDTH_BYTES : 16;
 
 	for (size_t i = 0; i < n; i++)
-		w[i] = (struct he_width){data[3 * i], data[3 * i + 1], data[3 * i + 2]};
+		w[i] = he_width_unpack(data + HE_WIDTH_BYTES * i);
 	if (he_plan_read(&hp, s.net->plan, size % 3, w, n, &e) == 0)
 		he_plan_free(hp);
 	else if (!e.text[0])

@@ -172,7 +172,7 @@ static void random_shapes(void **ctx)
 	size_t done = 0, folded = 0;
 
 	for (size_t i = 0; done < 4000; i++) {
-		struct he_price price = {1 + below(100), 1 + below(100)};
+		struct he_price price = {1 + below(100), 1 + below(100), below(4) ? UINT32_MAX : 1 + below(3)};
 		struct term t;
 		struct window post;
 		int pool;
@@ -213,7 +213,7 @@ static void nothing_is_cheaper(void **ctx)
 
 	for (int i = 0; i < 300; i++) {
 		struct term t = {.kind = TERM_DENSE, .win = {.in = {1 + below(500), 1, 1}, .out = {1 + below(300), 1, 1}}};
-		struct he_price price = {100 + below(900), 100 + below(900)};
+		struct he_price price = {100 + below(900), 100 + below(900), UINT32_MAX};
 		struct he_conv c;
 		struct he_layout l;
 		uint64_t least = UINT64_MAX;
@@ -234,7 +234,7 @@ static void nothing_is_cheaper(void **ctx)
 static void refused(void **ctx)
 {
 	struct err e = {0};
-	struct he_price price = {1, 1};
+	struct he_price price = {1, 1, UINT32_MAX};
 	struct he_conv c = {.groups = 1,
 			    .win = {.in = {1, 80, 80}, .out = {1, 1, 1}, .kh = 80, .kw = 80, .sh = 1, .sw = 1, .dh = 1, .dw = 1}};
 	struct he_layout l;

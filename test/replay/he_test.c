@@ -283,13 +283,17 @@ static void widths_of_strangers(void **state)
 	he_plan_free(read);
 	assert_int_equal(he_plan_read(&read, net->plan, hp->set, right_ones, hp->n_steps - 1u, &e), -1);
 	assert_int_equal(he_plan_read(&read, net->plan, HE_SETS, right_ones, hp->n_steps, &e), -1);
-	for (int byte = 0; byte < 3; byte++)
+	for (int byte = 0; byte < HE_WIDTH_BYTES; byte++)
 		for (unsigned v = 0; v < 256; v++) {
-			wrong = right_ones[0];
-			*(&wrong.k + byte) = (uint8_t)v;
-			right_ones[0] = wrong;
+			uint8_t packed[HE_WIDTH_BYTES];
+
+			he_width_pack(&right_ones[0], packed);
+			packed[byte] = (uint8_t)v;
+			right_ones[0] = wrong = he_width_unpack(packed);
 			if (he_plan_read(&read, net->plan, hp->set, right_ones, hp->n_steps, &e) == 0) {
-				assert_true(v && v <= 60);
+				assert_true(wrong.k && wrong.k <= HE_K_MAX && wrong.limbs && wrong.limbs <= 2 && wrong.up &&
+					    wrong.up <= HE_UP_MAX && wrong.cut < wrong.to && wrong.small < 2 && wrong.filters);
+				assert_true(wrong.to <= he_open_max(he_width_params(hp->set, &wrong)));
 				he_plan_free(read);
 			}
 			right_ones[0] = hp->steps[0].width;
