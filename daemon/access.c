@@ -12,19 +12,9 @@
 #include "daemon/net.h"
 #include "protocol/core.h"
 
-#define SUMS_EVERY 4096 /* lines of the audit between two of sums */
-#define DAY_SECONDS 86400
-#define NAME_BYTES 256
-#define REFUSALS_A_MINUTE 60 /* of one certificate are recorded: nobody fills the disk with what is refused */
-
-/* What one account has used of one model. */
-struct account {
-	struct account *next;
-	char name[NAME_BYTES], model[NAME_BYTES];
-	struct rate minute;
-	int64_t day;	 /* since 1970, UTC */
-	uint64_t images; /* of that day */
-};
+#define SUMS_EVERY 4096	     /* lines of the audit between two of sums */
+#define REFUSALS_A_MINUTE 60 /* of one certificate are recorded: nobody fills the disk with what is refused  \
+			      */
 
 /* Refusals of one certificate. */
 struct refusals {
@@ -40,84 +30,19 @@ struct access_next {
 };
 
 struct access {
-	enum frame_role self;
-	struct access_list list;
+	struct access_book book;
 	struct audit *audit; /* NULL: none is kept */
-	struct account *accounts;
 	struct refusals *refusals;
 	struct rules rules;
 	struct access_status status;
 };
 
-/* ---- accounts ---- */
-
-static struct account *account_get(struct access *a, const char *name, const char *model)
-{
-	struct account *at = a->accounts;
-
-	/* host names have no case: nobody has two accounts by writing one differently */
-	while (at && (strcasecmp(at->name, name) != 0 || strcmp(at->model, model) != 0))
-		at = at->next;
-	if (at || !(at = calloc(1, sizeof(*at))))
-		return at;
-	snprintf(at->name, sizeof(at->name), "%s", name);
-	snprintf(at->model, sizeof(at->model), "%s", model);
-	at->next = a->accounts;
-	a->accounts = at;
-	return at;
-}
-
-static uint64_t in_minute(const struct account *at, uint64_t now_us)
-{
-	return (uint64_t)llround(rate_read(&at->minute, now_us) * RATE_SECONDS);
-}
-
-static int lists_model(const struct access_rule *rule, const char *model)
-{
-	for (size_t i = 0; i < rule->models.n; i++)
-		if (!strcmp(rule->models.items[i], model))
-			return 1;
-	return !rule->models.n;
-}
-
-struct used {
-	uint64_t minute, day;
-};
-
-static struct used used_of(const struct access *a, const struct access_rule *rule, const char *name,
-			   const struct access_clock *clock)
-{
-	struct used used = {0};
-
-	for (const struct account *at = a->accounts; at; at = at->next) {
-		if (strcasecmp(at->name, name) != 0 || !lists_model(rule, at->model))
-			continue;
-		used.minute += in_minute(at, clock->now_us);
-		used.day += at->day == clock->wall / DAY_SECONDS ? at->images : 0;
-	}
-	return used;
-}
-
-static int add_to(struct access *a, const char *name, const char *model, uint64_t n,
-		  const struct access_clock *clock)
-{
-	struct account *at = account_get(a, name, model);
-
-	if (!at)
-		return -1;
-	if (at->day != clock->wall / DAY_SECONDS) {
-		at->day = clock->wall / DAY_SECONDS;
-		at->images = 0;
-	}
-	at->images += n;
-	rate_add(&at->minute, clock->now_us, n);
-	return 0;
-}
+/* ---- the record ---- */
 
 static int on_sum(void *ctx, const struct audit_sum *part, struct err *e)
 {
 	struct access *a = ctx;
-	struct account *at = account_get(a, part->account, part->model);
+	struct account *at = book_account(&a->book, part->account, part->model);
 
 	if (!at)
 		return err_set(e, ERR_ENV, "out of memory for accounts");
@@ -126,21 +51,19 @@ static int on_sum(void *ctx, const struct audit_sum *part, struct err *e)
 	return 0;
 }
 
-/* ---- the record ---- */
-
 static int write_sums(struct access *a, time_t now, struct err *e)
 {
 	struct audit_sum *sums;
 	size_t n = 0;
 	int failed;
 
-	for (const struct account *at = a->accounts; at; at = at->next)
+	for (const struct account *at = a->book.accounts; at; at = at->next)
 		n++;
 	sums = calloc(n + 1, sizeof(*sums));
 	if (!sums)
 		return err_set(e, ERR_ENV, "out of memory for the audit");
 	n = 0;
-	for (const struct account *at = a->accounts; at; at = at->next)
+	for (const struct account *at = a->book.accounts; at; at = at->next)
 		if (at->images && at->day == now / DAY_SECONDS)
 			sums[n++] = (struct audit_sum){at->name, at->model, at->images};
 	failed = n ? audit_add_sums(a->audit, sums, n, now, e) : 0;
@@ -148,21 +71,15 @@ static int write_sums(struct access *a, time_t now, struct err *e)
 	return failed;
 }
 
-static const char *first_name(const char *names, char *out, size_t bytes)
-{
-	snprintf(out, bytes, "%.*s", (int)strcspn(names, "\n"), names);
-	return out;
-}
-
 static int record(struct access *a, const struct access_ask *ask, const char *event, const char *account,
 		  uint32_t images, const char *why, time_t now, struct err *e)
 {
 	char peer[NAME_BYTES], with[NAME_BYTES];
 	struct audit_row row = {.event = event,
-				.peer = first_name(ask->who.names, peer, sizeof(peer)),
+				.peer = access_first_name(ask->who.names, peer, sizeof(peer)),
 				.account = account,
 				.from = ask->who.from,
-				.with = ask->with ? first_name(ask->with, with, sizeof(with)) : NULL,
+				.with = ask->with ? access_first_name(ask->with, with, sizeof(with)) : NULL,
 				.model = ask->model,
 				.why = why,
 				.certificate = ask->who.certificate,
@@ -192,7 +109,8 @@ static struct refusals *refusals_of(struct access *a, const uint8_t certificate[
 }
 
 /* Whether to record it; text: of those that were not recorded before it. */
-static int may_record(struct access *a, const struct access_ask *ask, uint64_t now_us, char *text, size_t bytes)
+static int may_record(struct access *a, const struct access_ask *ask, uint64_t now_us, char *text,
+		      size_t bytes)
 {
 	struct refusals *r = ask->who.certificate ? refusals_of(a, ask->who.certificate) : NULL;
 
@@ -205,7 +123,8 @@ static int may_record(struct access *a, const struct access_ask *ask, uint64_t n
 	}
 	rate_add(&r->minute, now_us, 1);
 	if (r->unrecorded)
-		snprintf(text, bytes, " (%llu refusals of this peer before it are not recorded: more than %d a minute)",
+		snprintf(text, bytes,
+			 " (%llu refusals of this peer before it are not recorded: more than %d a minute)",
 			 (unsigned long long)r->unrecorded, REFUSALS_A_MINUTE);
 	r->unrecorded = 0;
 	return 1;
@@ -232,53 +151,13 @@ static int refused(struct access *a, const struct access_ask *ask, const struct 
 
 /* ---- judgement ---- */
 
-/* The rule for this data owner, model and model owner, and the account that it counts for; with no file: any.
- */
-static const struct access_rule *find_rule(const struct access *a, const char *names, const char *with,
-					   const char *model, char *account, size_t bytes)
+static int may(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
+	       const char *account, struct err *e)
 {
-	static const struct access_rule any;
-	const char *pattern, *other, *name;
-	size_t n, m;
-
-	first_name(names, account, bytes);
-	if (!a->list.n)
-		return &any;
-	for (size_t i = 0; i < a->list.n; i++) {
-		const struct access_rule *rule = &a->list.all[i];
-
-		name = access_fits(&rule->who, names, &pattern, &n);
-		if (!name || !lists_model(rule, model) ||
-		    (rule->with.n && (!with || !access_fits(&rule->with, with, &other, &m))))
-			continue;
-		if (pattern[0] != '*')
-			snprintf(account, bytes, "%.*s", (int)n, name);
-		return rule;
-	}
-	return NULL;
-}
-
-static const char *we(const struct access *a)
-{
-	return a->self == ROLE_M ? "model owner" : "provider";
-}
-
-static int judge_open(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
-		      const char *account, struct err *e)
-{
-	if (!rule) {
-		log_line(LOG_WARNING, "%s: no rule of %s lets it use model %s", ask->who.from, a->list.path,
-			 ask->model);
-		return err_set(e, ERR_PEER,
-			       "%s may not use model %s%s%s; the %s's operator can allow it (access rules)",
-			       account, ask->model, ask->with_from ? " of " : "",
-			       ask->with_from ? ask->with_from : "", we(a));
-	}
-	if (rule->label_only && ask->reveal != REVEAL_LABEL)
-		return err_set(e, ERR_PEER,
-			       "%s gets only labels of model %s, no scores; ask with --reveal label", account,
-			       ask->model);
-	return 0;
+	if (!rule)
+		log_line(LOG_WARNING, "%s: no rule of %s lets it use model %s", ask->who.from,
+			 a->book.list.path, ask->model);
+	return book_may(&a->book, rule, ask, account, e);
 }
 
 int access_open(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
@@ -286,10 +165,10 @@ int access_open(struct access *a, const struct access_ask *ask, const struct acc
 {
 	char account[NAME_BYTES];
 	const struct access_rule *rule =
-	    find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	    book_rule(&a->book, ask->who.names, ask->with, ask->model, account, sizeof(account));
 	struct err why = {0};
 
-	if (!judge_open(a, rule, ask, account, &why))
+	if (!may(a, rule, ask, account, &why))
 		return 0;
 	refused(a, ask, clock, &why);
 	return err_set(e, why.code, "%s", why.text);
@@ -299,55 +178,7 @@ int access_lists(const struct access *a, const char *names, const char *model)
 {
 	char account[NAME_BYTES];
 
-	return find_rule(a, names, NULL, model, account, sizeof(account)) != NULL;
-}
-
-/* Seconds until the oldest image of the last minute is forgotten: at most 60. */
-static void over_minute(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
-			const char *account, uint64_t used, struct err *why)
-{
-	err_set(why, ERR_PEER,
-		"%s may use %llu %s a minute of model %s, %llu were in the last one (%u asked for); try "
-		"again within a minute, or "
-		"ask the %s's operator for more",
-		account, (unsigned long long)rule->per_minute, a->self == ROLE_M ? "images" : "tickets",
-		ask->model, (unsigned long long)used, ask->n, we(a));
-}
-
-static void over_day(const struct access *a, const struct access_rule *rule, const struct access_ask *ask,
-		     const char *account, uint64_t used, struct err *why)
-{
-	err_set(why, ERR_PEER,
-		"%s may use %llu %s a day of model %s, %llu are used (%u asked for); try again after "
-		"midnight UTC, or ask the %s's "
-		"operator for more",
-		account, (unsigned long long)rule->per_day, a->self == ROLE_M ? "images" : "tickets",
-		ask->model, (unsigned long long)used, ask->n, we(a));
-}
-
-static uint32_t least(uint64_t limit, uint64_t used, uint32_t n)
-{
-	uint64_t left = limit > used ? limit - used : 0;
-
-	return left < n ? (uint32_t)left : n;
-}
-
-static uint32_t judge_use(const struct access *a, const struct access_rule *rule,
-			  const struct access_ask *ask, const char *account, const struct access_clock *clock,
-			  struct err *why)
-{
-	struct used used = used_of(a, rule, account, clock);
-	uint32_t n = ask->n;
-
-	if (rule->per_day && least(rule->per_day, used.day, n) < n) {
-		n = least(rule->per_day, used.day, n);
-		over_day(a, rule, ask, account, used.day, why);
-	}
-	if (rule->per_minute && least(rule->per_minute, used.minute, n) < n) {
-		n = least(rule->per_minute, used.minute, n);
-		over_minute(a, rule, ask, account, used.minute, why);
-	}
-	return ask->whole && n < ask->n ? 0 : n;
+	return book_rule(&a->book, names, NULL, model, account, sizeof(account)) != NULL;
 }
 
 uint32_t access_use(struct access *a, const struct access_ask *ask, const struct access_clock *clock,
@@ -355,26 +186,27 @@ uint32_t access_use(struct access *a, const struct access_ask *ask, const struct
 {
 	char account[NAME_BYTES];
 	const struct access_rule *rule =
-	    find_rule(a, ask->who.names, ask->with, ask->model, account, sizeof(account));
+	    book_rule(&a->book, ask->who.names, ask->with, ask->model, account, sizeof(account));
 	struct err e = {0};
 	uint32_t n = 0;
 
-	if (!judge_open(a, rule, ask, account, why))
-		n = judge_use(a, rule, ask, account, clock, why);
+	if (!may(a, rule, ask, account, why))
+		n = book_left(&a->book, rule, ask, account, clock, why);
 	if (!n) {
 		if (ask->whole) /* a provider only holds tickets back, and asks again and again */
 			refused(a, ask, clock, why);
 		return 0;
 	}
 	/* What cannot be counted and recorded does not happen. */
-	if (add_to(a, account, ask->model, n, clock))
-		err_set(&e, ERR_ENV, "the %s is out of memory", we(a));
-	if (e.code ||
-	    record(a, ask, a->self == ROLE_M ? "inference" : "tickets", account, n, NULL, clock->wall, &e)) {
+	if (book_add(&a->book, account, ask->model, n, clock))
+		err_set(&e, ERR_ENV, "the %s is out of memory", book_we(&a->book));
+	if (e.code || record(a, ask, a->book.self == ROLE_M ? "inference" : "tickets", account, n, NULL,
+			     clock->wall, &e)) {
 		log_err(LOG_ERR, "audit", &e);
 		*why = (struct err){0};
 		err_set(why, ERR_PEER,
-			"the %s cannot record what is used: its operator finds the reason in its log", we(a));
+			"the %s cannot record what is used: its operator finds the reason in its log",
+			book_we(&a->book));
 		return 0;
 	}
 	a->status.images += n;
@@ -415,7 +247,7 @@ static int rules_open(void *ctx, const struct use *u, struct err *e)
 
 	if (access_open(a, &ask, &clock, e))
 		return -1;
-	return a->self == ROLE_C ? record(a, &ask, "paired", NULL, 0, NULL, clock.wall, e) : 0;
+	return a->book.self == ROLE_C ? record(a, &ask, "paired", NULL, 0, NULL, clock.wall, e) : 0;
 }
 
 static uint32_t rules_take(void *ctx, const struct use *u, struct err *why)
@@ -434,7 +266,7 @@ const struct rules *access_rules(const struct access *a)
 void access_status(const struct access *a, struct access_status *s)
 {
 	*s = a->status;
-	s->rules = a->list.n;
+	s->rules = a->book.list.n;
 }
 
 /* ---- life ---- */
@@ -510,10 +342,10 @@ void access_drop(struct access_next *next)
 
 void access_take(struct access *a, struct access_next *next)
 {
-	struct access_next old = {a->list, a->audit};
+	struct access_next old = {a->book.list, a->audit};
 	struct err e = {0};
 
-	a->list = next->list;
+	a->book.list = next->list;
 	a->audit = next->audit;
 	*next = old;
 	access_drop(next);
@@ -526,7 +358,7 @@ int access_reload(struct access *a, const struct config *c, struct err *e)
 {
 	struct access_next *next;
 
-	if (access_read(&next, c, a->self, e))
+	if (access_read(&next, c, a->book.self, e))
 		return -1;
 	access_take(a, next);
 	return 0;
@@ -551,7 +383,7 @@ int access_new(struct access **access, const struct config *c, enum frame_role s
 	*access = NULL;
 	if (!a)
 		return err_set(e, ERR_ENV, "out of memory for rules");
-	a->self = self;
+	a->book.self = self;
 	a->rules = (struct rules){a, rules_open, rules_take};
 	if (count_today(a, c, e) || access_reload(a, c, e)) {
 		access_free(a);
@@ -565,19 +397,13 @@ void access_free(struct access *a)
 {
 	if (!a)
 		return;
-	while (a->accounts) {
-		struct account *at = a->accounts;
-
-		a->accounts = at->next;
-		free(at);
-	}
 	while (a->refusals) {
 		struct refusals *r = a->refusals;
 
 		a->refusals = r->next;
 		free(r);
 	}
-	access_list_free(&a->list);
+	book_free(&a->book);
 	audit_close(a->audit);
 	free(a);
 }

@@ -39,6 +39,8 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 /* The peer's common name, then its hosts, one a line; hosts that do not fit are left out. */
 #define TLS_NAMES 2048
 void tls_names(SSL *ssl, char *names, size_t bytes);
+/* The hosts that a certificate is for: "localhost, 127.0.0.1". */
+void tls_hosts(X509 *cert, char *out, size_t bytes);
 /* What ends within 30 days, or has ended: own certificate, authorities, revocation lists. Calls each with a
  * line for a person, remedy included. */
 typedef void (*tls_warning)(void *ctx, const char *text);
