@@ -60,6 +60,7 @@ static const char *const statements[STATEMENTS] = {
 	     " WHERE stored > done + failed",
     [OLD] = "SELECT id FROM job WHERE touched < ?1 LIMIT 1",
     [HELD] = "SELECT total(length(bytes)) FROM pixels",
+    [WAITING] = "SELECT 1 FROM image WHERE state = 0 LIMIT 1",
 };
 
 /* ---- SQLite ---- */
@@ -119,6 +120,17 @@ int ledger_end(struct ledger *l, int failed, struct err *e)
 	if (!sqlite3_get_autocommit(l->db))
 		(void)!ledger_run(l, ROLLBACK, NULL); /* e has the reason already */
 	return -1;
+}
+
+/* secure_delete overwrites what the file holds; the write-ahead log keeps older copies of its pages until it is begun anew, which
+ * may be never. It is cut off here. A failure is none of a job: SQLite tries again by itself. */
+void ledger_forget_log(struct ledger *l)
+{
+	int waits = ledger_step(l, WAITING, NULL);
+
+	sqlite3_reset(l->s[WAITING]);
+	if (!waits)
+		sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 int64_t ledger_now(void)
@@ -384,6 +396,7 @@ int ledger_remove(struct ledger *l, int64_t job, struct err *e)
 		 ledger_run(l, REMOVE_JOB, e);
 	if (ledger_end(l, failed, e))
 		return -1;
+	ledger_forget_log(l);
 	return recount_held(l, e);
 }
 

@@ -30,6 +30,7 @@ enum statement {
 	EACH,
 	OLD,
 	HELD,
+	WAITING,
 	STATEMENTS
 };
 
@@ -54,5 +55,7 @@ int ledger_end(struct ledger *l, int failed, struct err *e) MUST_USE;
 int ledger_count(struct ledger *l, int64_t job, int64_t stored, int64_t done, int64_t failed,
 		 struct err *e) MUST_USE;
 int64_t ledger_now(void);
+/* After pixels were deleted: when no image waits any more, SQLite's log forgets them too. */
+void ledger_forget_log(struct ledger *l);
 
 #endif

@@ -266,6 +266,7 @@ int ledger_finish(struct ledger *l, int64_t job, const struct ledger_row *rows, 
 	if (ledger_end(l, r < 0 || ledger_count(l, job, 0, done, failed, e), e))
 		return -1;
 	l->held -= bytes < l->held ? bytes : l->held;
+	ledger_forget_log(l);
 	return 0;
 }
 

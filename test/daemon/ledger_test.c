@@ -230,10 +230,11 @@ static void test_pixels_are_gone(void **state)
 	struct fixture *f = *state;
 	struct ledger_row row = {.name = (char *)(uintptr_t) "marked", .bytes = 5000};
 	struct ledger_rows rows;
-	char *bytes;
+	char *bytes, log[128];
 	FILE *file;
 	size_t n;
 
+	snprintf(log, sizeof(log), "%s-wal", f->path);
 	row.pixels = malloc(row.bytes);
 	for (size_t i = 0; i < row.bytes; i++)
 		row.pixels[i] = "PLANTEDMARK"[i % 11];
@@ -242,9 +243,14 @@ static void test_pixels_are_gone(void **state)
 	finish(f, &rows, LEDGER_DONE);
 	ledger_rows_free(&rows);
 	free(row.pixels);
+	bytes = calloc(1, 1 << 20);
+	file = fopen(log, "rb"); /* a daemon stays: its ledger is not closed */
+	assert_non_null(file);
+	n = fread(bytes, 1, 1 << 20, file);
+	assert_null(memmem(bytes, n, "PLANTEDMARK", 11));
+	fclose(file);
 	ledger_close(f->l);
 	file = fopen(f->path, "rb");
-	bytes = calloc(1, 1 << 20);
 	n = fread(bytes, 1, 1 << 20, file);
 	assert_true(n > 5000);
 	assert_non_null(memmem(bytes, n, "image", 5));
