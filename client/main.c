@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "client/command.h"
 
@@ -59,8 +60,10 @@ static int run(const struct command *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	const struct rlimit none = {0, 0};
 	const struct command *c;
 
+	setrlimit(RLIMIT_CORE, &none); /* pictures, keys of an authority: nothing of it belongs in a core */
 	/* Widths of characters for tables; numbers stay as C writes them. */
 	if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8"))
 		setlocale(LC_CTYPE, "C.UTF-8");

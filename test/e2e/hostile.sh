@@ -34,6 +34,16 @@ if [ "$sent" -gt 50 ] 2>/dev/null; then ok "frames of any kind at any time (seed
 serves "the service still answers after them"
 is "no memory error was found" 0 "$(cat "$T"/*.log | grep -c "Sanitizer\|runtime error")"
 
+# ---- what a crash would leave behind
+core_limit() { sed -n 's/^Max core file size *\([^ ]*\) .*/\1/p' "/proc/$1/limits"; }
+# shellcheck disable=SC2046
+(ulimit -c unlimited 2>/dev/null; exec "$OBSCURA" classify --standalone --connect-ms=20000 --provider=127.0.0.1:1 --model-owner=127.0.0.1:1 $(creds "$T/pki" data-owner) "$PNG") >/dev/null 2>&1 &
+client=$!
+for _ in $(seq 100); do grep -q '^obscura$' "/proc/$client/comm" 2>/dev/null && [ "$(core_limit $client)" = 0 ] && break; sleep 0.05; done
+is "obscura writes no core" "obscura 0" "$(cat "/proc/$client/comm") $(core_limit $client)"
+kill $client
+is "obscurad writes no core" "0 0 0" "$(for r in provider model-owner data-owner; do core_limit "$(cat "$T/$r.pid")"; done | xargs)"
+
 # ---- one that is refused, again and again
 printf 'rules = ( { who = "localhost"; } );' >"$T/rules"
 # shellcheck disable=SC2046
