@@ -83,8 +83,8 @@ $(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
-$(O)/test/tool/%: $(O)/test/tool/%.o
-	@$(CC) $(LDFLAGS) -o $@ $< -lseccomp
+$(O)/test/tool/%: $(O)/test/tool/%.o $(LIB)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 build/fuzz/test/fuzz/%_fuzz: build/fuzz/test/fuzz/%_fuzz.o build/fuzz/libobscura.a
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 

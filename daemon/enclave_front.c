@@ -233,16 +233,6 @@ static int simulation_files(const struct config *c, char key[1100], char chain[1
 	return 0;
 }
 
-/* Under Gramine no process beside the enclave can start it with open files. */
-static int choose(struct enclave_front *f, const char *tee, struct err *e)
-{
-	if (!strcmp(tee, "gramine"))
-		return err_set(e, ERR_USAGE,
-			       "in Gramine the enclave listens by itself, without obscurad: docs/ENCLAVE.md");
-	f->provider = quote_choose(tee, &quote_host_linux, e);
-	return f->provider ? 0 : -1;
-}
-
 static int start(struct enclave_front *f, const struct config *c, struct err *e)
 {
 	char program[1024], key[1100], chain[1100];
@@ -329,7 +319,8 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 		return err_set(e, ERR_ENV, "out of memory");
 	f->base = net_base(net);
 	f->fd = -1;
-	if (choose(f, config->tee, e) || start(f, config, e) || hand_models(f, config, e) ||
+	f->provider = quote_choose(config->tee, &quote_host_linux, e);
+	if (!f->provider || start(f, config, e) || hand_models(f, config, e) ||
 	    listen_at(f, config->enclave_listen, e))
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);

@@ -114,6 +114,25 @@ static int start(const char *address, const char *ca, const char *sealed, int *l
 	return *listener < 0 ? -1 : 0;
 }
 
+static void say_ready(int listener)
+{
+	struct sockaddr_storage at;
+	struct sockaddr_in *four = (struct sockaddr_in *)&at;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&at;
+	socklen_t n = sizeof(at);
+	char host[64] = "?";
+	int v6;
+
+	if (getsockname(listener, (struct sockaddr *)&at, &n))
+		return;
+	v6 = at.ss_family == AF_INET6;
+	inet_ntop(at.ss_family, v6 ? (void *)&six->sin6_addr : (void *)&four->sin_addr, host, sizeof(host));
+	fprintf(stderr,
+		v6 ? "obscura-enclave: ready at [%s]:%u; it has no model until one is provisioned\n"
+		   : "obscura-enclave: ready at %s:%u; it has no model until one is provisioned\n",
+		host, ntohs(v6 ? six->sin6_port : four->sin_port));
+}
+
 int enclave_gramine_main(const char *address, const char *ca, const char *sealed)
 {
 	struct err e = {0};
@@ -123,7 +142,7 @@ int enclave_gramine_main(const char *address, const char *ca, const char *sealed
 		fprintf(stderr, "obscura-enclave: %s\n", e.text);
 		return e.code;
 	}
-	fprintf(stderr, "obscura-enclave: ready at %s; it has no model until one is provisioned\n", address);
+	say_ready(listener);
 	serve(listener);
 	return 0;
 }

@@ -17,7 +17,9 @@ int quote_gramine_probe(const struct quote_host *h, struct err *e)
 	int number = quote_line(h, FILES "attestation_type", type, sizeof(type));
 
 	if (number)
-		return err_set(e, ERR_ENV, "no " FILES "attestation_type: %s (inside gramine-sgx only)",
+		return err_set(e, ERR_ENV,
+			       "no " FILES "attestation_type: %s (inside gramine-sgx only, and there without "
+			       "obscurad: docs/ENCLAVE.md)",
 			       strerror(number));
 	if (strcmp(type, "dcap"))
 		return err_set(
