@@ -20,6 +20,7 @@
 /* One run of the command. */
 struct run {
 	const struct args *args;
+	enum personality personality;
 	enum plan_reveal reveal;
 	uint64_t top, offset, limit;
 	struct pictures pictures;
@@ -38,10 +39,11 @@ static int question(struct run *r, const Wire__Classify *q, Wire__Classified **r
 
 static Wire__Classify request_of(const struct run *r)
 {
-	static char smpc[] = "smpc", he[] = "he", *personalities[] = {smpc, he};
+	static char *personalities[1];
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 
-	q.personalities = personalities + (args_he(r->args) != 0);
+	personalities[0] = (char *)(uintptr_t)personality_name(r->personality);
+	q.personalities = personalities;
 	q.n_personalities = 1;
 	q.model = (char *)(r->args->flag[FLAG_model] ? r->args->flag[FLAG_model] : "");
 	q.optimise = plan_optimise_named(r->args->config.optimise);
@@ -124,8 +126,8 @@ static int print_json(const struct run *r, const struct picture *p, const Wire__
 		json_object_array_add(scores, json_real_new(x->scores[i]));
 	json_object_object_add(o, "scores", scores);
 	json_text(o, "personality", c->personality);
-	if (!strcmp(c->personality, "he"))
-		json_text(o, "leaks", HE_LEAKS);
+	if (*personality_leaks(r->personality))
+		json_text(o, "leaks", personality_leaks(r->personality));
 	json_text(o, "mode", c->mode);
 	json_count(o, "batch", x->batch);
 	json_object_object_add(o, "seconds", json_seconds(x));
@@ -294,17 +296,12 @@ static int classify_all(struct run *r, struct err *e)
 	return 0;
 }
 
-static int in_enclave(const struct args *a)
-{
-	return a->flag[FLAG_personality] && !strcmp(a->flag[FLAG_personality], "enclave");
-}
-
 static int contact(struct run *r, struct err *e)
 {
 	struct fit fit = {.convert = r->args->flag[FLAG_convert] != NULL};
 	int failed;
 
-	if (in_enclave(r->args)
+	if (r->personality == PERSONALITY_ENCLAVE
 		? enclave_open(&r->enclave, r->args, 'D', e)
 		: ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
 		return -1;
@@ -325,8 +322,9 @@ static int contact(struct run *r, struct err *e)
 	failed = classify_all(r, e);
 	if (r->sheet && sheet_print(r->sheet, e)) /* what was done is shown also when the rest failed */
 		failed = -1;
-	if (r->sheet && args_he(r->args))
-		printf("he, nonlinear = client: leaks " HE_LEAKS "\n");
+	if (r->sheet && *personality_leaks(r->personality))
+		printf("%s%s: leaks %s\n", personality_name(r->personality),
+		       r->personality == PERSONALITY_HE ? ", nonlinear = client" : "", personality_leaks(r->personality));
 	return failed;
 }
 
@@ -334,7 +332,7 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 {
 	if (!a->n)
 		return err_set(e, ERR_USAGE, "say which: obscura classify IMAGE…");
-	if ((!in_enclave(a) && args_personality(a, e)) || args_reveal(a, &r->reveal, e) || cpu_select(a->config.cpu, e))
+	if (args_personality(a, &r->personality, e) || args_reveal(a, &r->reveal, e) || cpu_select(a->config.cpu, e))
 		return -1;
 	if (args_number(a, FLAG_top, 3, 1, CLASSES_MAX, &r->top, e) ||
 	    args_number(a, FLAG_offset, 0, 0, UINT32_MAX, &r->offset, e))

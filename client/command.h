@@ -6,6 +6,7 @@
 #include "conf/config.h"
 #include "daemon/version.h"
 #include "nn/plan.h"
+#include "protocol/personality.h"
 
 
 enum flag {
@@ -41,7 +42,7 @@ int args_number(const struct args *a, enum flag flag, uint64_t absent, uint64_t 
 		uint64_t *value, struct err *e) MUST_USE;
 /* --reveal and --personality, checked. */
 int args_reveal(const struct args *a, enum plan_reveal *reveal, struct err *e) MUST_USE;
-int args_personality(const struct args *a, struct err *e) MUST_USE;
+int args_personality(const struct args *a, enum personality *p, struct err *e) MUST_USE;
 /* Loads the one MODEL.onnx among the words, with --scale, --mean and --std over the model's own. */
 int args_model(const struct args *a, const char *path, struct graph **g, struct err *e) MUST_USE;
 /* weight_bits, activation_bits, granularity, optimise and reveal. */

@@ -9,13 +9,6 @@
 #include "client/rows.h"
 #include "client/sheet.h"
 
-int args_he(const struct args *a)
-{
-	const char *text = a->flag[FLAG_personality];
-
-	return text && !strcmp(text, "he");
-}
-
 int args_he_set(const struct args *a, int *set, struct err *e)
 {
 	const char *text = a->flag[FLAG_he_set];

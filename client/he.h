@@ -9,8 +9,6 @@
 /* Said wherever a result of the he personality is shown. */
 #define HE_LEAKS "pre-activations, hence the weights, to the data owner"
 
-/* --personality he was asked for; args_personality has accepted it. */
-int args_he(const struct args *a);
 /* --he-set: HE_S, HE_L, or -1 for auto. */
 int args_he_set(const struct args *a, int *set, struct err *e) MUST_USE;
 

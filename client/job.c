@@ -24,6 +24,7 @@
 struct run {
 	const struct args *args;
 	const char *src;
+	enum personality personality;
 	enum plan_reveal reveal;
 	uint64_t offset, limit;
 	uint8_t key[32];
@@ -422,7 +423,7 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 	if (!a->flag[FLAG_out] || !*a->flag[FLAG_out])
 		return err_set(e, ERR_USAGE, "say where results go: --out FILE.csv or FILE.jsonl");
 	r->src = a->words[0];
-	if (args_personality(a, e) || args_reveal(a, &r->reveal, e) ||
+	if (args_personality(a, &r->personality, e) || args_reveal(a, &r->reveal, e) ||
 	    args_number(a, FLAG_offset, 0, 0, UINT32_MAX, &r->offset, e))
 		return -1;
 	return args_number(a, FLAG_limit, 0, 1, UINT32_MAX, &r->limit, e);

@@ -212,13 +212,27 @@ int args_reveal(const struct args *a, enum plan_reveal *reveal, struct err *e)
 		   : 0;
 }
 
-int args_personality(const struct args *a, struct err *e)
+/* Whether a command knows it: plan and verify have nothing to say of an enclave, which runs clear's plan. */
+static int has_personality(const char *command, enum personality p)
+{
+	if (!strcmp(command, "batch"))
+		return p == PERSONALITY_SMPC;
+	return p != PERSONALITY_ENCLAVE || !strcmp(command, "classify");
+}
+
+int args_personality(const struct args *a, enum personality *p, struct err *e)
 {
 	const char *text = a->flag[FLAG_personality];
+	char names[64] = "";
 
-	if (!text || !strcmp(text, "smpc") || (!strcmp(text, "he") && strcmp(a->command, "batch")))
+	*p = text ? personality_named(text) : PERSONALITY_SMPC;
+	if (*p < PERSONALITIES && has_personality(a->command, *p))
 		return 0;
-	return err_set(e, ERR_USAGE, "--personality: \"%s\" is not in this version of %s; there are smpc and he", text, a->command);
+	for (enum personality q = 0; q < PERSONALITIES; q++)
+		if (has_personality(a->command, q))
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? ", " : "",
+				 personality_name(q));
+	return err_set(e, ERR_USAGE, "--personality: \"%.40s\" is not in this version of %s; there is %s", text, a->command, names);
 }
 
 /* One value for each channel, or one for all. */

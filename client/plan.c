@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/command.h"
+#include "client/clear.h"
 #include "client/he.h"
 #include "client/json.h"
 #include "client/links.h"
@@ -374,16 +375,17 @@ static int make(struct planned *p, const struct args *a, const struct graph *g, 
 
 int command_plan(struct args *a, struct err *e)
 {
+	enum personality personality;
 	struct planned p;
 	struct graph *g;
 	int r;
 
 	if (a->n != 1)
 		return err_set(e, ERR_USAGE, "say which: obscura plan MODEL.onnx");
-	if (args_personality(a, e) || args_model(a, a->words[0], &g, e))
+	if (args_personality(a, &personality, e) || args_model(a, a->words[0], &g, e))
 		return -1;
-	if (args_he(a)) {
-		r = he_plan_command(a, g, e);
+	if (personality != PERSONALITY_SMPC) {
+		r = personality == PERSONALITY_HE ? he_plan_command(a, g, e) : clear_plan_command(a, g, e);
 		graph_free(g);
 		return r;
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/clear.h"
 #include "client/he.h"
 #include "client/json.h"
 #include "client/private.h"
@@ -238,14 +239,18 @@ static int verify_graph(struct args *a, const struct graph *g, struct err *e)
 
 int command_verify(struct args *a, struct err *e)
 {
+	enum personality p;
 	struct graph *g;
 	int r;
 
 	if (a->n != 1)
 		return err_set(e, ERR_USAGE, "say which: obscura verify MODEL.onnx --images SRC");
-	if (args_personality(a, e) || cpu_select(a->config.cpu, e) || args_model(a, a->words[0], &g, e))
+	if (args_personality(a, &p, e) || cpu_select(a->config.cpu, e) || args_model(a, a->words[0], &g, e))
 		return -1;
-	r = args_he(a) ? he_verify_command(a, g, e) : verify_graph(a, g, e);
+	if (p == PERSONALITY_CLEAR)
+		r = clear_verify_command(a, g, e);
+	else
+		r = p == PERSONALITY_HE ? he_verify_command(a, g, e) : verify_graph(a, g, e);
 	graph_free(g);
 	return r;
 }

@@ -220,16 +220,16 @@ static void peer_down(void *ctx, struct conn *c, const struct err *why)
 
 /* ---- requests ---- */
 
-/* The first that exists: 0 smpc, 1 he; -1 when none does. */
-static int personality(const Wire__Classify *q)
+/* The first that exists, or PERSONALITIES. */
+static enum personality personality(const Wire__Classify *q)
 {
 	for (size_t i = 0; i < q->n_personalities; i++) {
-		if (!strcmp(q->personalities[i], "smpc"))
-			return 0;
-		if (!strcmp(q->personalities[i], "he"))
-			return 1;
+		enum personality p = personality_named(q->personalities[i]);
+
+		if (p < PERSONALITY_ENCLAVE)
+			return p;
 	}
-	return q->n_personalities ? -1 : 0;
+	return q->n_personalities ? PERSONALITIES : PERSONALITY_SMPC;
 }
 
 static int check_request(const struct data_owner *d, const Wire__Classify *q, struct err *e)
@@ -240,8 +240,8 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 		sessions++;
 	if (net_stopping(d->net))
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
-	if (personality(q) < 0)
-		return err_set(e, ERR_USAGE, "only the personalities smpc and he exist in this version");
+	if (personality(q) == PERSONALITIES)
+		return err_set(e, ERR_USAGE, "only the personalities smpc, he and clear are the data owner's to ask for");
 	if (q->optimise > PLAN_AUTO || q->reveal > REVEAL_LABEL)
 		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
 	if (!q->describe && !q->n_images)

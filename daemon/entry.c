@@ -59,7 +59,7 @@ static void group_done(struct inference *i)
 	if (i->err.code)
 		group_refuse(g, &i->err);
 	else
-		group_answer(g, n->model, owner_plan(n->owner), owner_program(n->owner), n->he,
+		group_answer(g, n->model, owner_plan(n->owner), owner_program(n->owner), n->personality,
 			     owner_now(n->d));
 	group_free(g);
 }
@@ -137,7 +137,7 @@ static int settle(struct entry *n, struct request *r)
 	err_set(&e, ERR_INPUT, "an image of %zu bytes, where %s takes %u×%u×%u", r->image_bytes, n->model,
 		plan->input.c, plan->input.h, plan->input.w);
 	if (r->describe)
-		request_describe(r, n->model, plan, owner_program(n->owner), n->he);
+		request_describe(r, n->model, plan, owner_program(n->owner), n->personality);
 	else
 		request_refuse(r, &e);
 	request_free(r);
@@ -214,7 +214,7 @@ static void open_session(struct entry *n)
 	struct owner_options options = {.model = n->model,
 					.optimise = n->optimise == PLAN_AUTO ? n->chosen : n->optimise,
 					.reveal = n->reveal,
-					.he = n->he,
+					.personality = n->personality,
 					.he_offline = !strcmp(c->he_offline, "on"),
 					.max_batch = (uint32_t)c->max_batch,
 					.pool_low = (uint32_t)c->pool_low,
@@ -275,9 +275,9 @@ static int name_model(struct entry *n)
 }
 
 /* Gives up a request that waits for a peer for too long: at once when the peer refuses us. */
-static int peer_missing(const struct data_owner *d, const struct request *r, int he, uint64_t now, struct err *e)
+static int peer_missing(const struct data_owner *d, const struct request *r, int provider, uint64_t now, struct err *e)
 {
-	for (int i = 0; i < (he ? PROVIDER : PEERS); i++) {
+	for (int i = 0; i < (provider ? PEERS : PROVIDER); i++) {
 		const struct peer *p = &d->peers[i];
 		uint64_t connect = d->config->connect_ms * 1000,
 			 patience = p->ever && LOST_US < connect ? LOST_US : connect;
@@ -303,7 +303,7 @@ static void wait_for_peers(struct entry *n)
 	net_hurry(n->d->net);
 	for (struct request *r = n->waiting, *next; r; r = next) {
 		next = r->next;
-		if (peer_missing(n->d, r, n->he, now, &e))
+		if (peer_missing(n->d, r, personality_provider(n->personality), now, &e))
 			refuse_one(n, r, &e);
 	}
 }
@@ -311,7 +311,7 @@ static void wait_for_peers(struct entry *n)
 void entry_advance(struct entry *n)
 {
 	if (n->waiting && !n->owner) {
-		if (!n->d->peers[MODEL_OWNER].conn || (!n->he && !n->d->peers[PROVIDER].conn))
+		if (!n->d->peers[MODEL_OWNER].conn || (personality_provider(n->personality) && !n->d->peers[PROVIDER].conn))
 			wait_for_peers(n);
 		else if (owner_peers_leaving(n->d))
 			return;
@@ -345,7 +345,7 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f)
 
 void entry_lost(struct entry *n, struct channel *c, const struct err *why)
 {
-	if (!n->owner || (n->he && c != owner_channel(n->d, MODEL_OWNER)))
+	if (!n->owner || (!personality_provider(n->personality) && c != owner_channel(n->d, MODEL_OWNER)))
 		return;
 	n->weighed = 0; /* what comes back may be another link */
 	owner_lost(n->owner, c, why->text);
@@ -411,8 +411,8 @@ int entry_tick(struct entry *n)
 
 /* ---- life ---- */
 
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, int he,
-			struct err *e)
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+			enum personality personality, struct err *e)
 {
 	struct entry *n;
 
@@ -420,7 +420,7 @@ struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimi
 		model = d->models[0];
 	for (n = d->entries; n; n = n->next)
 		if (!strcmp(n->model, model) && n->optimise == optimise && n->reveal == reveal &&
-		    n->he == he)
+		    n->personality == personality)
 			return n;
 	n = calloc(1, sizeof(*n));
 	if (n) {
@@ -438,7 +438,7 @@ struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimi
 	n->d = d;
 	n->optimise = optimise;
 	n->reveal = reveal;
-	n->he = he;
+	n->personality = personality;
 	n->next = d->entries;
 	d->entries = n;
 	return n;
@@ -449,7 +449,7 @@ void entry_ask(struct entry *n, struct request *r)
 	const struct plan *plan = n->owner ? owner_plan(n->owner) : NULL;
 
 	if (r->describe && plan) { /* needs not wait for images before it */
-		request_describe(r, n->model, plan, owner_program(n->owner), n->he);
+		request_describe(r, n->model, plan, owner_program(n->owner), n->personality);
 		request_free(r);
 		return;
 	}

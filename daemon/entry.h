@@ -25,7 +25,7 @@ struct entry {
 	char *model; /* owns; "": the only one of the model owner */
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
-	int he; /* the he personality: no provider */
+	enum personality personality;
 	struct owner *owner; /* NULL: not open */
 	uint16_t id;
 	struct request *waiting;
@@ -68,8 +68,8 @@ void owner_wire_begin(const struct data_owner *d, struct group *g);
 void owner_wire_end(const struct data_owner *d, struct group *g);
 
 /* The entry for this model, mode and reveal; made if there is none. NULL with e. */
-struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal, int he,
-			struct err *e);
+struct entry *entry_get(struct data_owner *d, const char *model, unsigned optimise, unsigned reveal,
+			enum personality personality, struct err *e);
 /* Takes r. */
 void entry_ask(struct entry *n, struct request *r);
 /* All that can be done now: opens, starts batches, answers descriptions, gives up. */

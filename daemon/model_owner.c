@@ -86,7 +86,7 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, str
 	if (!s)
 		return err_set(e, ERR_ENV, "out of memory");
 	*s = (struct session){.model = model, .owner = c, .id = id, .provider_id = free_id(o)};
-	if (!served->he_plan)
+	if (personality_provider(served->personality))
 		s->provider = o->provider;
 	if (modeller_new(&s->m, net_host(o->net), &options, served, conn_channel(c), id,
 			 s->provider ? conn_channel(s->provider) : NULL, s->provider_id, e)) {
@@ -159,7 +159,7 @@ static int try_open(struct model_owner *o, const struct opening *w)
 			  &served, &e)) {
 		if (!served)
 			return 0;
-		if ((served->he_plan || (o->provider && !o->renew_us)) &&
+		if ((!personality_provider(served->personality) || (o->provider && !o->renew_us)) &&
 		    !start_session(o, w->owner, w->id, model, served, w->he_offline, &e))
 			return 1;
 		model_release(model);
@@ -216,7 +216,7 @@ static void expire_openings(struct model_owner *o)
 		struct err e = {0};
 
 		if (now < w->since_us + limit * 1000 ||
-		    o->provider || w->optimise == MODELS_HE) { /* a variant that is being made may take its time */
+		    o->provider || w->optimise >= MODELS_HE) { /* a variant that is being made may take its time */
 			at = &w->next;
 			continue;
 		}
@@ -241,7 +241,7 @@ static int offers(const struct model_owner *o, const char *personality)
 {
 	for (size_t i = 0; i < o->config->personalities.n; i++)
 		if (!strcmp(o->config->personalities.items[i], personality))
-			return !strcmp(personality, "smpc") || !strcmp(personality, "he");
+			return personality_named(personality) < PERSONALITY_ENCLAVE;
 	return 0;
 }
 
@@ -290,14 +290,24 @@ static int check_share(const struct model_owner *o, const struct conn *c, struct
 		       (unsigned long long)n);
 }
 
+static int not_offered(const struct model_owner *o, struct err *e)
+{
+	char names[64] = "";
+
+	for (enum personality p = 0; p < PERSONALITY_ENCLAVE; p++)
+		if (offers(o, personality_name(p)))
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? " and " : "",
+				 personality_name(p));
+	return err_set(e, ERR_PEER, "none of the personalities that you accept is offered here; there is %s",
+		       names[0] ? names : "none");
+}
+
 static int check_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
 {
 	const char *personality = chosen(o, open);
 
 	if (!personality)
-		return err_set(e, ERR_PEER, "none of the personalities that you accept is offered here; there is %s%s",
-			       offers(o, "smpc") ? "smpc" : "he",
-			       offers(o, "smpc") && offers(o, "he") ? " and he" : "");
+		return not_offered(o, e);
 	if (open->optimise > PLAN_BANDWIDTH)
 		return err_set(e, ERR_PEER, "an unknown way to optimise");
 	if (o->n_sessions >= o->config->max_sessions)
@@ -323,6 +333,8 @@ static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, con
 	snprintf(w->model, sizeof(w->model), "%s", open->model);
 	if (!strcmp(chosen(o, open), "he"))
 		w->optimise = MODELS_HE;
+	else if (!strcmp(chosen(o, open), "clear"))
+		w->optimise = MODELS_CLEAR;
 	w->he_offline = open->he_offline;
 	o->n_sessions++;
 	if (try_open(o, w)) {

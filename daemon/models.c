@@ -25,7 +25,8 @@ struct variant {
 	struct model *model;
 	const struct graph *g;
 	struct plan_options options;
-	int he, set; /* the he personality, and its parameters: HE_S, HE_L, -1 */
+	unsigned optimise; /* PLAN_LATENCY, PLAN_BANDWIDTH, MODELS_HE, MODELS_CLEAR */
+	int set;	   /* parameters of the he personality: HE_S, HE_L, -1 */
 	struct served *served;
 	struct err err;
 	int making;
@@ -40,7 +41,7 @@ struct model {
 	struct stamp onnx, json;
 	unsigned refs; /* of the set, of sessions, of variants that are being made */
 	int retired;
-	struct variant variants[3][2]; /* [optimise, MODELS_HE][reveal] */
+	struct variant variants[MODELS_CLEAR + 1][2]; /* [optimise][reveal] */
 };
 
 struct models {
@@ -54,13 +55,21 @@ static void variant_run(struct job *job)
 {
 	struct variant *v = (struct variant *)job;
 
-	if (v->he ? served_new_he(&v->served, v->g, &v->options, v->set, &v->err)
-		  : served_new(&v->served, v->g, &v->options, &v->err))
+	int failed;
+
+	if (v->optimise == MODELS_HE)
+		failed = served_new_he(&v->served, v->g, &v->options, v->set, &v->err);
+	else if (v->optimise == MODELS_CLEAR)
+		failed = served_new_clear(&v->served, v->g, &v->options, &v->err);
+	else
+		failed = served_new(&v->served, v->g, &v->options, &v->err);
+	if (failed)
 		v->served = NULL;
 }
 
 static void variant_done(struct job *job)
 {
+	static const char *const names[] = {"latency", "bandwidth", "he", "clear"};
 	struct variant *v = (struct variant *)job;
 
 	v->making = 0;
@@ -68,10 +77,7 @@ static void variant_done(struct job *job)
 	if (!v->served)
 		log_err(LOG_ERR, v->g->name, &v->err);
 	else
-		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name,
-			 v->he					 ? "he"
-			 : v->options.optimise == PLAN_BANDWIDTH ? "bandwidth"
-								 : "latency",
+		log_line(LOG_INFO, "serves %s (%s, %s)", v->g->name, names[v->optimise],
 			 v->options.reveal == REVEAL_LABEL ? "label" : "logits");
 	v->made(v->ctx);
 }
@@ -85,16 +91,16 @@ static int he_set_of(const char *name)
 
 static void prepare(struct model *m, const struct config *c)
 {
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 2 * (MODELS_CLEAR + 1); i++) {
 		struct variant *v = &m->variants[i / 2][i % 2];
 
 		v->job = (struct job){variant_run, variant_done, 0};
 		v->model = m;
 		v->g = m->g;
 		v->options = plan_defaults();
-		v->he = i / 2 == MODELS_HE;
+		v->optimise = i / 2;
 		v->set = he_set_of(c->he_set);
-		v->options.optimise = v->he ? PLAN_LATENCY : i / 2;
+		v->options.optimise = i / 2 == PLAN_BANDWIDTH ? PLAN_BANDWIDTH : PLAN_LATENCY;
 		v->options.reveal = i % 2;
 		v->options.weight_bits = (unsigned)c->weight_bits;
 		v->options.activation_bits = (unsigned)c->activation_bits;
@@ -104,7 +110,7 @@ static void prepare(struct model *m, const struct config *c)
 
 static void model_free(struct model *m)
 {
-	for (unsigned k = 0; k < 6; k++)
+	for (unsigned k = 0; k < 2 * (MODELS_CLEAR + 1); k++)
 		served_free(m->variants[k / 2][k % 2].served);
 	graph_free(m->g);
 	free(m->path);
@@ -338,7 +344,7 @@ int models_serve(struct models *s, const char *name, unsigned optimise, unsigned
 	*served = NULL;
 	if (!m)
 		return -1;
-	if (optimise > MODELS_HE || reveal > REVEAL_LABEL)
+	if (optimise > MODELS_CLEAR || reveal > REVEAL_LABEL)
 		return err_set(e, ERR_PEER, "an unknown way to optimise or to reveal");
 	if (m->g->pre.label_only && reveal != REVEAL_LABEL)
 		return err_set(e, ERR_PEER,

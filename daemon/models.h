@@ -29,7 +29,8 @@ void models_sweep(struct models *models);
 /* A variant is one epoch, for one choice of mode and of what is revealed; made on a worker when first asked
  * for. *served is NULL while it is being made: then made(ctx) is called once on the loop, and asking again
  * answers. name: "" is the only model. *model is held for the caller of a session: model_release. */
-#define MODELS_HE 2 /* as `optimise`: the he personality */
+#define MODELS_HE 2    /* as `optimise`: the he personality */
+#define MODELS_CLEAR 3 /* the clear one */
 typedef void (*models_made)(void *ctx);
 int models_serve(struct models *models, const char *name, unsigned optimise, unsigned reveal,
 		 const struct host *host, models_made made, void *ctx, struct model **model,

@@ -100,8 +100,17 @@ struct described {
 	Wire__Bytes predicted;
 };
 
+static const char *mode_name(enum personality personality, const struct plan *plan)
+{
+	if (personality == PERSONALITY_HE)
+		return "client";
+	if (personality == PERSONALITY_CLEAR)
+		return "fixed";
+	return plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
+}
+
 static void describe(Wire__Classified *m, struct described *d, const char *model, const struct plan *plan,
-		     const struct program *p, int he)
+		     const struct program *p, enum personality personality)
 {
 	wire__shape__init(&d->shape);
 	wire__counted__init(&d->online);
@@ -113,15 +122,15 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 	d->online.sent = p->online[P0];
 	d->online.received = p->online[P1];
 	d->offline.sent = p->delta;
-	if (he)
+	if (!personality_provider(personality))
 		d->offline.received = p->corrections;
 	else
 		d->offline.provider = p->corrections;
 	d->predicted.online = &d->online;
 	d->predicted.offline = &d->offline;
 	m->model = (char *)(uintptr_t)model;
-	m->personality = (char *)(uintptr_t)(he ? "he" : "smpc");
-	m->mode = (char *)(uintptr_t)(he ? "client" : plan->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
+	m->personality = (char *)(uintptr_t)personality_name(personality);
+	m->mode = (char *)(uintptr_t)mode_name(personality, plan);
 	m->input = &d->shape;
 	m->resize = plan->resize;
 	m->labels = plan->labels;
@@ -133,12 +142,12 @@ static void describe(Wire__Classified *m, struct described *d, const char *model
 }
 
 void request_describe(struct request *r, const char *model, const struct plan *plan,
-		      const struct program *program, int he)
+		      const struct program *program, enum personality personality)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
 
-	describe(&m, &d, model, plan, program, he);
+	describe(&m, &d, model, plan, program, personality);
 	answer_once(r, &m);
 }
 
@@ -302,10 +311,12 @@ static void count_payload(const struct counted *c, const char *phase)
 			    METRIC_LABELS(phase, "provider"));
 }
 
-static void count_inference(const struct inference *i, const char *model, int he)
+static void count_inference(const struct inference *i, const char *model, enum personality personality)
 {
 	metrics_add(METRIC_inferences_total, 1, METRIC_NO_LABELS);
-	if (he)
+	if (personality == PERSONALITY_CLEAR)
+		metrics_add(METRIC_clear_inferences_total, 1, METRIC_NO_LABELS);
+	if (personality == PERSONALITY_HE)
 		metrics_add(METRIC_he_leaky_inferences_total, 1, METRIC_NO_LABELS);
 	metrics_add(METRIC_round_trips_total, i->round_trips, METRIC_NO_LABELS);
 	metrics_observe(METRIC_online_seconds, i->seconds_online, METRIC_LABELS(model));
@@ -338,7 +349,7 @@ static void fill_layers(Wire__Classified *m, Wire__Layer *layers, Wire__Layer **
 }
 
 void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
-		  int he, uint64_t now_us)
+		  enum personality personality, uint64_t now_us)
 {
 	Wire__Classified m = WIRE__CLASSIFIED__INIT;
 	struct described d;
@@ -351,8 +362,8 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 		list = memory_take(g->requests->memory, rows * sizeof(*list));
 	}
 	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
-	describe(&m, &d, model, plan, program, he);
-	count_inference(&g->inference, model, he);
+	describe(&m, &d, model, plan, program, personality);
+	count_inference(&g->inference, model, personality);
 	if (layers && list)
 		fill_layers(&m, layers, list, &g->inference, program);
 	for (struct request *r = g->requests; r; r = r->next) {

@@ -40,7 +40,7 @@ void request_free(struct request *r); /* wipes; NULL is allowed */
 /* Answers, once; later calls do nothing. */
 void request_refuse(struct request *r, const struct err *e);
 void request_describe(struct request *r, const char *model, const struct plan *plan,
-		      const struct program *program, int he);
+		      const struct program *program, enum personality personality);
 
 /* Takes the requests (a list; of one image size): their images in one piece. NULL with e; they remain the
  * caller's then. */
@@ -48,7 +48,7 @@ struct group *group_new(struct request *requests, struct err *e);
 void group_free(struct group *g); /* its requests too; wipes */
 /* The inference is done. */
 void group_answer(struct group *g, const char *model, const struct plan *plan, const struct program *program,
-		  int he, uint64_t now_us);
+		  enum personality personality, uint64_t now_us);
 void group_refuse(struct group *g, const struct err *e);
 
 #endif

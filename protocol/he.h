@@ -48,31 +48,7 @@ struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uin
 			      struct err *e);
 void he_known_drop(struct he_known *known);
 
-/* ---- data owner (he_owner.c); functions as those of session.h ---- */
-struct he_owner;
-int he_owner_new(struct he_owner **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
-		 uint16_t session, struct err *e) MUST_USE;
-int he_owner_frame(struct he_owner *o, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
-int he_owner_tick(struct he_owner *o, struct err *e) MUST_USE;
-void he_owner_infer(struct he_owner *o, struct inference *i);
-void he_owner_lost(struct he_owner *o, struct channel *c, const char *why);
-enum owner_state he_owner_state(const struct he_owner *o);
-int he_owner_leaving(const struct he_owner *o);
-const struct plan *he_owner_plan(const struct he_owner *o);
-const struct program *he_owner_program(const struct he_owner *o); /* only what is predicted of one image: online, round trips, setup */
-void he_owner_pool(const struct he_owner *o, struct pool_status *s);
-void he_owner_free(struct he_owner *o);
-
-/* ---- model owner (he_modeller.c) ---- */
-struct he_modeller;
-int he_modeller_new(struct he_modeller **m, const struct host *host, const struct modeller_options *options, const struct served *served,
-		    struct channel *data_owner, uint16_t session, struct err *e) MUST_USE;
-int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
-int he_modeller_tick(struct he_modeller *m, struct err *e) MUST_USE;
-void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why);
-void he_modeller_leave(struct he_modeller *m);
-void he_modeller_pool(const struct he_modeller *m, struct pool_status *s);
-void he_modeller_free(struct he_modeller *m);
+/* The sessions themselves are he_owner_kind (he_owner.c) and he_modeller_kind (he_modeller.c) of protocol/personality.h. */
 
 /* The longest message of either direction, for a batch. */
 static inline size_t he_longest(const struct he_plan *hp, size_t batch)

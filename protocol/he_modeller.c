@@ -74,8 +74,9 @@ int he_modeller_fail(struct he_modeller *m, const struct err *why, const struct 
 	return -1;
 }
 
-void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why)
+static void lost_session(void *modeller, struct channel *c, const char *why)
 {
+	struct he_modeller *m = modeller;
 	struct err e = {0};
 
 	if (c != m->data_owner)
@@ -85,8 +86,9 @@ void he_modeller_lost(struct he_modeller *m, struct channel *c, const char *why)
 	m->data_owner = NULL;
 }
 
-void he_modeller_free(struct he_modeller *m)
+static void free_session(void *modeller)
 {
+	struct he_modeller *m = modeller;
 	struct err closed = {0};
 
 	if (!m)
@@ -97,8 +99,9 @@ void he_modeller_free(struct he_modeller *m)
 	free(m);
 }
 
-void he_modeller_leave(struct he_modeller *m)
+static void leave_session(void *modeller)
 {
+	struct he_modeller *m = modeller;
 	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
 	if (m->state == OVER || !m->data_owner)
@@ -155,8 +158,8 @@ static int init(struct he_modeller *m, struct err *e)
 	return send_opened(m, e);
 }
 
-int he_modeller_new(struct he_modeller **out, const struct host *host, const struct modeller_options *options, const struct served *served,
-		    struct channel *data_owner, uint16_t session, struct err *e)
+static int open_session(void **out, const struct host *host, const struct modeller_options *options, const struct served *served,
+			struct channel *data_owner, uint16_t session, struct err *e)
 {
 	struct he_modeller *m = calloc(1, sizeof(*m));
 
@@ -171,7 +174,7 @@ int he_modeller_new(struct he_modeller **out, const struct host *host, const str
 	m->since_us = now_us(m);
 	if (init(m, e)) {
 		m->state = OVER; /* the caller answers the OPEN */
-		he_modeller_free(m);
+		free_session(m);
 		return -1;
 	}
 	*out = m;
@@ -373,8 +376,9 @@ static const struct legal legal[] = {
     {FRAME_HE_TICKET, ROLE_D, IN(IDLE) | IN(ASKED) | IN(BUSY) | IN(SWALLOW), he_responder_frame},
 };
 
-int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct frame *f, struct err *e)
+static int frame_session(void *modeller, struct channel *from, const struct frame *f, struct err *e)
 {
+	struct he_modeller *m = modeller;
 	const struct legal *row;
 	struct err why = {0};
 
@@ -397,8 +401,9 @@ int he_modeller_frame(struct he_modeller *m, struct channel *from, const struct 
 	return m->state == OVER ? he_modeller_fail(m, &m->err, NULL, e) : 0;
 }
 
-int he_modeller_tick(struct he_modeller *m, struct err *e)
+static int tick_session(void *modeller, struct err *e)
 {
+	struct he_modeller *m = modeller;
 	uint32_t ms = m->state == KEYS ? m->options.connect_ms : m->options.step_ms;
 	struct err why = {0};
 
@@ -409,3 +414,13 @@ int he_modeller_tick(struct he_modeller *m, struct err *e)
 	error_of(&why, m->data_owner, "did not go on within %u ms while %s", ms, state_names[m->state]);
 	return he_modeller_fail(m, &why, NULL, e);
 }
+
+const struct modeller_kind he_modeller_kind = {
+    .open = open_session,
+    .frame = frame_session,
+    .tick = tick_session,
+    .lost = lost_session,
+    .leave = leave_session,
+    .pool = he_modeller_pool,
+    .free = free_session,
+};

@@ -137,8 +137,10 @@ void he_responder_close(struct he_modeller *m)
 	free(m->pool);
 }
 
-void he_modeller_pool(const struct he_modeller *m, struct pool_status *s)
+void he_modeller_pool(const void *modeller, struct pool_status *s)
 {
+	const struct he_modeller *m = modeller;
+
 	*s = (struct pool_status){0};
 	if (!m->mill)
 		return;

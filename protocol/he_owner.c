@@ -295,8 +295,10 @@ void he_owner_work(struct he_owner *o)
 		he_mill_work(o);
 }
 
-void he_owner_infer(struct he_owner *o, struct inference *i)
+static void infer_session(void *owner, struct inference *i)
 {
+	struct he_owner *o = owner;
+
 	i->err = (struct err){0};
 	i->result = NULL;
 	i->masked = NULL;
@@ -369,8 +371,8 @@ static const struct legal legal[] = {
     {FRAME_HE_TICKET, ROLE_M, IN(READY), he_mill_frame},
 };
 
-int he_owner_new(struct he_owner **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
-		 uint16_t session, struct err *e)
+static int open_session(void **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
+			uint16_t session, struct err *e)
 {
 	struct he_owner *o = calloc(1, sizeof(*o));
 
@@ -395,8 +397,9 @@ int he_owner_new(struct he_owner **owner, const struct host *host, const struct 
 	return 0;
 }
 
-int he_owner_frame(struct he_owner *o, struct channel *from, const struct frame *f, struct err *e)
+static int frame_session(void *owner, struct channel *from, const struct frame *f, struct err *e)
 {
+	struct he_owner *o = owner;
 	const struct legal *row;
 	struct err why = {0};
 
@@ -427,8 +430,9 @@ int he_owner_frame(struct he_owner *o, struct channel *from, const struct frame 
 	return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
 }
 
-int he_owner_tick(struct he_owner *o, struct err *e)
+static int tick_session(void *owner, struct err *e)
 {
+	struct he_owner *o = owner;
 	uint64_t waited = now_us(o) - o->since_us;
 	uint32_t ms = o->state == OWNER_READY ? o->options.step_ms : o->options.connect_ms;
 	struct err why = {0};
@@ -449,8 +453,9 @@ int he_owner_tick(struct he_owner *o, struct err *e)
 	return fail(o, &why, NULL, e);
 }
 
-void he_owner_lost(struct he_owner *o, struct channel *c, const char *why)
+static void lost_session(void *owner, struct channel *c, const char *why)
 {
+	struct he_owner *o = owner;
 	struct err e = {0};
 
 	if (c != o->model_owner)
@@ -461,28 +466,37 @@ void he_owner_lost(struct he_owner *o, struct channel *c, const char *why)
 	fail(o, &e, NULL, NULL);
 }
 
-enum owner_state he_owner_state(const struct he_owner *o)
+static unsigned state_session(const void *owner)
 {
+	const struct he_owner *o = owner;
+
 	return o->state;
 }
 
-int he_owner_leaving(const struct he_owner *o)
+static int leaving_session(const void *owner)
 {
+	const struct he_owner *o = owner;
+
 	return o->leaving;
 }
 
-const struct plan *he_owner_plan(const struct he_owner *o)
+static const struct plan *plan_session(const void *owner)
 {
+	const struct he_owner *o = owner;
+
 	return o->desk->lane ? o->desk->plan : NULL;
 }
 
-const struct program *he_owner_program(const struct he_owner *o)
+static const struct program *program_session(const void *owner)
 {
+	const struct he_owner *o = owner;
+
 	return o->desk->lane ? &o->desk->predicted : NULL;
 }
 
-void he_owner_free(struct he_owner *o)
+static void free_session(void *owner)
 {
+	struct he_owner *o = owner;
 	struct frame f = {.type = FRAME_CLOSE};
 	struct err gone = {0};
 
@@ -501,3 +515,17 @@ void he_owner_free(struct he_owner *o)
 	desk_drop(o->desk);
 	free(o);
 }
+
+const struct owner_kind he_owner_kind = {
+    .open = open_session,
+    .frame = frame_session,
+    .tick = tick_session,
+    .infer = infer_session,
+    .lost = lost_session,
+    .state = state_session,
+    .leaving = leaving_session,
+    .plan = plan_session,
+    .program = program_session,
+    .pool = he_owner_pool,
+    .free = free_session,
+};

@@ -86,8 +86,10 @@ void he_mill_take(struct he_owner *o, size_t n)
 	rate_add(&o->rate, now_us(o), n);
 }
 
-void he_owner_pool(const struct he_owner *o, struct pool_status *s)
+void he_owner_pool(const void *owner, struct pool_status *s)
 {
+	const struct he_owner *o = owner;
+
 	*s = (struct pool_status){.depth = o->made - o->next,
 				  .high = o->high,
 				  .bytes = (o->made - o->next) * o->ticket_words * 8,

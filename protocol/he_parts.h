@@ -105,6 +105,7 @@ void he_mill_free(struct desk *d);
 void he_owner_broken(struct he_owner *o, const struct err *why);
 void he_owner_work(struct he_owner *o);
 void he_desk_free(struct desk *d);
+void he_owner_pool(const void *owner, struct pool_status *s); /* protocol/he_owner_mill.c */
 /* protocol/he_owner_open.c */
 void he_owner_open(struct he_owner *o);
 int he_owner_opened(void *owner, const struct frame *f, struct err *e);
@@ -177,5 +178,7 @@ int he_responder_frame(void *modeller, const struct frame *f, struct err *e);
 /* Tickets [next, next + n) are burnt, whatever becomes of the images; keep: they go to the bench. */
 void he_responder_take(struct he_modeller *m, uint32_t n, int keep);
 void he_secrets_free(uint64_t *secrets, const struct he_plan *hp); /* wipes */
+
+void he_modeller_pool(const void *modeller, struct pool_status *s); /* protocol/he_modeller_mill.c */
 
 #endif

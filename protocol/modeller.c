@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model owner's end of a session: opening, states, end. */
-#include "protocol/he.h"
 #include "protocol/modeller.h"
+#include "protocol/personality.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -92,8 +92,8 @@ void modeller_lost(struct modeller *m, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
-	if (m->he) {
-		he_modeller_lost(m->he, c, why);
+	if (m->kind) {
+		m->kind->lost(m->of, c, why);
 		return;
 	}
 	if (c != m->data_owner && c != m->provider)
@@ -115,8 +115,8 @@ void modeller_free(struct modeller *m)
 
 	if (!m)
 		return;
-	if (m->he) {
-		he_modeller_free(m->he);
+	if (m->kind) {
+		m->kind->free(m->of);
 		free(m);
 		return;
 	}
@@ -247,8 +247,9 @@ int modeller_new(struct modeller **modeller, const struct host *host, const stru
 	*modeller = NULL;
 	if (!m)
 		return err_set(e, ERR_ENV, "out of memory for a session");
-	if (served->he_plan) {
-		if (he_modeller_new(&m->he, host, options, served, data_owner, session, e)) {
+	m->kind = modeller_kind(served->personality);
+	if (m->kind) {
+		if (m->kind->open(&m->of, host, options, served, data_owner, session, e)) {
 			free(m);
 			return -1;
 		}
@@ -316,8 +317,8 @@ int modeller_frame(struct modeller *m, struct channel *from, const struct frame 
 	const struct legal *row;
 	struct err why = {0};
 
-	if (m->he)
-		return he_modeller_frame(m->he, from, f, e);
+	if (m->kind)
+		return m->kind->frame(m->of, from, f, e);
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
 	if (from != m->data_owner && from != m->provider) {
@@ -347,8 +348,8 @@ int modeller_tick(struct modeller *m, struct err *e)
 	uint64_t waited;
 	int status = 0;
 
-	if (m->he)
-		return he_modeller_tick(m->he, e);
+	if (m->kind)
+		return m->kind->tick(m->of, e);
 	waited = m->host->now_us(m->host->ctx) - m->since_us;
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
@@ -365,9 +366,9 @@ void modeller_leave(struct modeller *m)
 {
 	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
-	if (m->he)
-		he_modeller_leave(m->he);
-	if (m->he || m->state == MODELLER_OVER || !m->data_owner)
+	if (m->kind)
+		m->kind->leave(m->of);
+	if (m->kind || m->state == MODELLER_OVER || !m->data_owner)
 		return;
 	m->data_owner->ops->send(m->data_owner, &f);
 	m->data_owner->ops->flush(m->data_owner);
@@ -375,8 +376,8 @@ void modeller_leave(struct modeller *m)
 
 void modeller_pool(const struct modeller *m, struct pool_status *s)
 {
-	if (m->he) {
-		he_modeller_pool(m->he, s);
+	if (m->kind) {
+		m->kind->pool(m->of, s);
 		return;
 	}
 	*s = (struct pool_status){.depth = m->ready - m->next,

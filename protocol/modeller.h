@@ -24,9 +24,9 @@ struct stream {
 	uint32_t piece;
 };
 
-struct he_modeller;
 struct modeller {
-	struct he_modeller *he;	 /* owns: the session is of the he personality, and nothing else here is in use */
+	const struct modeller_kind *kind; /* not smpc: `of` is what it works on, and nothing else here is in use */
+	void *of;		 /* owns */
 	const struct host *host; /* borrows */
 	struct modeller_options options;
 	const struct served *served;		/* borrows */

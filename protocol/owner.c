@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c, owner_infer.c. */
-#include "protocol/he.h"
 #include "protocol/owner.h"
+#include "protocol/personality.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,12 +97,13 @@ int owner_new(struct owner **owner, const struct host *host, const struct owner_
 	*owner = NULL;
 	if (!o)
 		return err_set(e, ERR_ENV, "out of memory for a session");
-	if (options->he && he_owner_new(&o->he, host, options, model_owner, session, e)) {
+	o->kind = owner_kind(options->personality);
+	if (o->kind && o->kind->open(&o->of, host, options, model_owner, session, e)) {
 		free(o);
 		return -1;
 	}
 	*owner = o;
-	if (options->he)
+	if (o->kind)
 		return 0;
 	*owner = NULL;
 	o->host = host;
@@ -140,8 +141,8 @@ void owner_free(struct owner *o)
 
 	if (!o)
 		return;
-	if (o->he) {
-		he_owner_free(o->he);
+	if (o->kind) {
+		o->kind->free(o->of);
 		free(o);
 		return;
 	}
@@ -190,8 +191,8 @@ int owner_frame(struct owner *o, struct channel *from, const struct frame *f, st
 	const struct legal *row;
 	struct err why = {0};
 
-	if (o->he)
-		return he_owner_frame(o->he, from, f, e);
+	if (o->kind)
+		return o->kind->frame(o->of, from, f, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (from != o->model_owner && from != o->provider) {
@@ -239,8 +240,8 @@ int owner_tick(struct owner *o, struct err *e)
 	struct err why = {0};
 	int status;
 
-	if (o->he)
-		return he_owner_tick(o->he, e);
+	if (o->kind)
+		return o->kind->tick(o->of, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (o->state == OWNER_READY)
@@ -257,9 +258,9 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
-	if (o->he)
-		he_owner_lost(o->he, c, why);
-	if (o->he || (c != o->model_owner && c != o->provider))
+	if (o->kind)
+		o->kind->lost(o->of, c, why);
+	if (o->kind || (c != o->model_owner && c != o->provider))
 		return;
 	infer_waiting(o, step, sizeof(step));
 	if (!step[0])
@@ -274,24 +275,24 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 
 enum owner_state owner_state(const struct owner *o)
 {
-	return o->he ? he_owner_state(o->he) : o->state;
+	return o->kind ? (enum owner_state)o->kind->state(o->of) : o->state;
 }
 
 int owner_leaving(const struct owner *o)
 {
-	return o->he ? he_owner_leaving(o->he) : o->leaving;
+	return o->kind ? o->kind->leaving(o->of) : o->leaving;
 }
 
 const struct plan *owner_plan(const struct owner *o)
 {
-	if (o->he)
-		return he_owner_plan(o->he);
+	if (o->kind)
+		return o->kind->plan(o->of);
 	return o->core ? o->core->plan : NULL;
 }
 
 const struct program *owner_program(const struct owner *o)
 {
-	if (o->he)
-		return he_owner_program(o->he);
+	if (o->kind)
+		return o->kind->program(o->of);
 	return o->core ? o->core->program : NULL;
 }

@@ -36,9 +36,9 @@ struct mill {
 	struct err err;
 };
 
-struct he_owner;
 struct owner {
-	struct he_owner *he;	 /* owns: the session is of the he personality, and nothing else here is in use */
+	const struct owner_kind *kind; /* not smpc: `of` is what it works on, and nothing else here is in use */
+	void *of;		 /* owns */
 	const struct host *host; /* borrows */
 	struct owner_options options;
 	char model[128];

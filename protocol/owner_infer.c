@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/ring.h"
-#include "protocol/he.h"
+#include "protocol/personality.h"
 #include "protocol/owner.h"
 
 static uint64_t now_us(const struct owner *o)
@@ -93,8 +93,8 @@ void owner_infer(struct owner *o, struct inference *i)
 {
 	struct err why = {0};
 
-	if (o->he) {
-		he_owner_infer(o->he, i);
+	if (o->kind) {
+		o->kind->infer(o->of, i);
 		return;
 	}
 	i->err = why;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/secret.h"
+#include "nn/clear.h"
 #include "nn/he_run.h"
 #include "protocol/session.h"
 
@@ -57,20 +58,53 @@ static int pack_plan(struct served *s, struct err *e)
 	return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame", s->name, s->plan_bytes, PLAN_LONGEST);
 }
 
-static int prepare_he(struct served *s, const struct graph *g, const struct plan_options *options, int set, struct err *e)
+/* What personalities without masks have in common. */
+static int prepare_plain(struct served *s, const struct graph *g, const struct plan_options *options, struct bounds **bounds, struct err *e)
 {
-	struct bounds *bounds = NULL;
-	int status;
-
 	s->name = strdup(g->name ? g->name : "");
 	if (!s->name)
 		return err_set(e, ERR_ENV, "out of memory for a model");
-	if (plan_make(&s->plan, &s->weights, &bounds, g, options, e) < 0)
-		return -1;
-	status = he_plan_make(&s->he_plan, s->plan, s->weights, bounds, set, e);
-	bounds_free(bounds);
 	randombytes_buf(s->epoch, sizeof(s->epoch));
-	return status || pack_plan(s, e) ? -1 : he_model_new(&s->he_model, s->he_plan, s->weights, e);
+	if (plan_make(&s->plan, &s->weights, bounds, g, options, e) < 0)
+		return -1;
+	return pack_plan(s, e);
+}
+
+static int prepare_he(struct served *s, const struct graph *g, const struct plan_options *options, int set, struct err *e)
+{
+	struct bounds *bounds = NULL;
+	int status = prepare_plain(s, g, options, &bounds, e);
+
+	s->personality = PERSONALITY_HE;
+	if (!status)
+		status = he_plan_make(&s->he_plan, s->plan, s->weights, bounds, set, e);
+	bounds_free(bounds);
+	return status ? -1 : he_model_new(&s->he_model, s->he_plan, s->weights, e);
+}
+
+static int prepare_clear(struct served *s, const struct graph *g, const struct plan_options *options, struct err *e)
+{
+	s->personality = PERSONALITY_CLEAR;
+	if (prepare_plain(s, g, options, NULL, e) || clear_model_new(&s->clear, s->plan, s->weights, e))
+		return -1;
+	weights_free(s->weights);
+	s->weights = NULL;
+	return 0;
+}
+
+int served_new_clear(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e)
+{
+	struct served *s = calloc(1, sizeof(*s));
+
+	*served = NULL;
+	if (!s)
+		return err_set(e, ERR_ENV, "out of memory for a model");
+	if (prepare_clear(s, g, options, e)) {
+		served_free(s);
+		return -1;
+	}
+	*served = s;
+	return 0;
 }
 
 int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e)
@@ -92,6 +126,7 @@ void served_free(struct served *served)
 {
 	if (!served)
 		return;
+	clear_model_free(served->clear);
 	he_model_free(served->he_model);
 	he_plan_free(served->he_plan);
 	if (served->layers)

@@ -14,6 +14,7 @@
 #include "nn/plan.h"
 #include "protocol/engine.h"
 #include "protocol/frame.h"
+#include "protocol/personality.h"
 
 /* Work for another thread: run() touches only what the job owns or what is constant; done() is called on the loop thread afterwards
  * (also when the session has gone: then it only frees). Jobs of one session run one after another. */
@@ -60,7 +61,7 @@ struct owner_options {
 	const char *model;
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
-	int he; /* the he personality: there is no provider (protocol/he.h) */
+	enum personality personality; /* other than smpc: there is no provider */
 	int he_offline; /* its linear layers by tickets made ahead */
 	uint32_t max_batch;
 	uint32_t pool_low, pool_high; /* tickets; high 0: only on demand */
@@ -122,6 +123,7 @@ void owner_free(struct owner *o); /* wipes; CLOSE is sent if the channels live *
 /* One model, ready to serve; shared by its sessions, constant after creation. A new one is a new epoch. */
 struct served {
 	const char *name;
+	enum personality personality;
 	struct plan *plan;	 /* owns */
 	struct weights *weights; /* owns */
 	struct program *program; /* owns */
@@ -130,13 +132,17 @@ struct served {
 	uint8_t *masked; /* owns: F packed, program->setup bytes */
 	uint8_t *plan_packed;
 	size_t plan_bytes;
-	struct he_plan *he_plan;   /* own; of the he personality, which has no program, layers and masked weights */
+	/* own; of one personality each, which have no program, layers and masked weights */
+	struct he_plan *he_plan;
 	struct he_model *he_model;
+	struct clear_model *clear; /* then there are no weights either */
 };
 /* Lowers a graph with the options; fresh epoch and weight seed. */
 int served_new(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e) MUST_USE;
 /* The same for the he personality; set: HE_S, HE_L or -1 for the one with fewer bytes. */
 int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e) MUST_USE;
+/* And for the clear personality. */
+int served_new_clear(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e) MUST_USE;
 void served_free(struct served *served); /* wipes */
 
 struct modeller; /* the model owner's end of one session */
@@ -149,7 +155,7 @@ struct modeller_options {
 };
 /* After OPEN was accepted: answers OPENED and WEIGHTS, sends PAIR to the provider. provider_session: unused on that channel.
  * served is borrowed: it outlives the session and all jobs submitted for it. */
-/* provider is NULL for what served_new_he made. */
+/* provider is NULL for a personality without one. */
 int modeller_new(struct modeller **m, const struct host *host, const struct modeller_options *options, const struct served *served,
 		 struct channel *data_owner, uint16_t session, struct channel *provider, uint16_t provider_session,
 		 struct err *e) MUST_USE;

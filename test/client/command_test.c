@@ -178,7 +178,7 @@ static void test_usage(void **state)
 					    "status x",
 					    "classify --top=0 x",
 					    "classify --reveal=all x",
-					    "classify --personality=clear x",
+					    "classify --personality=plain x",
 					    "verify --threads=0 x",
 					    "classify --optimise=speed x",
 					    "stock x",

@@ -20,7 +20,7 @@ static void defaults(struct world *w, int deferred)
 {
 	world_defaults(w);
 	w->deferred = deferred;
-	w->owner_options.he = 1;
+	w->owner_options.personality = PERSONALITY_HE;
 	w->owner_options.he_offline = w->modeller_options.he_offline = offline;
 	w->owner_options.max_batch = w->modeller_options.max_batch = 3; /* the batch of four is run in parts */
 }
