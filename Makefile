@@ -10,7 +10,7 @@ LIBS := libevent_core libevent_extra libevent_pthreads libssl libcrypto libproto
 PKG := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm -pthread
 # Optional: without it everything builds, and what needs it says so.
-ifeq ($(shell pkg-config --exists libsystemd && echo yes),yes)
+ifeq ($(shell pkg-config --exists libsystemd 2>/dev/null && echo yes),yes)
 PKG += -DHAVE_SYSTEMD $(shell pkg-config --cflags libsystemd)
 LDLIBS += $(shell pkg-config --libs libsystemd)
 endif

@@ -8,7 +8,6 @@
 #include "nn/plan.h"
 #include "protocol/personality.h"
 
-
 enum flag {
 #define FLAG(name, metavar, commands, help) FLAG_##name,
 #include "client/commands.def"
@@ -16,7 +15,7 @@ enum flag {
 };
 
 struct args {
-	const char *command;
+	const char *command, *arguments; /* as in commands.def */
 	struct config config;	 /* role 'L'; with the options that the command takes */
 	const char *flag[FLAGS]; /* borrow from argv; NULL: not given; "" for a flag without a value */
 	char **words;		 /* borrow: what is neither flag nor option */
@@ -37,6 +36,8 @@ extern const size_t command_count;
  * usage errors, as argp does. */
 int args_parse(struct args *a, const struct command *c, int argc, char **argv, struct err *e) MUST_USE;
 void args_free(struct args *a);
+/* The words are not what the command takes: -1, ERR_USAGE, with all that it takes. */
+int args_wrong(const struct args *a, struct err *e) MUST_USE;
 /* "there is such a flag": its value as a number within [least, most], or `absent`. */
 int args_number(const struct args *a, enum flag flag, uint64_t absent, uint64_t least, uint64_t most,
 		uint64_t *value, struct err *e) MUST_USE;

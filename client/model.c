@@ -104,7 +104,7 @@ int command_model(struct args *a, struct err *e)
 	if (a->n && (!strcmp(a->words[0], "provision") || !strcmp(a->words[0], "seal")))
 		return model_provision(a, e);
 	if (a->n != 2 || strcmp(a->words[0], "check"))
-		return err_set(e, ERR_USAGE, "say which: obscura model check MODEL.onnx");
+		return args_wrong(a, e);
 	if (json)
 		report.nodes = json_object_new_array();
 	else if (sheet_new(&report.sheet, "NODE|OPERATOR|SHAPE|STATUS", e))

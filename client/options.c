@@ -145,6 +145,7 @@ int args_parse(struct args *a, const struct command *c, int argc, char **argv, s
 
 	memset(a, 0, sizeof(*a));
 	a->command = c->name;
+	a->arguments = c->arguments;
 	a->words = calloc((size_t)argc + 1, sizeof(*a->words));
 	if (!rows || !given || !a->words || build(rows, c) < 0 ||
 	    asprintf(&name, "obscura %s", c->name) < 0) {
@@ -173,14 +174,18 @@ void args_free(struct args *a)
 	memset(a, 0, sizeof(*a));
 }
 
+int args_wrong(const struct args *a, struct err *e)
+{
+	return err_set(e, ERR_USAGE, "say what: obscura %s %s", a->command, a->arguments);
+}
+
 /* As a person writes it: those with a value that is checked here and '_' in their name. */
 static const char *flag_name(enum flag flag)
 {
 	return flag == FLAG_min_agreement ? "min-agreement" : flag_rows[flag].name;
 }
 
-/* ---- values of flags
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- values of flags ---- */
 
 int args_number(const struct args *a, enum flag flag, uint64_t absent, uint64_t least, uint64_t most,
 		uint64_t *value, struct err *e)

@@ -71,9 +71,7 @@ static int read_pair(const char *dir, const char *name, struct identity *id, str
 	return 0;
 }
 
-/* ---- init, issue
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- init, issue ---- */
 
 static int pki_init(struct args *a, struct err *e)
 {
@@ -156,9 +154,7 @@ static int pki_issue(struct args *a, struct err *e)
 	return r;
 }
 
-/* ---- revoke
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- revoke ---- */
 
 /* The list of the folder; NULL without error when there is none. */
 static int read_list(const char *dir, X509 *ca, X509_CRL **list, struct err *e)
@@ -257,9 +253,7 @@ static int pki_revoke(struct args *a, struct err *e)
 	return r;
 }
 
-/* ---- list, check
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- list, check ---- */
 
 /* One certificate of the folder as it is shown. */
 struct entry {
@@ -456,7 +450,5 @@ int command_pki(struct args *a, struct err *e)
 		return pki_revoke(a, e);
 	if (a->n == 1 && (!strcmp(what, "list") || !strcmp(what, "check")))
 		return pki_list(a, *what == 'c', e);
-	return err_set(
-	    e, ERR_USAGE,
-	    "say what: obscura pki init DIR | issue ROLE HOST… | revoke [NAME|SERIAL…] | list | check");
+	return args_wrong(a, e);
 }

@@ -275,7 +275,7 @@ int config_flag(struct config *c, const char *flag, struct err *e)
 	for (char *p = origin; *p; p++)
 		if (*p == '_')
 			*p = '-';
-	row = option_find(c, name, n, "flag", e);
+	row = option_find(c, name, n, "command line", e);
 	if (row && !name[n] && row->type != OPTION_FLAG)
 		return err_set(e, ERR_USAGE, "%s needs a value: %s=%s", origin, origin, row->metavar);
 	if (row && !option_set(c, row, name[n] ? name + n + 1 : "yes", origin, e))
@@ -285,8 +285,7 @@ int config_flag(struct config *c, const char *flag, struct err *e)
 	return -1;
 }
 
-/* ---- what belongs together
- * ------------------------------------------------------------------------------------------------ */
+/* ---- what belongs together ---- */
 
 /* "host:port", "[v6]:port"; port 0 only where one listens (the system then picks a free one). */
 static int check_address(const char *text, int listens, const char **reason)
@@ -390,8 +389,7 @@ int config_check(const struct config *c, struct err *e)
 	return c->role == 'D' ? check_http(c, e) : 0;
 }
 
-/* ---- a role that runs takes a new configuration
- * ---------------------------------------------------------------------------- */
+/* ---- a role that runs takes a new configuration ---- */
 
 static size_t field_bytes(const struct option_row *row)
 {

@@ -19,7 +19,6 @@
 #include "daemon/reload.h"
 #include "protocol/profile.h"
 
-
 static const struct {
 	const char *name;
 	char letter;
@@ -142,5 +141,6 @@ int main(int argc, char **argv)
 			continue;
 		return explain(roles[i].letter, argc, argv) ? 0 : run(i, argc, argv);
 	}
+	fprintf(stderr, "obscurad: there is no role \"%.60s\": data-owner, model-owner or provider\n", argv[1]);
 	return usage(stderr);
 }
