@@ -43,8 +43,7 @@ static void keep(struct ask *a, const uint8_t *bytes, size_t n)
 	finish(a);
 }
 
-/* ---- the daemon's answers
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the daemon's answers ---- */
 
 static void on_up(void *ctx, struct conn *c)
 {
@@ -117,9 +116,7 @@ static void prepare(struct ask *a, uint8_t wanted)
 	a->lane++;
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static int open_daemon(struct ask *a, const struct config *config, struct err *e)
 {
@@ -170,9 +167,7 @@ void ask_close(struct ask *a)
 	free(a);
 }
 
-/* ---- questions
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- questions ---- */
 
 static void on_reply(void *ctx, const Wire__Classified *reply)
 {

@@ -34,9 +34,7 @@ static int openssl_failed(struct err *e, const char *what)
 	return err_set(e, ERR_ENV, "cannot %s: %s", what, why ? why : "OpenSSL failed");
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- making ---- */
 
 int host_check(const char *host, struct err *e)
 {
@@ -191,9 +189,7 @@ int identity_make(struct identity *id, const struct identity *ca, const char *ro
 	return openssl_failed(e, "make a certificate");
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 /* Opens a temporary file beside path; publish() gives it its name. */
 static FILE *draft(const char *path, char *temporary, size_t bytes, mode_t mode, struct err *e)
@@ -317,9 +313,7 @@ int key_read(const char *path, EVP_PKEY **key, struct err *e)
 	return *key ? 0 : err_set(e, ERR_INPUT, "%s: this is no PEM private key without password", path);
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static void printable(char *text)
 {

@@ -52,8 +52,7 @@ static Wire__Classify request_of(const struct run *r)
 	return q;
 }
 
-/* ---- what the model wants
- * ------------------------------------------------------------------------------------------------- */
+/* ---- what the model wants ---- */
 
 static int describe(struct run *r, struct err *e)
 {
@@ -75,9 +74,7 @@ static int describe(struct run *r, struct err *e)
 	return failed;
 }
 
-/* ---- printing
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- printing ---- */
 
 /* The name of a class: the model's, or its number. */
 static const char *class_name(const Wire__Classified *c, uint32_t label, char number[16])
@@ -248,9 +245,7 @@ static int print_reply(struct run *r, size_t first, size_t n, const Wire__Classi
 	return 0;
 }
 
-/* ---- the command
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the command ---- */
 
 static int views_of(struct run *r, size_t first, const Wire__Classified *c, struct err *e)
 {

@@ -29,8 +29,7 @@ struct demo {
 	unsigned wrong;
 };
 
-/* ---- what there is to show
- * ------------------------------------------------------------------------------------------------ */
+/* ---- what there is to show ---- */
 
 static void join(char *out, const char *folder, const char *name, const char *end)
 {
@@ -117,8 +116,7 @@ static void add_bandwidth(struct demo *d)
 	}
 }
 
-/* ---- the course of events
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the course of events ---- */
 
 static int start_roles(struct demo *d, struct err *e)
 {

@@ -63,8 +63,7 @@ static int clear_new(struct clear *c, const struct show *show, struct err *e)
 	return -1;
 }
 
-/* ---- what `obscura classify --json` printed
- * ------------------------------------------------------------------------------- */
+/* ---- what `obscura classify --json` printed ---- */
 
 static struct json_object *at(struct json_object *o, const char *path)
 {
@@ -140,9 +139,7 @@ static int add_row(const struct show *show, const struct clear *c, size_t i, str
 	return fine;
 }
 
-/* ---- the command
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the command ---- */
 
 /* argv of `obscura classify`; the texts live in the caller's frame. */
 struct classify {

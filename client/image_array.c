@@ -66,8 +66,7 @@ int array_idx(struct array *a, const uint8_t *b, size_t n, struct err *e)
 	return array_held(a, "IDX", n - 4 - 4 * (size_t)a->rank, e);
 }
 
-/* ---- NPY: a Python dictionary as text
- * ------------------------------------------------------------------------------------- */
+/* ---- NPY: a Python dictionary as text ---- */
 
 struct text {
 	const char *at, *end;

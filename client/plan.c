@@ -69,9 +69,7 @@ static int planned_make(struct planned *p, const struct graph *g, const struct p
 	return 0;
 }
 
-/* ---- rows
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 static void sheet_plan_row(struct sheet *s, const struct planned *p, uint16_t i)
 {
@@ -109,9 +107,7 @@ static int print_rows(const struct planned *p, struct err *e)
 	return sheet_print(s, e);
 }
 
-/* ---- totals
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- totals ---- */
 
 /* Memory of the three parties, bytes: a lane of one image, one ticket, weights. */
 struct memory {
@@ -210,9 +206,7 @@ static int print_table(const struct planned *p, const char *model, struct err *e
 	return 0;
 }
 
-/* ---- JSON
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ---- */
 
 static struct json_object *json_shape(struct shape s)
 {
@@ -316,9 +310,7 @@ static int print_json(const struct planned *p, const char *model, struct err *e)
 	return json_line(o, e);
 }
 
-/* ---- choice
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- choice ---- */
 
 static int parse_optimise(const struct args *a, struct plan_options *options, int *automatic, struct err *e)
 {

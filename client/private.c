@@ -27,9 +27,7 @@ static int out_of_memory(struct err *e)
 	return err_set(e, ERR_ENV, "out of memory");
 }
 
-/* ---- the model
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the model ---- */
 
 static int mask_weights(struct private_model *m, struct err *e)
 {
@@ -88,8 +86,7 @@ size_t private_batch(const struct private_model *m, size_t bytes)
 	return batch < 1 ? 1 : batch > 64 ? 64 : (size_t)batch;
 }
 
-/* ---- three parties
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- three parties ---- */
 
 static void *aligned(size_t bytes)
 {
@@ -199,8 +196,7 @@ void private_free(struct private *p)
 	free(p);
 }
 
-/* ---- one inference
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- one inference ---- */
 
 /* dealer_make with masks that stay. */
 static void deal(struct private *p, size_t n)

@@ -37,8 +37,7 @@ int roles_go_on(struct err *e)
 	return roles_stopped ? err_set(e, ERR_RESULT, "interrupted") : 0;
 }
 
-/* ---- folder and certificates
- * ---------------------------------------------------------------------------------------------- */
+/* ---- folder and certificates ---- */
 
 static int run_quietly(char *const argv[], struct err *e)
 {
@@ -114,9 +113,7 @@ void roles_stop(struct roles *r)
 	*r->folder = 0;
 }
 
-/* ---- processes
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- processes ---- */
 
 /* The text after `mark` on the first line of a log that has it. */
 static int find_in_log(const char *path, const char *mark, char *out, size_t bytes)

@@ -15,9 +15,7 @@ struct loading {
 	char **names;	/* own; of the chosen pictures, without folder: for labels by name */
 };
 
-/* ---- pictures
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- pictures ---- */
 
 static int load_one(struct loading *l, struct source *source, size_t i, struct err *e)
 {
@@ -67,9 +65,7 @@ static int load_pictures(struct loading *l, struct err *e)
 	return r;
 }
 
-/* ---- labels
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- labels ---- */
 
 static int64_t element(const struct array *a, uint64_t i)
 {
@@ -184,9 +180,7 @@ static int load_labels(struct loading *l, struct err *e)
 	return r;
 }
 
-/* ---- reference
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- reference ---- */
 
 static int copy_logits(struct loading *l, const struct array *a, struct err *e)
 {

@@ -22,8 +22,7 @@ struct source {
 	char *name; /* owns: of the last picture */
 };
 
-/* ---- IDX and NPY: (H,W), (N,H,W) or (N,H,W,C)
- * ----------------------------------------------------------------------------- */
+/* ---- IDX and NPY: (H,W), (N,H,W) or (N,H,W,C) ---- */
 
 /* Picture shape of a stack; (H,W,3) is told from (N,H,W) by its last dimension only when that is 3. */
 static int stack_shape(const struct array *a, uint64_t *n, uint64_t *h, uint64_t *w, uint32_t *c)
@@ -71,9 +70,7 @@ static int next_of_stack(struct source *s, struct image *im, struct err *e)
 	return 0;
 }
 
-/* ---- folders
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- folders ---- */
 
 static int is_picture(const struct dirent *d)
 {
@@ -126,9 +123,7 @@ static int next_of_folder(struct source *s, struct image *im, struct err *e)
 	return r;
 }
 
-/* ---- lists of paths
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- lists of paths ---- */
 
 /* The end of the line that starts at `at`, without a carriage return. */
 static size_t line_end(const struct blob *b, size_t at, size_t *next)
@@ -171,9 +166,7 @@ static int open_list(struct source *s, struct err *e)
 	return s->n ? 0 : err_set(e, ERR_INPUT, "the list of paths is empty");
 }
 
-/* ---- all
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- all ---- */
 
 static int open_any(struct source *s, struct err *e)
 {

@@ -140,8 +140,7 @@ static void __attribute__((noreturn)) child(int out, confine_decoder decode, con
 	_exit(0);
 }
 
-/* ---- the parent: trusts nothing of what comes
- * ----------------------------------------------------------------------------- */
+/* ---- the parent: trusts nothing of what comes ---- */
 
 static int64_t now_ms(void)
 {

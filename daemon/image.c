@@ -85,9 +85,7 @@ int image_decode_here(struct image *im, const uint8_t *bytes, size_t n, struct e
 	}
 }
 
-/* ---- fitting
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- fitting ---- */
 
 static const char *colour(uint32_t c)
 {

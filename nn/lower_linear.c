@@ -35,8 +35,7 @@ struct parts {
 	unsigned frac;
 };
 
-/* ---- which nodes are sums
- * ----------------------------------------------------------------------------------------- */
+/* ---- which nodes are sums ---- */
 
 static int is_layer(const struct node *n)
 {
@@ -97,8 +96,7 @@ int lower_is_sum(const struct lowering *l, uint32_t node)
 	return l->parts[node] > 0;
 }
 
-/* ---- taking a sum apart
- * ------------------------------------------------------------------------------------------- */
+/* ---- taking a sum apart ---- */
 
 static struct window as_it_is(struct shape in, struct shape out)
 {
@@ -175,8 +173,7 @@ static int collect(struct lowering *l, struct parts *p, uint32_t node, int root)
 	return 0;
 }
 
-/* ---- real weights and bias
- * ---------------------------------------------------------------------------------------- */
+/* ---- real weights and bias ---- */
 
 /* The input's normalisation of channel c: normalised = pixel * a + b. */
 struct affine {
@@ -306,8 +303,7 @@ static int prepare(struct lowering *l, struct parts *p, struct part *part)
 	return 0;
 }
 
-/* ---- integers
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- integers ---- */
 
 static unsigned log2_of(uint32_t n)
 {

@@ -94,7 +94,7 @@ int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame
 	return 0;
 }
 
-/* ---- the digest of what both sides must have been built from ------------------------------------------------------ */
+/* ---- the digest of what both sides must have been built from ---- */
 static void hash_text(crypto_hash_sha256_state *s, const char *text)
 {
 	crypto_hash_sha256_update(s, (const uint8_t *)text, strlen(text) + 1);
@@ -153,7 +153,7 @@ void frame_digest(uint8_t digest[32])
 
 #define SMALL 8192 /* bytes of a message that needs no memory */
 
-/* ---- sending ------------------------------------------------------------------------------------------------------ */
+/* ---- sending ---- */
 void channel_send_message(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane, const void *message)
 {
 	size_t bytes = protobuf_c_message_get_packed_size(message);

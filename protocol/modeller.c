@@ -53,7 +53,7 @@ static void modeller_enter(struct modeller *m, enum modeller_state to)
 	m->since_us = m->host->now_us(m->host->ctx);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end ---- */
 static void tell(struct channel *c, uint16_t session, const struct err *why, const char *step)
 {
 	struct frame f = {.type = FRAME_CLOSE, .session = session};
@@ -133,7 +133,7 @@ void modeller_free(struct modeller *m)
 	free(m);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 static int send_opened(struct modeller *m, struct err *e)
 {
 	Wire__Opened opened = WIRE__OPENED__INIT;
@@ -311,7 +311,7 @@ int modeller_credit(struct modeller *m, struct err *e)
 	return 0;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 int modeller_frame(struct modeller *m, struct channel *from, const struct frame *f, struct err *e)
 {
 	const struct legal *row;

@@ -73,7 +73,7 @@ int owner_fail(struct owner *o, const struct err *why, const struct channel *tol
 	return -1;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 static int owner_init(struct owner *o, struct err *e)
 {
 	if (different(o->model_owner, o->provider, e) < 0)
@@ -164,7 +164,7 @@ void owner_free(struct owner *o)
 	free(o);
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 int owner_work(struct owner *o, struct err *e)
 {
 	int status = 0;

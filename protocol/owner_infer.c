@@ -37,7 +37,7 @@ int infer_active(const struct owner *o)
 	return n;
 }
 
-/* ---- the queue ---------------------------------------------------------------------------------------------------- */
+/* ---- the queue ---- */
 static void unlink_inference(struct owner *o, struct inference *i)
 {
 	struct inference *before = NULL;
@@ -121,7 +121,7 @@ void owner_infer(struct owner *o, struct inference *i)
 		owner_fail(o, &why, NULL, NULL);
 }
 
-/* ---- a lane ------------------------------------------------------------------------------------------------------- */
+/* ---- a lane ---- */
 /* The first message starts with e of the image, batch × n words packed to k bits, image by image: its top bits are what a picture
  * of the model owner's view shows. Nothing is kept when the plan maps the image before it is masked. */
 static void keep_view(const struct owner *o, const struct slot *s)
@@ -307,7 +307,7 @@ int infer_work(struct owner *o, struct err *e)
 	return 0;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---- */
 static struct slot *lane_of(struct owner *o, uint32_t lane)
 {
 	for (size_t i = 0; i < OWNER_LANES; i++)
@@ -351,7 +351,7 @@ int infer_abort(void *owner, const struct frame *f, struct err *e)
 	return 0;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting ---- */
 static const struct slot *waiting_slot(const struct owner *o)
 {
 	const struct slot *oldest = NULL;

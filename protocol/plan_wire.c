@@ -8,7 +8,7 @@
 
 #define LABEL_LONGEST 256
 
-/* ---- packing: the message is built from pieces that one bag owns -------------------------------------------------- */
+/* ---- packing: the message is built from pieces that one bag owns ---- */
 struct bag {
 	struct piece {
 		struct piece *next;
@@ -180,7 +180,7 @@ uint8_t *plan_pack(const struct plan *plan, size_t *bytes)
 	return packed;
 }
 
-/* ---- unpacking: every number is narrowed with a check ------------------------------------------------------------- */
+/* ---- unpacking: every number is narrowed with a check ---- */
 struct reader {
 	struct err *e;
 	int failed;

@@ -56,7 +56,7 @@ struct counted {
 	uint64_t sent, received, provider;
 };
 
-/* ---- data owner ------------------------------------------------------------------------------------------------ */
+/* ---- data owner ---- */
 struct owner_options {
 	const char *model;
 	enum plan_optimise optimise;
@@ -119,7 +119,7 @@ struct pool_status {
 void owner_pool(const struct owner *o, struct pool_status *s);
 void owner_free(struct owner *o); /* wipes; CLOSE is sent if the channels live */
 
-/* ---- model owner ----------------------------------------------------------------------------------------------- */
+/* ---- model owner ---- */
 /* One model, ready to serve; shared by its sessions, constant after creation. A new one is a new epoch. */
 struct served {
 	const char *name;
@@ -169,7 +169,7 @@ void modeller_leave(struct modeller *m);
 void modeller_pool(const struct modeller *m, struct pool_status *s);
 void modeller_free(struct modeller *m);
 
-/* ---- plans on the wire (protocol/plan_wire.c) -------------------------------------------------------------------- */
+/* ---- plans on the wire (protocol/plan_wire.c) ---- */
 /* Packs the public plan (Wire__Plan); *bytes receives the length. Returns new (free), NULL when memory is short. */
 uint8_t *plan_pack(const struct plan *plan, size_t *bytes);
 /* Reads and checks (tape_check) a stranger's plan. */

@@ -19,7 +19,7 @@ struct end *end_find(const struct provider *p, const struct channel *c, uint16_t
 	return end;
 }
 
-/* ---- the end of a session ----------------------------------------------------------------------------------------- */
+/* ---- the end of a session ---- */
 static void end_free(struct provider *p, struct end *end)
 {
 	struct end **at = &p->ends;
@@ -96,7 +96,7 @@ void end_session(struct provider *p, struct end *end, const struct err *why, con
 	end_free(p, end);
 }
 
-/* ---- reading PAIR ------------------------------------------------------------------------------------------------- */
+/* ---- reading PAIR ---- */
 static int quota(const struct provider *p, const struct channel *from, struct err *e)
 {
 	uint64_t of_one = p->options.sessions / 4 > OF_ONE_LEAST ? p->options.sessions / 4 : OF_ONE_LEAST;
@@ -168,7 +168,7 @@ static int end_fill(struct end *end, const struct frame *f, const Wire__Pair *in
 	return in->plan ? take_plan(end, in, e) : 0;
 }
 
-/* ---- bringing two together ---------------------------------------------------------------------------------------- */
+/* ---- bringing two together ---- */
 static int names(const struct end *a, const struct end *b)
 {
 	return same_bytes(a->peer, b->channel->fingerprint, 32);

@@ -70,9 +70,7 @@ static int run(char *out, size_t room, char *text, const char *format, ...)
 	return (int)e.code;
 }
 
-/* ---- parsing
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- parsing ---- */
 
 static int has_word(const char *list, const char *word)
 {
@@ -202,9 +200,7 @@ static void test_nobody_there(void **state)
 	assert_non_null(strstr(text, "p.png"));
 }
 
-/* ---- links
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- links ---- */
 
 static int find_in(struct link *l, const char *name, const char *text, struct err *e)
 {
@@ -289,9 +285,7 @@ static void test_bad_links(void **state)
 	}
 }
 
-/* ---- real models
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- real models ---- */
 
 #define MODEL "test/models/digits_mlp.onnx"
 #define IMAGES "test/images/digits-idx3-ubyte"
@@ -403,9 +397,7 @@ static void test_model_check(void **state)
 	assert_int_equal(run(NULL, 0, text, "plan " MODEL " --std 0"), ERR_USAGE);
 }
 
-/* ---- samples
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- samples ---- */
 
 static void expect_samples(const char *labels, const char *logits, uint64_t offset, int code,
 			   const char *word)

@@ -250,9 +250,7 @@ static void test_pnm(void **state)
 		expect_refused((const uint8_t *)bad[i], strlen(bad[i]), "");
 }
 
-/* ---- arrays
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- arrays ---- */
 
 static void expect_array(const void *bytes, size_t n, const char *word)
 {
@@ -349,9 +347,7 @@ static void test_gunzip(void **state)
 	assert_int_equal(blob_gunzip(&b, packed, n, &e), -1);
 }
 
-/* ---- the cage
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the cage ---- */
 
 static int crashes(struct image *im, const uint8_t *bytes, size_t n, struct err *e)
 {
@@ -402,8 +398,7 @@ static void test_confined(void **state)
 #endif
 }
 
-/* ---- sources and fitting
- * -------------------------------------------------------------------------------------------------- */
+/* ---- sources and fitting ---- */
 
 static void put(const char *folder, const char *name, const void *bytes, size_t n)
 {

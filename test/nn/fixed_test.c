@@ -7,8 +7,7 @@
 #include "test/nn/net.h"
 #include "test/nn/npy.h"
 
-/* ---- rows by hand: input → linear (weights 0, bias y) → operator → …
- * --------------------------------------------------- */
+/* ---- rows by hand: input → linear (weights 0, bias y) → operator → … ---- */
 
 #define HAND_ROWS 8
 
@@ -267,8 +266,7 @@ static void foreign_weights(void **state)
 	net_free(&n);
 }
 
-/* ---- against the float reference
- * ---------------------------------------------------------------------------------------- */
+/* ---- against the float reference ---- */
 
 static uint64_t random_low(void *ctx, uint16_t value, size_t i, unsigned f)
 {
@@ -483,8 +481,7 @@ static void imported_models(void **state)
 	globfree(&models);
 }
 
-/* ---- the shared models
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the shared models ---- */
 
 static uint32_t greatest(const float *x, size_t n)
 {

@@ -4,8 +4,7 @@
 #include "nn/interval.h"
 #include "test/nn/ring.h"
 
-/* ---- the inequalities, against all masks
- * ------------------------------------------------------------------------------- */
+/* ---- the inequalities, against all masks ---- */
 
 #define SMALL_K 7
 #define EXTRA 3 /* kout = w + EXTRA */

@@ -5,8 +5,7 @@
 
 #include "test/nn/ring.h"
 
-/* ---- whole networks
- * ---------------------------------------------------------------------------------------- */
+/* ---- whole networks ---- */
 
 /* The width of shares is what their consumers need: not less, and not more. */
 static void shares_are_as_wide_as_needed(const struct tape *t)
@@ -78,8 +77,7 @@ static void usual_bits(void **state)
 	}
 }
 
-/* ---- the edges, as the planner meets them
- * -------------------------------------------------------------------------------- */
+/* ---- the edges, as the planner meets them ---- */
 
 /* y = w x + b in units of 2^-weight_bits of one raw pixel, then `kind`. */
 static void line(struct net *n, enum nn_kind kind, double w, double b)
@@ -210,8 +208,7 @@ static void maximum_over_sets(void **state)
 	}
 }
 
-/* ---- what is refused, and the small functions
- * ------------------------------------------------------------------------- */
+/* ---- what is refused, and the small functions ---- */
 
 static void refused(const struct graph *g, const struct plan_options *o, enum err_code code, const char *part)
 {
@@ -300,8 +297,7 @@ static void scores_and_labels(void **state)
 	net_free(&n);
 }
 
-/* ---- PROTOCOL.md §8
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- PROTOCOL.md §8 ---- */
 
 static void widths_of(const char *model, float mean, float std, const unsigned *want, unsigned n)
 {

@@ -194,8 +194,7 @@ static inline void ring_infer(struct ring_run *r, const uint8_t *pixels, int64_t
 	memcpy(result, r->value[last], shape_size(t->values[last].shape) * sizeof(*result));
 }
 
-/* ---- whole networks
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- whole networks ---- */
 
 static inline int is_rounded(const struct value *v)
 {

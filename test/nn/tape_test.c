@@ -6,8 +6,7 @@
 #include "nn/linear.h"
 #include "test/nn/net.h"
 
-/* ---- a deep copy, so that each mutation starts from a good tape
- * ----------------------------------------------------------- */
+/* ---- a deep copy, so that each mutation starts from a good tape ---- */
 
 static struct tape copy_of(const struct tape *t)
 {
@@ -66,9 +65,7 @@ static void evaluate(const struct tape *t)
 	free(result);
 }
 
-/* ---- every field
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- every field ---- */
 
 struct field {
 	void *at;
@@ -270,8 +267,7 @@ static void strangers(void **state)
 	assert_true(tally.refused > 4 * tally.passed);
 }
 
-/* ---- what must be refused
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- what must be refused ---- */
 
 static struct planned base;
 static struct tape t;
@@ -528,8 +524,7 @@ static void thin_matrices(void **state)
 	assert_int_equal(term_room(&thin), 0);
 }
 
-/* ---- sets and maps against their definitions
- * -------------------------------------------------------------------------------- */
+/* ---- sets and maps against their definitions ---- */
 
 static void pooling_sets(void **state)
 {

@@ -109,7 +109,7 @@ static void digest_is_stable(void **state)
 	assert_memory_not_equal(a, zero, 32);
 }
 
-/* ---- a channel that keeps the last frame -------------------------------------------------------------------------- */
+/* ---- a channel that keeps the last frame ---- */
 static struct frame last;
 static uint8_t kept[8192];
 static unsigned flushed;

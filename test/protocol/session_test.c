@@ -39,7 +39,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 struct request {
 	struct inference i;
 	uint8_t pixels[64 * 36];
@@ -124,7 +124,7 @@ static void start(struct world *w, enum net net, size_t owners)
 		fail_msg("%s", e.text);
 }
 
-/* ---- right runs --------------------------------------------------------------------------------------------------- */
+/* ---- right runs ---- */
 static void one_image(enum net net, int deferred, uint64_t inline_work)
 {
 	struct request r;
@@ -400,7 +400,7 @@ static void a_single_layer_and_a_long_message(void **state)
 	graph_free(g);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 /* Bytes of private writable memory of this process, which RLIMIT_DATA limits. */
 static rlim_t data_bytes(void)
 {
@@ -480,7 +480,7 @@ static void memory_runs_out(void **state)
 	out_of_memory(1, "model-owner 2.example refused: inference of 128 images: out of memory");
 }
 
-/* ---- the pool ----------------------------------------------------------------------------------------------------- */
+/* ---- the pool ---- */
 static void pool_fills_and_refills(void **state)
 {
 	struct pool_status s;
@@ -596,7 +596,7 @@ static void a_full_channel_pauses_production(void **state)
 	world_end(&w);
 }
 
-/* ---- what parties learn ------------------------------------------------------------------------------------------- */
+/* ---- what parties learn ---- */
 /* The top bits of the words that really left in a first message. */
 static uint8_t seen_view[72];
 static enum fate see(struct world *w, struct wire *wire, int side, struct packet **p)

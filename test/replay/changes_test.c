@@ -2,7 +2,7 @@
 /* Frames are changed, lost, repeated, out of place, or from somebody else, at every frame of a run. */
 #include "test/replay/scenario.h"
 
-/* ---- frames that are changed -------------------------------------------------------------------------------------- */
+/* ---- frames that are changed ---- */
 enum change {
 	LOSE, TWICE, SWAP, LANE_UP, LANE_DOWN, SEQUENCE_UP, SEQUENCE_DOWN, FLAG, SHORTER, LONGER, EMPTY, SESSION, TYPE, FIRST_BYTE,
 	FIFTH_WORD, LAST_BYTE, GARBAGE, CHANGES
@@ -186,7 +186,7 @@ static void tickets_epochs_steps_and_tags_are_checked(void **state)
 	run_with(TWICE, FRAME_CREDIT, 1, "CREDIT");
 }
 
-/* ---- frames out of place ------------------------------------------------------------------------------------------ */
+/* ---- frames out of place ---- */
 static void any_frame_out_of_place(void **state)
 {
 	static const uint8_t types[] = {
@@ -215,7 +215,7 @@ static void any_frame_out_of_place(void **state)
 			}
 }
 
-/* ---- what was not asked for -------------------------------------------------------------------------------------- */
+/* ---- what was not asked for ---- */
 static void said(struct world *w, const char *expected)
 {
 	if (!strstr(w->modeller_err.text, expected))
@@ -277,7 +277,7 @@ static void corrections_that_nobody_asked_for(void **state)
 	finish(&w, r, 0);
 }
 
-/* ---- third parties ------------------------------------------------------------------------------------------------ */
+/* ---- third parties ---- */
 static void the_provider_is_no_client(void **state)
 {
 	struct request r[REQUESTS];

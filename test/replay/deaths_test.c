@@ -2,7 +2,7 @@
 /* A wire or a party dies or falls silent, at every frame of a run. */
 #include "test/replay/scenario.h"
 
-/* ---- a wire or a party dies --------------------------------------------------------------------------------------- */
+/* ---- a wire or a party dies ---- */
 static enum fate kill_wire_at(struct world *w, struct wire *wire, int side, struct packet **p)
 {
 	return w->frames == w->target ? KILL_WIRE : DELIVER;
@@ -137,7 +137,7 @@ static void the_error_names_peer_and_step(void **state)
 	finish(&w, r, 0);
 }
 
-/* ---- silence ------------------------------------------------------------------------------------------------------ */
+/* ---- silence ---- */
 static enum fate silence(struct world *w, struct wire *wire, int side, struct packet **p)
 {
 	return w->frames >= w->target && wire->end[side].channel.self == victim ? DROP : DELIVER;
@@ -194,7 +194,7 @@ static void a_lone_party_is_sent_home(void **state)
 	finish(&w, r, 0);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 static void the_provider_has_quotas(void **state)
 {
 	struct request r[REQUESTS];

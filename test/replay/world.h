@@ -73,7 +73,7 @@ struct world {
 	} seen;
 };
 
-/* ---- the host ----------------------------------------------------------------------------------------------------- */
+/* ---- the host ---- */
 static void *world_thread(void *job)
 {
 	((struct job *)job)->run(job);
@@ -120,7 +120,7 @@ static void world_log(void *ctx, int priority, const char *text)
 		fprintf(stderr, "<%d> %s\n", priority, text);
 }
 
-/* ---- the network -------------------------------------------------------------------------------------------------- */
+/* ---- the network ---- */
 static struct packet *packet_new(const struct frame *f, const uint8_t *body)
 {
 	struct packet *p = calloc(1, sizeof(*p) + FRAME_HEADER + f->length);
@@ -220,7 +220,7 @@ static void wire_empty(struct wire *wire)
 			free(p);
 }
 
-/* ---- roles -------------------------------------------------------------------------------------------------------- */
+/* ---- roles ---- */
 static void world_owner_failed(struct world *w, size_t d, const struct err *e)
 {
 	if (!w->owner_err[d].code)
@@ -352,7 +352,7 @@ static void deliver(struct world *w, struct wire *wire, int side)
 	free(p);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ---- */
 static struct wire *world_wire(struct world *w, unsigned i)
 {
 	if (i == 0)
