@@ -42,7 +42,7 @@ kill_role model-owner
 # shellcheck disable=SC2046
 start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$NOBODY" --personalities=he --he-set=L --models="$M/digits_conv.onnx" $(creds "$T/pki" model-owner)
 port model-owner >/dev/null
-for _ in $(seq 30); do he --limit 1 "$(pictures_of digits_conv)" >/dev/null 2>&1 && break; sleep 0.2; done # until it is connected again
+for _ in $(seq 150); do he --limit 1 "$(pictures_of digits_conv)" >/dev/null 2>&1 && break; sleep 0.2; done # until it is connected again
 is "a new model owner, set L" '[true]' "$(he --json "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
 # shellcheck disable=SC2046
 is "standalone" '[true]' "$("$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
