@@ -127,7 +127,7 @@ install: programs man
 	@install -Dm644 build/man/obscura.bash $(DATA)/share/bash-completion/completions/obscura
 	@ln -sf obscura $(DATA)/share/bash-completion/completions/obscurad
 	@install -Dm644 -t $(DATA)/share/doc/obscura README.md docs/*.md
-	@install -Dm644 -t $(DATA)/share/doc/obscura/examples conf/*.conf $(wildcard conf/*.cfg conf/*.yaml conf/*.sbatch)
+	@install -Dm644 -t $(DATA)/share/doc/obscura/examples conf/*.conf $(wildcard conf/*.cfg conf/*.yaml conf/*.sbatch) conf/gramine/obscura-enclave.manifest.template
 	@install -Dm644 -t $(DATA)/lib/systemd/system build/systemd/*
 	@install -Dm644 conf/systemd/obscura.sysusers $(DATA)/lib/sysusers.d/obscura.conf
 	@install -Dm644 conf/systemd/obscura.tmpfiles $(DATA)/lib/tmpfiles.d/obscura.conf

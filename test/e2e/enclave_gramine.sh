@@ -68,6 +68,7 @@ n=$(grep -c quote "$T/quotes")
 { cat "$T/policy"; echo "boot_evidence_age = 600;"; } >"$T/boot"
 ask "$T/boot" --limit 1 >/dev/null 2>"$T/err"; is "evidence of boot time is accepted where the policy says so" 0 $?
 is "and needs no quote" "$n" "$(grep -c quote "$T/quotes")"
+if [ "${B##*/}" = rel ]; then # a sanitized child is not static, and has no libraries in its empty root
 # The same machine with front end, quoter and child, as in a guest of SEV-SNP or TDX: --tee=auto finds the hardware, the quoter asks it.
 # shellcheck disable=SC2016,SC2046
 start model-owner unshare -m sh -c 'mount --make-rprivate / && mount --bind "$0" /dev && exec "$@"' "$T/dev" "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider=127.0.0.1:1 \
@@ -83,6 +84,9 @@ is "with a quote by the quoter" $((n + 1)) "$(grep -c quote "$T/quotes")"
 ask "$T/other" --limit 1 >/dev/null 2>"$T/err"; is "another program is refused there" 6 $?
 ask "$T/boot" --limit 1 >/dev/null 2>"$T/err"; is "evidence of boot time is accepted there" 0 $?
 kill_role model-owner
+else
+	echo "skip - front end, quoter and child on it (sanitizers)"
+fi
 
 "$B/obscura-enclave" gramine 127.0.0.1:0 "$T/pki/ca.pem" >/dev/null 2>"$T/err"
 [ $? -ne 0 ] && ok "outside of Gramine it does not start" || not_ok "outside of Gramine it does not start"
