@@ -28,11 +28,17 @@ LDFLAGS := -pthread $(filter -fsanitize%,$(CFLAGS_$(V))) $(if $(filter cov,$(V))
 LAYERS := conf crypto nn protocol provider daemon client
 MAINS := daemon/main.c client/main.c
 ENCLAVE := daemon/enclave_main.c daemon/enclave_memory.c
-SRC := $(filter-out $(MAINS) $(ENCLAVE),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
+KEEPER := daemon/enclave_keeper.c daemon/enclave_tpm.c
+TSS := tss2-esys tss2-mu tss2-tcti-device tss2-tcti-swtpm
+SRC := $(filter-out $(MAINS) $(ENCLAVE) $(KEEPER),$(shell find $(LAYERS) -name '*.c' 2>/dev/null))
 GEN := build/gen/onnx.pb-c.c build/gen/wire.pb-c.c build/gen/web.c
 OBJ := $(SRC:%.c=$(O)/%.o) $(GEN:build/gen/%.c=$(O)/gen/%.o)
 LIB := $(O)/libobscura.a
 PROGRAMS := $(O)/obscurad $(O)/obscura $(O)/obscura-enclave
+# Optional as well: only sealed state needs a TPM.
+ifeq ($(shell pkg-config --exists $(TSS) && echo yes),yes)
+PROGRAMS += $(O)/obscura-enclave-keeper
+endif
 UNIT := $(patsubst %.c,$(O)/%,$(shell find test -name '*_test.c' 2>/dev/null))
 TOOLS := $(patsubst %.c,$(O)/%,$(wildcard test/tool/*.c))
 FUZZ := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/*_fuzz.c))
@@ -80,6 +86,8 @@ comma := ,
 SANITIZED := $(filter asan tsan fuzz cov,$(V))
 $(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c=$(O)/%.o)) $(LIB)
 	@$(CC) $(LDFLAGS) $(if $(SANITIZED),,-static-pie -Wl$(comma)--no-warnings) -o $@ $^ $(shell pkg-config --libs $(if $(SANITIZED),,--static) libssl libcrypto libprotobuf-c libsodium libseccomp json-c) -lm
+$(O)/obscura-enclave-keeper: $(KEEPER:%.c=$(O)/%.o) $(O)/conf/err.o
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TSS))
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)

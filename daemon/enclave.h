@@ -18,9 +18,16 @@
 #define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: struct quoted */
 #define ENCLAVE_FD_CA 5	     /* the authority's certificate, PEM */
 
-/* What the front end hands over: a connection; a sealed model, to be read. */
+/* What the front end hands over: a connection; before the first of them a sealed model, to be read, and the
+ * keeper's socket. */
 #define ENCLAVE_HANDS_CONNECTION 'C'
 #define ENCLAVE_HANDS_SEALED 'M'
+#define ENCLAVE_HANDS_KEEPER 'K'
+/* What it is told: that the child serves; a line for its log, at one of two levels. */
+#define ENCLAVE_SAYS_READY 'R'
+#define ENCLAVE_SAYS_NOTE 'N'
+#define ENCLAVE_SAYS_WARNING 'W'
+#define ENCLAVE_NOTE 400
 
 #define ENCLAVE_UID 61183
 #define ENCLAVE_CHAIN_MAX 8192

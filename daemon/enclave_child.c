@@ -33,6 +33,7 @@ static struct {
 	int ratls;			    /* the certificate has evidence of boot time */
 	pthread_mutex_t lock, quoting;
 	unsigned connections;
+	int serving; /* a front end that goes astray later cannot bring another keeper */
 } own = {.lock = PTHREAD_MUTEX_INITIALIZER, .quoting = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- asking for evidence ---- */
@@ -90,7 +91,8 @@ int enclave_child_prepare(int file, const struct quote_provider *local, int boot
 	signal(SIGPIPE, SIG_IGN);
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
 	ca = read_authority(file, e);
-	bad = !ca || enclave_owner_start(release, e) || enclave_policy(own.policy, ca, release, e);
+	bad =
+	    !ca || enclave_owner_start(release, own.policy, e) || enclave_policy(own.policy, ca, release, e);
 	if (!bad) {
 		own.tls = SSL_CTX_new(TLS_server_method());
 		bad = !own.tls || !SSL_CTX_set_min_proto_version(own.tls, TLS1_3_VERSION) ||
@@ -263,10 +265,13 @@ static int next_handed(void)
 	    c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return 0;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (byte == ENCLAVE_HANDS_SEALED)
+	own.serving |= byte == ENCLAVE_HANDS_CONNECTION;
+	if (own.serving)
+		enclave_child_accept(fd);
+	else if (byte == ENCLAVE_HANDS_SEALED)
 		enclave_owner_lies_here(fd);
 	else
-		enclave_child_accept(fd);
+		enclave_owner_keeper(fd);
 	return 0;
 }
 
@@ -279,7 +284,7 @@ int enclave_child_main(const char *tee)
 		return e.code;
 	}
 	own.hardening = enclave_harden();
-	if (write(ENCLAVE_FD_CONTROL, "R", 1) != 1) /* ready */
+	if (write(ENCLAVE_FD_CONTROL, (char[]){ENCLAVE_SAYS_READY}, 1) != 1)
 		return ERR_ENV;
 	while (!next_handed())
 		;

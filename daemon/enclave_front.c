@@ -19,6 +19,7 @@
 #include <event2/listener.h>
 
 #include "daemon/enclave.h"
+#include "daemon/enclave_keep.h"
 #include "daemon/enclave_quote.h"
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
@@ -41,7 +42,7 @@ struct enclave_front {
 	struct evconnlistener *listener;
 	struct event *control;
 	int fd; /* to the child: sockets of new connections; back: "R" */
-	pid_t quoter;
+	pid_t quoter, keeper;
 	const struct quote_provider *provider;
 	struct relay *relays;
 	unsigned n;
@@ -186,40 +187,24 @@ static void stop(struct enclave_front *f)
 static void on_control(evutil_socket_t fd, short what, void *ctx)
 {
 	struct enclave_front *f = ctx;
-	char byte;
+	char text[ENCLAVE_NOTE];
+	ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
 
-	if (recv(fd, &byte, 1, MSG_DONTWAIT) == 1) {
-		log_line(LOG_INFO, "the enclave is ready (%s); it has no model until one is provisioned",
-			 f->provider->what);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		text[n] = 0;
+		if (*text == ENCLAVE_SAYS_READY)
+			log_line(LOG_INFO,
+				 "the enclave is ready (%s); it has no model until one is provisioned",
+				 f->provider->what);
+		else
+			log_line(*text == ENCLAVE_SAYS_WARNING ? LOG_WARNING : LOG_INFO, "the enclave: %s",
+				 text + 1);
 		return;
 	}
 	log_line(LOG_ERR, "the enclave has ended; restart this daemon, then provision the model again");
 	stop(f);
-}
-
-/* Between fork and exec of a process with threads: system calls only. */
-static void become_quoter(int control, char *const argv[])
-{
-	int fd = fcntl(control, F_DUPFD, 10);
-
-	if (fd < 0 || dup2(fd, ENCLAVE_FD_CONTROL) != ENCLAVE_FD_CONTROL)
-		_exit(ERR_ENV);
-	close_range(ENCLAVE_FD_CONTROL + 1, ~0u, 0);
-	execv(argv[0], argv);
-	_exit(ERR_ENV);
-}
-
-static int beside_us(char *path, size_t bytes, const char *name)
-{
-	ssize_t n = readlink("/proc/self/exe", path, bytes - 1);
-	char *slash;
-
-	path[n > 0 ? n : 0] = 0;
-	slash = strrchr(path, '/');
-	return slash && (size_t)snprintf(slash + 1, bytes - (size_t)(slash + 1 - path), "%s", name) <
-			    bytes - (size_t)(slash + 1 - path)
-		   ? 0
-		   : -1;
 }
 
 static int simulation_files(const struct config *c, char key[1100], char chain[1100], struct err *e)
@@ -235,24 +220,35 @@ static int simulation_files(const struct config *c, char key[1100], char chain[1
 
 static int start(struct enclave_front *f, const struct config *c, struct err *e)
 {
-	char program[1024], key[1100], chain[1100];
-	int pair[2], simulated = !strcmp(f->provider->name, "sim");
-	char *const argv[] = {program,	     (char *)"quoter",	     (char *)f->provider->name,
-			      (char *)c->ca, simulated ? key : NULL, chain,
+	char key[1100], chain[1100];
+	int simulated = !strcmp(f->provider->name, "sim");
+	char *const argv[] = {(char *)"obscura-enclave",
+			      (char *)"quoter",
+			      (char *)f->provider->name,
+			      (char *)c->ca,
+			      simulated ? key : NULL,
+			      chain,
 			      NULL};
 
-	if (beside_us(program, sizeof(program), "obscura-enclave") || access(program, X_OK))
-		return err_set(e, ERR_ENV, "there is no obscura-enclave beside obscurad (make install)");
 	if (simulated && simulation_files(c, key, chain, e))
 		return -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return err_set(e, ERR_ENV, "cannot make a socket: %s", strerror(errno));
-	f->fd = pair[0];
-	f->quoter = fork();
-	if (!f->quoter)
-		become_quoter(pair[1], argv);
-	close(pair[1]);
-	return f->quoter < 0 ? err_set(e, ERR_ENV, "cannot start the enclave: %s", strerror(errno)) : 0;
+	return enclave_spawn("obscura-enclave", argv, &f->fd, &f->quoter, e);
+}
+
+/* The sealed state's keeper, when there is to be one; the child gets its socket before any connection. */
+static int start_keeper(struct enclave_front *f, const struct config *c, struct err *e)
+{
+	char *const argv[] = {(char *)"obscura-enclave-keeper", c->enclave_tpm, c->enclave_state, NULL};
+	int fd = -1, bad;
+
+	if (!c->enclave_state[0])
+		return 0;
+	bad = enclave_spawn("obscura-enclave-keeper", argv, &fd, &f->keeper, e) || keep_ready(fd, e);
+	if (!bad && (bad = hand_over(f->fd, fd, ENCLAVE_HANDS_KEEPER)))
+		err_set(e, ERR_ENV, "cannot hand the keeper to the enclave: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return bad;
 }
 
 /* Sealed models go to the child as open files; it reads them before the first connection. */
@@ -320,7 +316,7 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f->base = net_base(net);
 	f->fd = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
-	if (!f->provider || start(f, config, e) || hand_models(f, config, e) ||
+	if (!f->provider || start(f, config, e) || hand_models(f, config, e) || start_keeper(f, config, e) ||
 	    listen_at(f, config->enclave_listen, e))
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
@@ -343,5 +339,7 @@ void enclave_front_free(struct enclave_front *f)
 		close(f->fd); /* the child ends, then the quoter */
 	if (f->quoter > 0)
 		waitpid(f->quoter, NULL, 0);
+	if (f->keeper > 0)
+		waitpid(f->keeper, NULL, 0); /* ends with the child */
 	free(f);
 }

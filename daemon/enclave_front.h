@@ -13,4 +13,8 @@ int enclave_front_new(struct enclave_front **f, struct net *net, const struct co
 		      struct err *e) MUST_USE;
 void enclave_front_free(struct enclave_front *f); /* NULL is allowed */
 
+/* Starts a program that lies beside obscurad, with one end of a new SOCK_SEQPACKET pair as descriptor 3
+ * (enclave_spawn.c). */
+int enclave_spawn(const char *name, char *const argv[], int *ours, pid_t *pid, struct err *e) MUST_USE;
+
 #endif

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/enclave_state.h"
+#include "daemon/enclave.h"
+#include "daemon/enclave_keep.h"
 
 #define FILES 16
 
@@ -22,10 +25,12 @@ static struct {
 	struct enclave_state *state, *next; /* next: what is not yet in force */
 	struct span files[FILES];	    /* sealed models; not secret */
 	unsigned n;
-} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct keep keep;
+} own = {.keep.fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
-int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], struct err *e)
+int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], const char *policy, struct err *e)
 {
+	own.keep.authority = (struct span){(const uint8_t *)policy, ENCLAVE_POLICY_CA};
 	own.secret = malloc(ENCLAVE_RELEASE_KEY);
 	own.state = calloc(1, sizeof(*own.state));
 	own.next = calloc(1, sizeof(*own.next));
@@ -34,6 +39,18 @@ int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], struct err *e)
 	crypto_box_keypair(own.public_key, own.secret);
 	memcpy(public_key, own.public_key, ENCLAVE_RELEASE_KEY);
 	return 0;
+}
+
+/* Into the front end's log: the child itself may write to no file. */
+static void say(char level, const char *format, ...)
+{
+	char text[ENCLAVE_NOTE] = {level};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + 1, sizeof(text) - 1, format, args);
+	va_end(args);
+	(void)!send(ENCLAVE_FD_CONTROL, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* ---- sealed models that lie at the host ---- */
@@ -75,7 +92,7 @@ void enclave_owner_lies_here(int fd)
 	pthread_mutex_unlock(&own.lock);
 	if (good)
 		return;
-	fprintf(stderr, "obscura-enclave: a file of enclave_models is no sealed model, or is one too many\n");
+	say(ENCLAVE_SAYS_WARNING, "a file of enclave_models is no sealed model, or is one too many");
 	free(p);
 }
 
@@ -104,13 +121,17 @@ static const struct span *find_file(const struct sealed *want, struct err *e)
 
 /* ---- bringing a model ---- */
 
-/* With the lock held: own.next is to be in force with the model. */
+/* With the lock held: own.next is to be in force with the model, and kept before that, if it can be. */
 static int bring(const struct enclave_model *m, struct err *e)
 {
 	struct enclave_ready *ready;
 
 	if (enclave_model_make(&ready, m, e))
 		return -1;
+	if (keep_save(&own.keep, own.next, e)) {
+		enclave_model_free(ready);
+		return -1;
+	}
 	enclave_model_take(ready);
 	*own.state = *own.next;
 	return 0;
@@ -140,6 +161,52 @@ static int release(const struct release *r, struct err *e)
 	seal_free(plain, n);
 	return bad;
 }
+
+/* ---- the sealed state ---- */
+
+/* The model whose key was kept. */
+static int reopen(struct err *e)
+{
+	const struct span *file;
+	struct enclave_ready *ready;
+	struct enclave_model m;
+	struct sealed want;
+	uint8_t *plain = NULL;
+	size_t n = 0;
+	int bad;
+
+	if (seal_read_head((struct span){own.state->head, own.state->head_n}, &want) ||
+	    !(file = find_file(&want, e)))
+		return -1;
+	bad = state_allows(own.state, want.name, want.version, e) ||
+	      seal_open(own.state->key, *file, &m, &plain, &n, e) || enclave_model_make(&ready, &m, e);
+	if (!bad)
+		enclave_model_take(ready);
+	seal_free(plain, n);
+	return bad;
+}
+
+void enclave_owner_keeper(int fd)
+{
+	struct err e = {0};
+	int r;
+
+	if (own.keep.fd >= 0) {
+		close(fd);
+		return;
+	}
+	own.keep.fd = fd;
+	r = keep_load(&own.keep, own.state, &e);
+	if (!r)
+		say(ENCLAVE_SAYS_NOTE, "there is no sealed state yet");
+	else if (r < 0 || (own.state->head_n && reopen(&e)))
+		say(ENCLAVE_SAYS_WARNING, "%s; the model must be provisioned again", e.text);
+	else
+		say(ENCLAVE_SAYS_NOTE, "the sealed state is in force%s",
+		    own.state->head_n ? ", with the model of the last release" : ": version floors alone");
+}
+
+/* ---- messages ---- */
 
 static int provisioned(struct guest *g, struct err *e)
 {

@@ -33,10 +33,12 @@ void enclave_model_take(struct enclave_ready *ready); /* holds it from now on, a
 void enclave_model_manifest(char out[ENCLAVE_MANIFEST_MAX]);
 int enclave_on_classify(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 
-/* enclave_owner.c: what the model owner brings. start: before the first thread; public_key: for the evidence.
- * lies_here: a sealed model of the host. */
-int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], struct err *e) MUST_USE;
+/* enclave_owner.c: what the model owner brings. start: before the first thread; public_key: for the evidence;
+ * policy: borrows, its first line goes with a sealed state. lies_here: a sealed model of the host. keeper: of
+ * the sealed state, which is taken up at once. */
+int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], const char *policy, struct err *e) MUST_USE;
 void enclave_owner_lies_here(int fd);
+void enclave_owner_keeper(int fd);
 int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 
