@@ -242,6 +242,11 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
 	if (personality(q) == PERSONALITIES)
 		return err_set(e, ERR_USAGE, "only the personalities smpc, he and clear are the data owner's to ask for");
+	/* whose daemon it is decides whether pictures may be shown, not any of its clients; standalone, they are the same */
+	if (personality(q) == PERSONALITY_CLEAR && d->config->role == 'D' && strcmp(d->config->clear, "on"))
+		return err_set(e, ERR_USAGE,
+			       "personality clear shows the picture to the model owner, which this data owner does not allow "
+			       "(option clear)");
 	if (q->optimise > PLAN_AUTO || q->reveal > REVEAL_LABEL)
 		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
 	if (!q->describe && !q->n_images)

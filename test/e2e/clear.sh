@@ -13,7 +13,7 @@ owners() {
 	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$NOBODY" --personalities="$1" --models="$2" $(creds "$T/pki" model-owner)
 	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
 	# shellcheck disable=SC2046
-	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket="$T/admin" --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner)
+	start data-owner "$OBSCURAD" data-owner --clear="${CLEAR:-on}" --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket="$T/admin" --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner)
 	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
 	cat "$T/data-owner.log" >&2
 	return 1
@@ -45,3 +45,9 @@ stop_all
 owners smpc,he "$M/digits_conv.onnx" || { not_ok "roles start again"; exit 1; }
 clear "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
 is "not offered by default" "4 1" "$? $(grep -c 'there is smpc and he' "$T/out")"
+stop_all
+
+CLEAR=off
+owners smpc,clear "$M/digits_conv.onnx" || { not_ok "roles start a third time"; exit 1; }
+clear "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
+is "the data owner decides, not its clients" "2 1" "$? $(grep -c 'this data owner does not allow' "$T/out")"
