@@ -1,61 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/attest.h — files of evidence and policy for crypto/attest. */
+/* client/attest.h — obscura attest; what it judges with is daemon/attest.h. */
 #ifndef OBSCURA_CLIENT_ATTEST_H
 #define OBSCURA_CLIENT_ATTEST_H
 
-#include "conf/err.h"
-#include "crypto/attest/attest.h"
-
-#define ATTEST_FILE_MAX (1u << 20)
-
-/* Reads a file of at most ATTEST_FILE_MAX bytes; s->p is new, freed by attest_file_free. */
-int attest_file_read(const char *path, struct span *s, struct err *e) MUST_USE;
-int attest_file_read_most(const char *path, size_t most, struct span *s, struct err *e) MUST_USE;
-void attest_file_free(struct span *s);
-/* 2026-03-01 or 2026-03-01T12:00:00Z as Unix seconds. */
-int attest_time(const char *text, int64_t *seconds, struct err *e) MUST_USE;
-/* Words of allow.def, separated by commas, into bits. */
-int attest_allow_list(const char *text, uint32_t *allow, struct err *e) MUST_USE;
-
-/* Intel's collateral from a folder (attest_collateral.c); owns what `collateral` points into. */
-struct attest_files {
-	struct attest_collateral collateral;
-	const char *folder; /* borrows */
-	struct span tcb_info, qe_identity;
-	uint8_t signature[2][64];
-};
-int attest_files_read(struct attest_files *f, const char *folder, struct err *e) MUST_USE;
-void attest_files_free(struct attest_files *f);
-
-/* A policy from a file (attest_policy.c); `policy` points into the rest, so this is not copied. Start it with
- * zeros. */
-#define ATTEST_POLICY_VALUES 64
-#define ATTEST_POLICY_ROOTS 8
-#define ATTEST_POLICY_CHAIN 8
-struct attest_policy_file {
-	struct attest_policy policy;
-	uint64_t min_model_version; /* of the model in an enclave */
-	uint64_t boot_evidence_age; /* seconds that evidence in a certificate may be old; 0: for this
-				       connection only */
-	struct attest_value values[ATTEST_POLICY_VALUES];
-	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
-	/* files beside the evidence that the policy names; owns */
-	struct span snp_chain[ATTEST_POLICY_CHAIN], snp_crl;
-	size_t n_chain;
-	struct attest_files files;
-	int has_collateral;
-};
-/* Also after an error there is something to free. */
-int attest_policy_read(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
-/* The same from memory; path is for messages, and files that the text names are beside it. */
-int attest_policy_text(struct attest_policy_file *f, const char *path, struct span text,
-		       struct err *e) MUST_USE;
-void attest_policy_free(struct attest_policy_file *f);
-
-/* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and with the files that it
- * names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1: the kind is unknown. */
-int attest_judge(struct attest_result *r, unsigned kind, struct span report, struct span chain,
-		 const struct attest_policy_file *f, int64_t now, struct err *e) MUST_USE;
+#include "daemon/attest.h"
 
 /* What `obscura attest verify` prints: a table for people, or one JSON object. */
 int attest_show(const struct attest_result *r, int json, struct err *e) MUST_USE;

@@ -7,13 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/clear.h"
 #include "nn/graph.h"
-#include "nn/plan.h"
 #include "wire.pb-c.h"
 
+#define TOGETHER 8 /* images that go through a layer at once */
+
+/* The plan that all personalities run, with scores: what is not to be revealed is not sent. */
 struct enclave_ready {
 	struct graph *graph;
-	struct float_run *run;
+	struct plan *plan;
+	struct clear_model *weights;
+	struct clear *run;
 	char manifest[ENCLAVE_MANIFEST_MAX];
 };
 
@@ -27,9 +32,40 @@ void enclave_model_free(struct enclave_ready *r)
 {
 	if (!r)
 		return;
-	float_free(r->run);
+	clear_free(r->run);
+	clear_model_free(r->weights);
+	plan_free(r->plan);
 	graph_free(r->graph);
 	free(r);
+}
+
+/* No bit of a word travels here, so that there may be more of them: labels are the float model's. The finest that a proof of the
+ * model's bounds admits. */
+static int make_plan(struct enclave_ready *r, struct weights **weights, struct err *e)
+{
+	static const struct {
+		unsigned weights, activations;
+	} bits[] = {{22, 18}, {20, 16}, {16, 12}};
+	struct plan_options options = plan_defaults();
+	int bad = -1;
+
+	for (size_t i = 0; bad && i < sizeof(bits) / sizeof(*bits); i++) {
+		*e = (struct err){0};
+		options.weight_bits = bits[i].weights;
+		options.activation_bits = bits[i].activations;
+		bad = plan_make(&r->plan, weights, NULL, r->graph, &options, e);
+	}
+	return bad;
+}
+
+static int prepare(struct enclave_ready *r, struct err *e)
+{
+	struct weights *weights = NULL;
+	int bad = make_plan(r, &weights, e) || clear_model_new(&r->weights, r->plan, weights, e) ||
+		  clear_new(&r->run, r->weights, TOGETHER, e);
+
+	weights_free(weights);
+	return bad ? -1 : 0;
 }
 
 int enclave_model_make(struct enclave_ready **ready, const struct enclave_model *m, struct err *e)
@@ -42,7 +78,7 @@ int enclave_model_make(struct enclave_ready **ready, const struct enclave_model 
 
 	snprintf(name, sizeof(name), "%.*s", (int)m->name.n, (const char *)m->name.p);
 	bad = bad || graph_parse(&r->graph, name, m->onnx.p, m->onnx.n, notes, e) ||
-	      float_new(&r->run, r->graph, e);
+	      prepare(r, e);
 	free(notes);
 	if (bad)
 		enclave_model_free(r);
@@ -72,66 +108,56 @@ void enclave_model_manifest(char out[ENCLAVE_MANIFEST_MAX])
 
 /* ---- inference ---- */
 
-static uint32_t greatest(const float *x, size_t n)
+static int is_label_only(const Wire__Classify *q)
 {
-	uint32_t best = 0;
-
-	for (uint32_t i = 1; i < n; i++)
-		if (x[i] > x[best])
-			best = i;
-	return best;
+	return q->reveal == REVEAL_LABEL || held->graph->pre.label_only;
 }
 
-/* With lock held: scores of all images, one row each. Also what the client asked about the model. */
-static int infer(const Wire__Classify *q, Wire__Classified *reply, float **scores, struct err *e)
+/* With lock held: integers of all images. Also what the client asked about the model. */
+static int infer(const Wire__Classify *q, Wire__Classified *reply, int64_t **results, struct err *e)
 {
-	const struct shape in = held->graph->nodes[0].shape;
-	size_t classes = shape_size(held->graph->nodes[held->graph->n - 1].shape);
+	const struct shape in = held->plan->input;
+	size_t words = clear_words(held->plan);
 
-	reply->classes = (uint32_t)classes;
+	reply->classes = plan_classes(held->plan);
 	*reply->input = (Wire__Shape){PROTOBUF_C_MESSAGE_INIT(&wire__shape__descriptor), in.c, in.h, in.w};
-	reply->resize = held->graph->pre.resize;
+	reply->resize = held->plan->resize;
 	for (size_t i = 0; i < q->n_images; i++)
 		if (q->images[i].len != shape_size(in))
 			return err_set(e, ERR_PEER, "an image of %zu bytes; the model takes %zu",
 				       q->images[i].len, shape_size(in));
-	*scores = calloc(q->n_images * classes + 1, sizeof(**scores));
-	if (!*scores)
+	*results = calloc(q->n_images * words + 1, sizeof(**results));
+	if (!*results)
 		return err_set(e, ERR_ENV, "out of memory");
 	for (size_t i = 0; i < q->n_images; i++)
-		float_infer(held->run, q->images[i].data, *scores + i * classes);
+		clear_infer(held->run, q->images[i].data, 1, *results + i * words);
 	return 0;
 }
 
-static int fill(const Wire__Classify *q, Wire__Classified *reply, float *scores, struct err *e)
+static int fill(const Wire__Classify *q, Wire__Classified *reply, const int64_t *results, float *scores)
 {
 	Wire__Result *all = calloc(q->n_images + 1, sizeof(*all));
-	int label_only = q->reveal == REVEAL_LABEL || held->graph->pre.label_only;
+	size_t words = clear_words(held->plan);
 
 	reply->results = calloc(q->n_images + 1, sizeof(*reply->results));
 	if (!all || !reply->results) {
 		free(all);
-		return err_set(e, ERR_ENV, "out of memory");
+		return -1;
 	}
-	for (size_t i = 0; i < q->n_images; i++) {
-		float *row = scores + i * reply->classes;
-
+	for (size_t i = 0; i < q->n_images; i++, scores += reply->classes) {
 		wire__result__init(&all[i]);
 		reply->results[i] = &all[i];
-		all[i].label = greatest(row, reply->classes);
+		all[i].label = plan_scores(held->plan, results + i * words, scores);
 		all[i].batch = (uint32_t)q->n_images;
 		all[i].round_trips = 1;
-		if (label_only)
-			continue;
-		float_output(held->graph->output, row, reply->classes);
-		all[i].scores = row;
-		all[i].n_scores = reply->classes;
+		all[i].scores = scores;
+		all[i].n_scores = is_label_only(q) ? 0 : reply->classes;
 	}
 	reply->n_results = q->n_images;
 	return 0;
 }
 
-/* The answer as bytes, so that nobody waits for a slow reader with the lock held-> Returns new. */
+/* The answer as bytes, so that nobody waits for a slow reader with the lock held. Returns new. */
 static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
 {
 	uint8_t *packed;
@@ -145,13 +171,39 @@ static uint8_t *pack(const Wire__Classified *reply, size_t *n, struct err *e)
 	return packed;
 }
 
-/* With lock held-> */
+/* What ENCLAVE_CLASSIFIED tells of one image, as it is counted: a label and scores, 4 bytes each. */
+struct described {
+	Wire__Shape input;
+	Wire__Counted online;
+	Wire__Bytes predicted;
+};
+
+static void describe(const Wire__Classify *q, Wire__Classified *reply, struct described *d)
+{
+	wire__shape__init(&d->input);
+	wire__counted__init(&d->online);
+	wire__bytes__init(&d->predicted);
+	d->online.sent = shape_size(held->plan->input);
+	d->online.received = 4 * (1 + (is_label_only(q) ? 0 : (uint64_t)plan_classes(held->plan)));
+	d->predicted.online = &d->online;
+	reply->input = &d->input;
+	reply->predicted = &d->predicted;
+	reply->personality = (char *)"enclave";
+	reply->mode = (char *)"fixed";
+	reply->predicted_round_trips = 1;
+	reply->model = held->graph->name;
+	reply->labels = held->graph->pre.labels;
+	reply->n_labels = held->graph->pre.n_labels;
+}
+
+/* With lock held. */
 static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
 {
 	Wire__Classified reply = WIRE__CLASSIFIED__INIT;
-	Wire__Shape input = WIRE__SHAPE__INIT;
+	struct described d;
 	uint8_t *packed = NULL;
-	float *scores = NULL;
+	int64_t *results = NULL;
+	float *scores;
 
 	if (!held) {
 		err_set(e, ERR_PEER, "no model was provisioned yet: obscura model provision");
@@ -162,18 +214,18 @@ static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
 			held->graph->name);
 		return NULL;
 	}
-	reply.input = &input;
-	reply.personality = (char *)"enclave";
-	reply.mode = (char *)"float";
-	reply.predicted_round_trips = 1;
-	reply.model = held->graph->name;
-	reply.labels = held->graph->pre.labels;
-	reply.n_labels = held->graph->pre.n_labels;
-	if (!infer(q, &reply, &scores, e) && !fill(q, &reply, scores, e))
+	describe(q, &reply, &d);
+	scores = calloc(q->n_images * plan_classes(held->plan) + 1, sizeof(*scores));
+	if (!scores)
+		err_set(e, ERR_ENV, "out of memory");
+	else if (!infer(q, &reply, &results, e) && !fill(q, &reply, results, scores))
 		packed = pack(&reply, n, e);
+	if (!packed && !e->code)
+		err_set(e, ERR_ENV, "out of memory");
 	if (reply.results)
 		free(reply.results[0]);
 	free(reply.results);
+	free(results);
 	free(scores);
 	return packed;
 }

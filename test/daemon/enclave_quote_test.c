@@ -3,7 +3,7 @@
  * through the real verifier, at the time when the evidence was good. Then everything that a kernel, a
  * firmware or a host can do wrong. */
 #include "test/daemon/fake_tee.h"
-#include "client/attest.h"
+#include "daemon/attest.h"
 #include "crypto/attest/quote.h"
 #include "crypto/attest/snp_table.h"
 #include "daemon/enclave_wire.h"

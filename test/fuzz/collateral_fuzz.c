@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A folder of Intel's collateral in which one file is hostile; the first byte says which. What is taken from
  * an answer must lie in it. */
-#include "client/attest.h"
+#include "daemon/attest.h"
 #include "test/fuzz/seeds.h"
 
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A policy file. What is accepted must not allow more than any file may: no simulation, no revoked platform,
  * no field that does not exist. */
-#include "client/attest.h"
+#include "daemon/attest.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Evidence of any kind that an enclave sends, by its verifier. The host chose the certificates that came with
  * it, so the client's own may be needed beside them, or instead. */
-#include "client/attest.h"
+#include "daemon/attest.h"
 
 #include "daemon/enclave_wire.h"
 

@@ -3,7 +3,7 @@
  * line. */
 #include <libconfig.h>
 
-#include "client/attest.h"
+#include "daemon/attest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,7 +187,7 @@ static const struct list_row {
 	const char *example;
 } list_rows[] = {
 #define LIST(name, reader, example, what) {#name, reader, example},
-#include "client/attest_policy.def"
+#include "daemon/attest_policy.def"
 };
 
 static int read_list(const struct reading *r, config_setting_t *s, const struct list_row *row)
@@ -210,7 +210,7 @@ static int read_list(const struct reading *r, config_setting_t *s, const struct 
 
 static const struct list_row string_rows[] = {
 #define STRING(name, reader, example, what) {#name, reader, example},
-#include "client/attest_policy.def"
+#include "daemon/attest_policy.def"
 };
 
 static int read_string(const struct reading *r, config_setting_t *s, const struct list_row *row)
@@ -255,7 +255,7 @@ static int read_numbers(const struct reading *r, const config_setting_t *s, cons
 		p->field = (__typeof__(p->field))x;                                                          \
 		return 1;                                                                                    \
 	}
-#include "client/attest_policy.def"
+#include "daemon/attest_policy.def"
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 /* A folder of collateral: root_ca.crl.der, pck.crl.der; tcb_info.json with tcb_info.chain.pem,
  * qe_identity.json with qe_identity.chain.pem. A .json file is Intel's whole answer, or the inner object
  * alone with its signature in hexadecimal beside it (.sig.hex). */
-#include "client/attest.h"
+#include "daemon/attest.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files, times and lists of words as a person gives them. */
-#include "client/attest.h"
+#include "daemon/attest.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client's side of the enclave personality. The enclave's certificate is its own; what counts is that the
+ * evidence is bound to its key, to this connection (nonce, exporter), to the authority that we use, and to
+ * the model's manifest. */
+#include "daemon/enclave_client.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+
+#include "crypto/attest/binding.h"
+#include "daemon/net_parts.h"
+
+#define EVIDENCE_MAX (1u << 20)
+
+struct enclave {
+	SSL_CTX *tls;
+	SSL *ssl;
+	int fd;
+	double connect_s;
+	int simulated, boot; /* boot: evidence in the certificate is enough */
+	struct attest_policy_file policy;
+	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
+	char manifest[ENCLAVE_MANIFEST_MAX];
+};
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- the connection ---- */
+
+static int dial(int *fd, const char *address, uint64_t ms, struct err *e)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+	struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+	char host[256], port[16];
+	int one = 1, bad;
+
+	if (address_split(address, host, sizeof(host), port, sizeof(port), e))
+		return -1;
+	bad = getaddrinfo(host, port, &hints, &found);
+	if (bad)
+		return err_set(e, ERR_REACH, "enclave %s: %s", address, gai_strerror(bad));
+	*fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*fd >= 0) {
+		setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+		setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+		setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	}
+	bad = *fd < 0 || connect(*fd, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return bad ? err_set(e, ERR_REACH, "cannot reach the enclave at %s: %s", address, strerror(errno))
+		   : 0;
+}
+
+/* A role's own files, unless others are named: /etc/obscura/pki/ROLE.pem. */
+static void file_of(char out[512], const char *given, char role, const char *end)
+{
+	snprintf(out, 512, "%s", given);
+	if (!*given)
+		snprintf(out, 512, "/etc/obscura/pki/%s%s", role == 'M' ? "model-owner" : "data-owner", end);
+}
+
+static int handshake(struct enclave *x, const struct config *c, char role, struct err *e)
+{
+	char cert[512], key[512];
+	int r;
+
+	file_of(cert, c->certificate, role, ".pem");
+	file_of(key, c->key, role, ".key");
+	x->tls = SSL_CTX_new(TLS_client_method());
+	if (!x->tls || !SSL_CTX_set_min_proto_version(x->tls, TLS1_3_VERSION))
+		return err_set(e, ERR_ENV, "cannot prepare TLS");
+	if (SSL_CTX_use_certificate_chain_file(x->tls, cert) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(x->tls, key, SSL_FILETYPE_PEM) != 1)
+		return err_set(e, ERR_INPUT, "cannot use %.200s with %.200s (--certificate, --key)", cert,
+			       key);
+	x->ssl = SSL_new(x->tls);
+	if (!x->ssl || !SSL_set_fd(x->ssl, x->fd))
+		return err_set(e, ERR_ENV, "cannot prepare TLS");
+	errno = 0;
+	r = SSL_connect(x->ssl);
+	if (r == 1)
+		return 0;
+	ERR_clear_error();
+	return err_set(e, ERR_REACH, "enclave %s: the TLS handshake failed: %s", c->enclave,
+		       errno ? strerror(errno) : "the other side ended it");
+}
+
+/* ---- evidence ---- */
+
+static int read_policy(struct enclave *x, const struct enclave_how *how, struct err *e)
+{
+	if (!how->policy || !*how->policy)
+		return err_set(e, ERR_USAGE, "say what you accept: --policy FILE (docs/ATTESTATION.md)");
+	if (attest_policy_read(&x->policy, how->policy, e))
+		return -1;
+	if (how->accept_simulated)
+		x->policy.policy.allow |= 1u << ATTEST_ALLOW_SIMULATED;
+	return 0;
+}
+
+static int read_authority(const char *path, X509 **ca, struct err *e)
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return err_set(e, ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno));
+	*ca = PEM_read_X509(f, NULL, NULL, NULL);
+	fclose(f);
+	ERR_clear_error();
+	return *ca ? 0 : err_set(e, ERR_INPUT, "%.300s: this is no PEM certificate", path);
+}
+
+/* What an enclave that obeys our authority would have been asked to sign. */
+static int expected_data(struct enclave *x, const struct config *c, char role, const uint8_t *nonce,
+			 struct span policy, struct span manifest, uint8_t out[64], struct err *e)
+{
+	struct binding b = {.role = (uint8_t)role, .nonce = nonce, .policy = policy, .manifest = manifest};
+	uint8_t exporter[BINDING_NONCE], *der = NULL;
+	char want[ENCLAVE_POLICY];
+	X509 *ca, *cert = SSL_get0_peer_certificate(x->ssl);
+	int n = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der) : -1, bad;
+
+	bad = n <= 0 || SSL_export_keying_material(x->ssl, exporter, sizeof(exporter), BINDING_EXPORTER_LABEL,
+						   strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) != 1
+		  ? err_set(e, ERR_PEER, "the enclave's TLS is unusable")
+		  : read_authority(c->ca, &ca, e);
+	if (!bad) {
+		bad = enclave_policy(want, ca, x->release, e);
+		X509_free(ca);
+	}
+	if (!bad && (enclave_policy_release(policy, x->release) || memcmp(policy.p, want, ENCLAVE_POLICY_CA)))
+		bad = err_set(e, ERR_ATTEST,
+			      "the enclave obeys another authority: expected %.67s, received %.*s", want,
+			      (int)(policy.n < 67 ? policy.n : 67), (const char *)policy.p);
+	b.key = (struct span){der, n > 0 ? (size_t)n : 0};
+	b.exporter = exporter;
+	if (!bad)
+		bad = binding_report_data(&b, out, e);
+	OPENSSL_free(der);
+	return bad;
+}
+
+static int check_manifest(struct enclave *x, struct span manifest, struct err *e)
+{
+	const char *line;
+
+	if (manifest.n >= sizeof(x->manifest))
+		return err_set(e, ERR_PEER, "the enclave's manifest is too long");
+	if (manifest.n)
+		memcpy(x->manifest, manifest.p, manifest.n);
+	line = strchr(x->manifest, '\n');
+	if (x->policy.min_model_version &&
+	    (!line || strtoull(line + 1, NULL, 10) < x->policy.min_model_version))
+		return err_set(
+		    e, ERR_ATTEST,
+		    "the enclave's model is too old: expected version %llu at least, received %.40s",
+		    (unsigned long long)x->policy.min_model_version,
+		    line ? strtok(strdupa(line + 1), "\n") : "no model");
+	return 0;
+}
+
+/* The report data that evidence for this connection has; whatever else a policy named would be an
+ * alternative. */
+static int demand_data(struct attest_policy_file *p, const uint8_t data[64], struct err *e)
+{
+	for (size_t i = 0; i < p->policy.n_values; i++)
+		if (p->values[i].field == ATTEST_FIELD_REPORT_DATA)
+			return err_set(
+			    e, ERR_INPUT,
+			    "the policy names report_data, which the connection decides: leave it out");
+	if (p->policy.n_values == ATTEST_POLICY_VALUES)
+		return err_set(e, ERR_INPUT, "the policy names too many values");
+	p->values[p->policy.n_values].field = ATTEST_FIELD_REPORT_DATA;
+	memcpy(p->values[p->policy.n_values++].bytes, data, 64);
+	return 0;
+}
+
+/* The certificate is as old as its evidence: both were made when the enclave started, by its clock. */
+static int check_age(const X509 *cert, uint64_t most, struct err *e)
+{
+	struct tm made;
+	int64_t age;
+
+	if (!ASN1_TIME_to_tm(X509_get0_notBefore(cert), &made))
+		return err_set(e, ERR_PEER, "the enclave's certificate has no time");
+	age = (int64_t)time(NULL) - (int64_t)timegm(&made) - ENCLAVE_CLOCK_SLACK;
+	return age <= (int64_t)most
+		   ? 0
+		   : err_set(e, ERR_ATTEST,
+			     "the enclave's evidence of boot time is too old: expected at most %llu "
+			     "seconds (boot_evidence_age), received %lld",
+			     (unsigned long long)most, (long long)age);
+}
+
+/* Evidence in the certificate of this connection: bound to its key, and so to the connection, but as old as
+ * the enclave. */
+static int judge_boot(struct enclave *x, struct attest_result *r, struct err *e)
+{
+	const X509 *cert = SSL_get0_peer_certificate(x->ssl);
+	uint8_t *der = NULL;
+	int n, bad;
+
+	if (!x->boot)
+		return err_set(e, ERR_ATTEST,
+			       "the enclave gives evidence of boot time, which was not asked for");
+	n = i2d_X509(cert, &der);
+	bad = n <= 0 ? err_set(e, ERR_ENV, "out of memory")
+		     : attest_judge(r, ENCLAVE_RATLS, (struct span){der, (size_t)n}, (struct span){NULL, 0},
+				    &x->policy, (int64_t)time(NULL), e);
+	OPENSSL_free(der);
+	return bad || check_age(cert, x->policy.boot_evidence_age, e) ? -1 : 0;
+}
+
+static int judge(struct enclave *x, struct span kind, struct span report, struct span chain,
+		 const uint8_t data[64], struct err *e)
+{
+	unsigned number = kind.n == 1 ? *kind.p : 0;
+	struct attest_result r;
+
+	if (number == ENCLAVE_RATLS
+		? judge_boot(x, &r, e)
+		: demand_data(&x->policy, data, e) ||
+		      attest_judge(&r, number, report, chain, &x->policy, (int64_t)time(NULL), e))
+		return -1;
+	if (!attest_accepted(r.verdict))
+		return err_set(e, ERR_ATTEST, "attestation rejected: %s: %s%s%s",
+			       attest_verdict_name(r.verdict), attest_verdict_sentence(r.verdict),
+			       *r.detail ? ": " : "", r.detail);
+	x->simulated = r.verdict == ATTEST_SIMULATED;
+	if (!r.program_named)
+		return err_set(
+		    e, ERR_ATTEST,
+		    "the policy names no program: add its measurement, expected one, received any");
+	return 0;
+}
+
+static int attest(struct enclave *x, const struct enclave_how *how, struct err *e)
+{
+	char role = how->role;
+	uint8_t hello[1 + BINDING_NONCE] = {(uint8_t)role}, data[64], *body;
+	struct enclave_evidence v;
+	size_t n;
+	enum enclave_type type;
+	int bad;
+
+	x->boot =
+	    role == 'D' && x->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
+	if (!x->boot && RAND_bytes(hello + 1, BINDING_NONCE) != 1)
+		return err_set(e, ERR_ENV, "this system gives no random numbers");
+	if (enclave_send(x->ssl, ENCLAVE_HELLO, hello, sizeof(hello), e) ||
+	    enclave_receive(x->ssl, ENCLAVE_EVIDENCE, EVIDENCE_MAX, &type, &body, &n, e))
+		return -1;
+	if (enclave_evidence_read((struct span){body, n}, &v))
+		bad = err_set(e, ERR_PEER, "the enclave's evidence is malformed");
+	else
+		bad = expected_data(x, how->config, role, hello + 1, v.policy, v.manifest, data, e) ||
+		      judge(x, v.kind, v.report, v.chain, data, e) ||
+		      (role == 'D' && check_manifest(x, v.manifest, e));
+	free(body);
+	return bad ? -1 : 0;
+}
+
+int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err *e)
+{
+	struct enclave *x = calloc(1, sizeof(*x));
+	double start = now_s();
+
+	*out = NULL;
+	if (!x)
+		return err_set(e, ERR_ENV, "out of memory");
+	x->fd = -1;
+	if (read_policy(x, how, e) || dial(&x->fd, how->config->enclave, how->config->step_ms, e) ||
+	    handshake(x, how->config, how->role, e) || attest(x, how, e)) {
+		enclave_close(x);
+		return -1;
+	}
+	x->connect_s = now_s() - start;
+	*out = x;
+	return 0;
+}
+
+int enclave_simulated(const struct enclave *x)
+{
+	return x->simulated;
+}
+
+void enclave_close(struct enclave *x)
+{
+	if (!x)
+		return;
+	if (x->ssl && SSL_is_init_finished(x->ssl))
+		SSL_shutdown(x->ssl);
+	SSL_free(x->ssl);
+	SSL_CTX_free(x->tls);
+	attest_policy_free(&x->policy);
+	if (x->fd >= 0)
+		close(x->fd);
+	ERR_clear_error();
+	free(x);
+}
+
+/* ---- questions ---- */
+
+/* Payload of one picture: its pixels; its label and scores. What TLS moved is shared among the pictures of
+ * the request. */
+static int count(Wire__Result *r, uint64_t pixels, uint64_t sent, uint64_t received)
+{
+	Wire__Bytes **both[] = {&r->bytes, &r->wire};
+	const uint64_t n[][2] = {{pixels, 4 * (r->n_scores + 1)}, {sent, received}};
+
+	for (int i = 0; i < 2; i++) {
+		Wire__Bytes *b = calloc(1, sizeof(*b));
+		Wire__Counted *c = b ? calloc(1, sizeof(*c)) : NULL;
+
+		if (!c) {
+			free(b);
+			return -1;
+		}
+		wire__bytes__init(b);
+		wire__counted__init(c);
+		c->sent = n[i][0];
+		c->received = n[i][1];
+		b->online = c;
+		*both[i] = b;
+	}
+	return 0;
+}
+
+/* Times, bytes and "simulated" are what this side has seen, whatever the answer says. */
+static int account(struct enclave *x, Wire__Classified *c, const Wire__Classify *q, double seconds,
+		   uint64_t sent, uint64_t received, struct err *e)
+{
+	c->simulated = x->simulated;
+	if (c->n_results != q->n_images)
+		return err_set(e, ERR_PEER, "the enclave gave %zu results for %zu pictures", c->n_results,
+			       q->n_images);
+	for (size_t i = 0; i < c->n_results; i++) {
+		Wire__Result *r = c->results[i];
+
+		r->online = seconds;
+		r->connect = x->connect_s;
+		r->total = seconds + x->connect_s;
+		if (r->bytes || r->wire ||
+		    count(r, q->images[i].len, sent / c->n_results, received / c->n_results))
+			return err_set(e, ERR_PEER, "the enclave's answer cannot be used");
+	}
+	if (c->n_results)
+		x->connect_s = 0; /* told once */
+	return 0;
+}
+
+int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply, struct err *e)
+{
+	size_t n = wire__classify__get_packed_size(q);
+	uint8_t *packed = malloc(n + 1), *body;
+	enum enclave_type type;
+	BIO *in = SSL_get_rbio(x->ssl), *out = SSL_get_wbio(x->ssl);
+	uint64_t received = BIO_number_read(in), sent = BIO_number_written(out);
+	double start = now_s();
+	int bad;
+
+	if (!packed)
+		return err_set(e, ERR_ENV, "out of memory");
+	wire__classify__pack(q, packed);
+	bad = enclave_send(x->ssl, ENCLAVE_CLASSIFY, packed, n, e) ||
+	      enclave_receive(x->ssl, ENCLAVE_CLASSIFIED, ENCLAVE_BODY_MAX, &type, &body, &n, e);
+	free(packed);
+	if (bad)
+		return -1;
+	start = now_s() - start;
+	*reply = wire__classified__unpack(NULL, n, body);
+	free(body);
+	if (!*reply)
+		return err_set(e, ERR_PEER, "the enclave's answer cannot be read");
+	if (!account(x, *reply, q, start, BIO_number_written(out) - sent, BIO_number_read(in) - received, e))
+		return 0;
+	wire__classified__free_unpacked(*reply, NULL);
+	*reply = NULL;
+	return -1;
+}
+
+int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
+		  char manifest[ENCLAVE_MANIFEST_MAX], int *simulated, struct err *e)
+{
+	enum enclave_type got;
+	uint8_t *reply;
+	size_t n;
+
+	if (enclave_send(x->ssl, type, body.p, body.n, e) ||
+	    enclave_receive(x->ssl, ENCLAVE_PROVISIONED, ENCLAVE_MANIFEST_MAX - 1, &got, &reply, &n, e))
+		return -1;
+	memcpy(manifest, reply, n + 1);
+	free(reply);
+	*simulated = x->simulated;
+	return 0;
+}
+
+const uint8_t *enclave_release_key(const struct enclave *x)
+{
+	return x->release;
+}

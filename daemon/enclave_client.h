@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon/enclave_client.h — a connection to an enclave that has proved itself. */
+#ifndef OBSCURA_DAEMON_ENCLAVE_CLIENT_H
+#define OBSCURA_DAEMON_ENCLAVE_CLIENT_H
+
+#include "conf/config.h"
+#include "daemon/attest.h"
+#include "daemon/enclave_wire.h"
+#include "wire.pb-c.h"
+
+struct enclave;
+struct enclave_how {
+	const struct config *config; /* enclave, ca, certificate, key, step_ms */
+	const char *policy;	     /* file; NULL or "": an error that says what to do */
+	int accept_simulated;
+	char role; /* 'D' or 'M': whose certificate config has */
+};
+/* TLS to config->enclave, a nonce, evidence; verified against the policy before anything else is said. Blocks. ERR_ATTEST names
+ * expected and received. */
+int enclave_dial(struct enclave **x, const struct enclave_how *how, struct err *e) MUST_USE;
+void enclave_close(struct enclave *x);
+/* Whether its evidence was simulated: then every output says so. */
+int enclave_simulated(const struct enclave *x);
+/* Asks, and waits for the answer; times, bytes and "simulated" in it are what this side has seen. */
+int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
+		     struct err *e) MUST_USE;
+
+/* The model owner's side: a PROVISION or RELEASE, and the manifest that the enclave then has. */
+int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
+		  char manifest[ENCLAVE_MANIFEST_MAX], int *simulated, struct err *e) MUST_USE;
+/* To which a release is sealed; the evidence vouches for it. Borrows. */
+const uint8_t *enclave_release_key(const struct enclave *x);
+
+#endif
