@@ -247,6 +247,12 @@ static void handshake(struct conn *c)
 		refuse_role(c, &e);
 		return;
 	}
+	if (!c->outgoing && net_peer_full(c->net, c->channel.fingerprint)) {
+		err_set(&e, ERR_PEER, "its certificate (%.48s) has %d connections here, no more are allowed to one peer", name,
+			CONNS_OF_PEER);
+		refuse_role(c, &e);
+		return;
+	}
 	tls_names(c->ssl, c->names, sizeof(c->names));
 	if (!c->outgoing) {
 		snprintf(address, sizeof(address), "%s", c->channel.name);

@@ -107,6 +107,7 @@ static void pause_accepting(struct listener *l)
 	struct timeval later = {.tv_usec = 100000};
 
 	log_line(LOG_WARNING, "cannot accept connections: %s", strerror(errno));
+	net_make_room(l->net);
 	event_del(l->event);
 	event_add(l->again, &later);
 }
@@ -131,7 +132,7 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx)
 			pause_accepting(l);
 		if (peer < 0)
 			return;
-		if (l->net->n_conns >= CONNS_MAX || (l->local && !l->open && !is_friend(peer))) {
+		if ((l->net->n_conns >= CONNS_MAX && !net_make_room(l->net)) || (l->local && !l->open && !is_friend(peer))) {
 			log_line(LOG_WARNING, "a connection was refused: %s",
 				 l->net->n_conns >= CONNS_MAX ? "there are too many"
 							      : "it is another user's");

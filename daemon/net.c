@@ -143,6 +143,29 @@ static void unlink_conn(struct net *net, struct conn *c)
 	}
 }
 
+int net_peer_full(const struct net *net, const uint8_t fingerprint[32])
+{
+	unsigned n = 0;
+
+	for (const struct conn *c = net->conns; c; c = c->next)
+		n += !c->outgoing && c->state == CONN_UP && !memcmp(c->channel.fingerprint, fingerprint, 32);
+	return n >= CONNS_OF_PEER;
+}
+
+int net_make_room(struct net *net)
+{
+	struct conn *oldest = NULL;
+
+	for (struct conn *c = net->conns; c; c = c->next)
+		if (c->ssl && !c->outgoing && c->state == CONN_HANDSHAKE && (!oldest || c->since_us < oldest->since_us))
+			oldest = c;
+	if (!oldest)
+		return 0;
+	oldest->lost = 1;
+	conn_fail(oldest, ERR_REACH, "showed no certificate while others waited for its place");
+	return 1;
+}
+
 static void add_wire(struct conn_wire *to, const struct conn *c)
 {
 	struct conn_wire w = conn_wire(c);

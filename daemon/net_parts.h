@@ -12,6 +12,7 @@
 #include "daemon/workers.h"
 
 #define CONNS_MAX 1024 /* at once, of one process */
+#define CONNS_OF_PEER (CONNS_MAX / 8) /* of them with one certificate, which others made */
 
 struct listener {
 	struct listener *next;
@@ -75,6 +76,11 @@ struct net {
 
 uint64_t net_now(void);
 void net_adopt(struct net *net, struct conn *c);
+/* Whether a peer with this certificate has as many as it may. */
+int net_peer_full(const struct net *net, const uint8_t fingerprint[32]);
+/* Ends the oldest connection of which nobody knows yet who it is: whoever has a certificate needs moments to show it, and who only
+ * holds a place loses it to others. 0: there is none. */
+int net_make_room(struct net *net);
 /* A failed connection is taken out, its handler told, and freed. */
 void net_dropped(struct net *net, struct conn *c);
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "daemon/net_parts.h"
 #include "nets.h"
@@ -398,6 +399,60 @@ static void test_resumption_without_list(void **state)
 		fail_msg("%s", D->why.text);
 }
 
+/* Room for so many descriptors, twice; skips where the system does not give it. */
+static void need_descriptors(rlim_t n)
+{
+	struct rlimit l;
+
+	getrlimit(RLIMIT_NOFILE, &l);
+	l.rlim_cur = l.rlim_cur > n ? l.rlim_cur : n;
+	if (setrlimit(RLIMIT_NOFILE, &l))
+		skip();
+}
+
+/* Strangers who take all places and say nothing: who shows a certificate gets in. */
+static void test_strangers_hold_places(void **state)
+{
+	static int fds[CONNS_MAX + 50];
+	int port;
+
+	need_descriptors(2 * CONNS_MAX + 300);
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "data-owner", "ca");
+	set(&M->config, "connect-ms", "600000");
+	port = start_listening(M, 0, ROLE_D);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
+		fds[i] = raw_socket(port);
+		if (i % 32 == 31)
+			turn();
+	}
+	AWAIT(M->net->n_conns >= CONNS_MAX);
+	start_connecting(D, "localhost", port, ROLE_M);
+	AWAIT(M->conn && D->conn);
+	assert_true(M->net->n_conns <= CONNS_MAX + 50);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		close(fds[i]);
+}
+
+/* One certificate gets a share of the places, over however many connections. */
+static void test_one_peer_holds_places(void **state)
+{
+	int port;
+
+	need_descriptors(2 * CONNS_MAX + 300);
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "data-owner", "ca");
+	port = start_listening(M, 0, ROLE_D);
+	for (int i = 0; i < CONNS_OF_PEER; i++) {
+		start_connecting(D, "localhost", port, ROLE_M);
+		AWAIT(M->ups == i + 1 && D->ups == i + 1);
+	}
+	start_connecting(D, "localhost", port, ROLE_M);
+	AWAIT(D->downs);
+	assert_non_null(strstr(D->why.text, "no more are allowed to one peer"));
+	assert_int_equal(M->ups, CONNS_OF_PEER);
+}
+
 static int busy_turns, stop_port, refused_while_stopping;
 
 static int busy(void *ctx)
@@ -442,7 +497,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
 	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
 	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
-	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list),
+	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list), TEST(test_strangers_hold_places), TEST(test_one_peer_holds_places),
 	    TEST(test_stop),
 	};
 
