@@ -20,7 +20,18 @@
 #define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
 #define LINK_POOL_BYTES ((uint64_t)1 << 30)
 #define POOL_MOST 256
+#define LINK_LANES 8 /* requests at once */
 #define ROLES 3
+
+#define BAR "####################"
+
+static void show_bar(const struct bench *b)
+{
+	int width = (int)strlen(BAR), done = (int)(b->part * width);
+
+	fprintf(stderr, "[%.*s%*s] %.0f %%, %.0f min left: ", done, BAR, width - done, "", b->part * 100,
+		b->left / 60);
+}
 
 void bench_progress(struct bench *b, const char *format, ...)
 {
@@ -30,7 +41,7 @@ void bench_progress(struct bench *b, const char *format, ...)
 		return;
 	fputs("\r\033[K", stderr);
 	if (b->left > 0)
-		fprintf(stderr, "%.0f %%, %.0f min left: ", b->part * 100, b->left / 60);
+		show_bar(b);
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);
@@ -95,8 +106,8 @@ static int run_row(struct bench *b, struct load *l, const struct program *p, str
 {
 	int failed;
 
-	bench_progress(b, "%s, %s mode, batch %zu, %zu in flight, %zu data owners", row.model->name,
-		       row.optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency", row.batch, row.in_flight,
+	bench_progress(b, "%s, %s, batch %zu, %zu in flight, %zu data owners", row.model->name,
+		       bench_way_name(&(struct bench_way){row.optimise, row.he}), row.batch, row.in_flight,
 		       row.owners);
 	failed = roles_go_on(e) || measure_row(b, l, p, &row, e);
 	load_result_free(&row.steady);
@@ -232,7 +243,7 @@ static int matrix_rows(struct bench *b, struct load *l, struct setting *s, struc
 /* Of the laboratory: the same on every link. */
 static int link_row(struct bench *b, struct load *l, struct setting *s, struct measured row, struct err *e)
 {
-	lab_predict(b->lab, &row, s->program);
+	lab_begin(b->lab, &row);
 	if (run_row(b, l, s->program, row, e))
 		return -1;
 	lab_note(b->lab, &b->rows[b->n_rows - 1]);
@@ -241,16 +252,27 @@ static int link_row(struct bench *b, struct load *l, struct setting *s, struct m
 
 static int link_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
+	const struct bench_way way = {s->optimise, s->he};
+	uint64_t fit = POOL_BYTES / LINK_LANES / (s->program->corrections + s->program->delta + 1);
+	size_t batch = b->batches[b->n_batches - 1];
+
 	for (size_t i = 0; i < b->n_batches; i++)
-		if (!lab_has(b->lab, s->model->name, s->optimise, b->batches[i]) &&
+		if (!lab_has(b->lab, s->model->name, &way, b->batches[i]) &&
 		    link_row(b, l, s, row_of(s, "macro", b->batches[i], 1), e))
 			return -1;
-	return b->quick ? 0 : link_row(b, l, s, row_of(s, "lanes", b->batches[b->n_batches - 1], 8), e);
+	if (b->quick || s->he || b->lab->repetition > 1)
+		return 0;
+	batch = batch < fit ? batch : fit ? fit : 1; /* else the link carries tickets for minutes */
+	return link_row(b, l, s, row_of(s, "lanes", batch, LINK_LANES), e);
 }
 
-int bench_batches(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, struct err *e)
+int bench_batches(struct bench *b, const struct bench_model *m, const struct bench_way *way, struct err *e)
 {
-	return measure_with(b, m, optimise, 1, link_rows, e);
+	struct setting s = {.model = m, .optimise = way->optimise, .he = way->he, .owners = 1};
+	int failed = with_roles(b, &s, link_rows, e);
+
+	setting_free(&s);
+	return failed;
 }
 
 static int images_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)

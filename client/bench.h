@@ -46,7 +46,19 @@ struct bench_he {
 	int offline;	  /* with tickets */
 	const char *name; /* in tables, in the place of the mode */
 };
+/* A personality and how it is asked for. */
+struct bench_way {
+	enum plan_optimise optimise; /* of smpc */
+	const struct bench_he *he;   /* NULL: smpc */
+};
+#define BENCH_WAYS_MAX 16
+/* In tables and rows: "latency", "bandwidth", "he L", … */
+const char *bench_way_name(const struct bench_way *w);
 struct bench;
+/* All ways that are asked for of a model on links: smpc in both modes or the one of --optimise; he with and without tickets
+ * in the set that it would take by itself. What cannot be is named on standard error. */
+int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way ways[BENCH_WAYS_MAX], size_t *n,
+	       struct err *e) MUST_USE;
 /* --personalities, which must be a list of smpc and he. Returns in *smpc and *he what is wanted. */
 int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e) MUST_USE;
 /* Rows of all models in sets L and S, with and without tickets; with --profile, profiles. */
@@ -120,6 +132,8 @@ struct measured {
 	struct bench_stat online, client, offline;
 	size_t latency_requests, warm, unlike; /* unlike: images not as predicted, of both parts */
 	double connect;			       /* of the first request */
+	uint32_t planned_trips; /* of one image, as the plan says */
+	struct counted planned_on;
 	/* as many requests as there is time for, offline work included */
 	struct load_result steady;
 	uint64_t made, burnt; /* tickets, meanwhile */
@@ -165,8 +179,8 @@ struct bench {
 	FILE *jsonl, *markdown;
 	struct lab *lab; /* NULL: without --links */
 };
-/* One model in one mode, every batch, in processes of their own on b->roles.net. */
-int bench_batches(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
+/* One model in one way, every batch, in processes of their own on b->roles.net. */
+int bench_batches(struct bench *b, const struct bench_model *m, const struct bench_way *way,
 		  struct err *e) MUST_USE;
 /* One model in one set of the he personality: every batch, or its profiles. */
 int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he,

@@ -38,16 +38,13 @@ int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e
 			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is neither smpc nor he",
 				       (int)(n < 40 ? n : 40), p);
 	}
-	if (*he && flag[FLAG_links])
-		return err_set(e, ERR_USAGE,
-			       "--personalities: he is not measured with --links; leave one of the two out");
 	return 0;
 }
 
 /* ---- rows ---- */
 
-/* 0: the model has no plan in this set, which e says. */
-static int has_plan(const struct bench_model *m, enum he_set set, struct err *e)
+/* 0: the model has no plan in this set (−1: in none), which e says. Returns in *taken, if wanted, the set. */
+static int has_plan(const struct bench_model *m, int set, enum he_set *taken, struct err *e)
 {
 	struct plan_options options = plan_defaults();
 	struct weights *weights = NULL;
@@ -58,7 +55,9 @@ static int has_plan(const struct bench_model *m, enum he_set set, struct err *e)
 
 	if (plan_make(&plan, &weights, &bounds, m->graph, &options, e))
 		return -1;
-	r = he_plan_make(&hp, plan, weights, bounds, (int)set, e);
+	r = he_plan_make(&hp, plan, weights, bounds, set, e);
+	if (!r && taken)
+		*taken = hp->set;
 	he_plan_free(hp);
 	bounds_free(bounds);
 	weights_free(weights);
@@ -71,7 +70,7 @@ static int one_model(struct bench *b, const struct bench_model *m, struct err *e
 	for (size_t i = 0; i < VARIANTS; i++) {
 		const struct bench_he *he = &variants[i];
 		struct err why = {0};
-		int there = has_plan(m, he->set, &why);
+		int there = has_plan(m, (int)he->set, NULL, &why);
 
 		if (there < 0)
 			return err_set(e, why.code, "%s", why.text);
@@ -111,4 +110,38 @@ int bench_he(struct bench *b, struct err *e)
 	if (!failed)
 		bench_note(b->markdown, "he leaks " HE_LEAKS ".");
 	return failed;
+}
+
+/* ---- on links ---- */
+
+static int he_ways(struct bench *b, const struct bench_model *m, struct bench_way *ways, size_t *n, struct err *e)
+{
+	struct err why = {0};
+	enum he_set set;
+	int there = has_plan(m, -1, &set, &why);
+
+	if (there < 0)
+		return err_set(e, why.code, "%s", why.text);
+	bench_clear(b);
+	if (!there)
+		bench_note(b->markdown, "%s, he: %s", m->name, why.text);
+	for (size_t i = 0; there && i < VARIANTS; i++)
+		if (variants[i].set == set)
+			ways[(*n)++] = (struct bench_way){PLAN_LATENCY, &variants[i]};
+	return 0;
+}
+
+int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way ways[BENCH_WAYS_MAX], size_t *n,
+	       struct err *e)
+{
+	const char *only = b->args->flag[FLAG_optimise];
+	int smpc, he;
+
+	*n = 0;
+	if (bench_personalities(b, &smpc, &he, e))
+		return -1;
+	for (int o = PLAN_LATENCY; smpc && o <= PLAN_BANDWIDTH; o++)
+		if (!only || !strcmp(only, o == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
+			ways[(*n)++] = (struct bench_way){o, NULL};
+	return he ? he_ways(b, m, ways, n, e) : 0;
 }

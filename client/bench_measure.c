@@ -5,8 +5,10 @@
 #include <time.h>
 
 #include "client/bench.h"
+#include "client/lab.h"
 
 #define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
+#define PATIENCE_LEAST 25 /* seconds: on a slow link much longer */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
 #define FILL_SECONDS 30
@@ -69,9 +71,10 @@ static size_t burst(const struct pool_status *pool, size_t batch)
 int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
 {
 	struct samples_of online = {0}, client = {0}, offline = {0};
-	double spent = 0, end = bench_now() + PATIENCE * b->latency_seconds;
+	double spent = 0, patience = PATIENCE * b->latency_seconds, end;
 	int failed = 0;
 
+	end = bench_now() + (b->lab && patience < PATIENCE_LEAST ? PATIENCE_LEAST : patience);
 	while (!failed && online.n < SAMPLES &&
 	       (!online.n || (spent < b->latency_seconds && bench_now() < end))) {
 		struct load_spec spec = {
@@ -194,6 +197,8 @@ int measure_warm_up(struct load *l, struct measured *m, struct err *e)
 	int failed = load_run(l, &spec, &r, e);
 
 	m->connect = r.connect;
+	m->planned_trips = r.predicted_round_trips;
+	m->planned_on = r.predicted_on;
 	load_result_free(&r);
 	return failed;
 }
@@ -216,6 +221,8 @@ int measure_row(struct bench *b, struct load *l, const struct program *p, struct
 
 	if (measure_warm_up(l, m, e))
 		return -1;
+	if (b->lab)
+		lab_predict(b->lab, m);
 	if (alone && m->batch <= bench_pool(b, p) && measure_latency(b, l, m, e))
 		return -1;
 	if (alone && measure_floors(b, l, p, m, e))

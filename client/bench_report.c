@@ -12,11 +12,16 @@ static const char *const users[USERS] = {"data_owner", "model_owner", "provider"
 static const char *const pairs[PAIRS] = {"data_owner_model_owner", "data_owner_provider",
 					 "model_owner_provider"};
 
+const char *bench_way_name(const struct bench_way *w)
+{
+	if (w->he)
+		return w->he->name;
+	return w->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
+}
+
 static const char *mode_of(const struct measured *m)
 {
-	if (m->he)
-		return m->he->name;
-	return m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
+	return bench_way_name(&(struct bench_way){m->optimise, m->he});
 }
 
 /* ---- figures ---- */
@@ -151,6 +156,7 @@ static void add_personality(struct json_object *o, const struct measured *m)
 {
 	json_text(o, "personality", m->he ? "he" : "smpc");
 	json_text(o, "mode", m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
+	json_text(o, "way", mode_of(m));
 	if (!m->he)
 		return;
 	json_text(o, "he_set", he_params(m->he->set)->name);

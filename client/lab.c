@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Models in a mode on a link, once: processes of their own, the link made and measured anew. */
+/* A model in one way on a link, once: processes of its own. Turns of one group have the link and the repetition and the
+ * model in common; they follow each other on one link, which is made and measured before the first. */
 struct turn {
 	size_t link, model, repetition;
-	enum plan_optimise optimise;
+	struct bench_way way;
+	long group, own; /* random: the order */
 };
 
 /* ---- what was asked ---- */
@@ -52,91 +54,132 @@ static int all_done(const struct lab *l, const struct turn *t)
 	const struct bench *b = l->bench;
 
 	for (size_t i = 0; i < b->n_batches; i++)
-		if (!lab_done(l, l->links[t->link].name, b->models[t->model].name, t->optimise, b->batches[i],
+		if (!lab_done(l, l->links[t->link].name, b->models[t->model].name, &t->way, b->batches[i],
 			      t->repetition))
 			return 0;
 	return 1;
 }
 
-/* All that is to do. Returns how many; *turns is the caller's to free. */
-static size_t list_turns(const struct lab *l, struct turn **turns)
+/* Those of one model that are to do. */
+static int add_turns(struct lab *l, size_t model, struct turn *turns, size_t *n, struct err *e)
 {
-	const struct bench *b = l->bench;
-	const char *only = b->args->flag[FLAG_optimise];
-	size_t n = 0;
+	struct bench_way ways[BENCH_WAYS_MAX];
+	size_t n_ways;
 
-	*turns = calloc(l->n_links * b->n_models * l->repeat * 2 + 1, sizeof(**turns));
-	for (size_t link = 0; *turns && link < l->n_links; link++)
-		for (size_t r = 1; r <= l->repeat; r++)
-			for (size_t m = 0; m < b->n_models; m++)
-				for (int o = PLAN_LATENCY; o <= PLAN_BANDWIDTH; o++) {
-					struct turn t = {link, m, r, o};
+	if (bench_ways(l->bench, &l->bench->models[model], ways, &n_ways, e))
+		return -1;
+	for (size_t link = 0; link < l->n_links; link++)
+		for (size_t r = 1; r <= l->repeat; r++) {
+			long group = random();
 
-					if (only &&
-					    strcmp(only, o == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
-						continue;
-					if (!all_done(l, &t))
-						(*turns)[n++] = t;
-				}
-	return n;
+			for (size_t w = 0; w < n_ways; w++) {
+				struct turn t = {link, model, r, ways[w], group, random()};
+
+				if (!all_done(l, &t))
+					turns[(*n)++] = t;
+			}
+		}
+	return 0;
 }
 
-/* Fisher and Yates; those of the native link, which stand first, stay there. */
-static void shuffle(struct turn *turns, size_t n)
+/* The native link first; else groups, and turns within a group, as chance will have it. */
+static int in_order(const void *x, const void *y)
 {
-	size_t first = 0;
+	const struct turn *a = x, *b = y;
 
+	if (!a->link != !b->link)
+		return a->link ? 1 : -1;
+	if (a->group != b->group)
+		return a->group < b->group ? -1 : 1;
+	return a->own < b->own ? -1 : a->own > b->own;
+}
+
+/* All that is to do. *turns is the caller's to free. */
+static int list_turns(struct lab *l, struct turn **turns, size_t *n, struct err *e)
+{
+	const struct bench *b = l->bench;
+	int failed = 0;
+
+	*n = 0;
+	*turns = calloc(l->n_links * b->n_models * l->repeat * BENCH_WAYS_MAX + 1, sizeof(**turns));
+	if (!*turns)
+		return err_set(e, ERR_ENV, "out of memory");
 	srandom((unsigned)(bench_now() * 1e3));
-	while (first < n && !turns[first].link)
-		first++;
-	for (size_t i = n; i > first + 1; i--) {
-		size_t j = first + (size_t)random() % (i - first);
-		struct turn t = turns[i - 1];
+	for (size_t m = 0; !failed && m < b->n_models; m++)
+		failed = add_turns(l, m, *turns, n, e);
+	qsort(*turns, *n, sizeof(**turns), in_order);
+	return failed;
+}
 
-		turns[i - 1] = turns[j];
-		turns[j] = t;
+static void leave_link(struct lab *l)
+{
+	l->bench->roles.net = NULL;
+	link_net_free(&l->net);
+	l->stands = 0;
+}
+
+/* The link of a group, made and measured. 1: it was refused, now or before. */
+static int take_link(struct lab *l, const struct turn *t, struct err *e)
+{
+	struct err why = {0};
+	int failed;
+
+	if (l->group == t->group && l->at == t->link)
+		return l->stands ? link_net_alive(&l->net, e) : 1;
+	leave_link(l);
+	l->group = t->group;
+	l->at = t->link;
+	l->repetition = t->repetition;
+	failed = lab_link(l, t->link, &why);
+	if (!failed) {
+		l->stands = 1;
+		l->bench->roles.net = &l->net;
+		return 0;
 	}
+	leave_link(l);
+	if (why.code != ERR_RESULT)
+		return err_set(e, why.code, "%s", why.text);
+	bench_clear(l->bench);
+	fprintf(stderr, "obscura: %s\n", why.text);
+	return 1;
 }
 
 static int take_turn(struct lab *l, const struct turn *t, struct err *e)
 {
-	struct bench *b = l->bench;
-	struct err why = {0};
-	int failed;
+	int there = roles_go_on(e) ? -1 : take_link(l, t, e);
 
-	l->at = t->link;
-	l->repetition = t->repetition;
-	if (roles_go_on(e))
+	if (there < 0)
 		return -1;
-	failed = lab_link(l, t->link, &why);
-	if (failed && why.code == ERR_RESULT) { /* refused: the other turns are none the worse */
-		bench_clear(b);
-		fprintf(stderr, "obscura: %s\n", why.text);
+	if (there) { /* refused: the other links are none the worse */
 		l->refused++;
-		link_net_free(&l->net);
 		return 0;
 	}
-	b->roles.net = &l->net;
-	if (failed)
-		err_set(e, why.code, "%s", why.text);
-	failed = failed || bench_batches(b, &b->models[t->model], t->optimise, e) ||
-		 link_net_alive(&l->net, e);
-	b->roles.net = NULL;
-	link_net_free(&l->net);
-	return failed ? -1 : 0;
+	return bench_batches(l->bench, &l->bench->models[t->model], &t->way, e) || link_net_alive(&l->net, e)
+		   ? -1
+		   : 0;
+}
+
+/* About how long a turn takes, seconds: processes are started, and so many messages go there and back. */
+static double weight(const struct lab *l, const struct turn *t)
+{
+	return 6 + 150 * link_rtt(&l->links[t->link], LINK_DATA_OWNER, LINK_MODEL_OWNER);
 }
 
 static int take_turns(struct lab *l, const struct turn *turns, size_t n, struct err *e)
 {
-	double start = bench_now();
+	double start = bench_now(), whole = 0, done = 0;
+	int failed = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		l->bench->part = (double)i / (double)n;
-		l->bench->left = i ? (bench_now() - start) / (double)i * (double)(n - i) : 0;
-		if (take_turn(l, &turns[i], e))
-			return -1;
+	for (size_t i = 0; i < n; i++)
+		whole += weight(l, &turns[i]);
+	for (size_t i = 0; i < n && !failed; i++) {
+		l->bench->part = done / whole;
+		l->bench->left = (whole - done) * (i ? (bench_now() - start) / done : 1);
+		failed = take_turn(l, &turns[i], e);
+		done += weight(l, &turns[i]);
 	}
-	return 0;
+	leave_link(l);
+	return failed;
 }
 
 /* ---- the whole ---- */
@@ -155,13 +198,9 @@ static int check(struct lab *l, struct err *e)
 static int matrix(struct lab *l, struct err *e)
 {
 	struct turn *turns;
-	size_t n = list_turns(l, &turns);
-	int failed;
+	size_t n;
+	int failed = list_turns(l, &turns, &n, e) || take_turns(l, turns, n, e);
 
-	if (!turns)
-		return err_set(e, ERR_ENV, "out of memory");
-	shuffle(turns, n);
-	failed = take_turns(l, turns, n, e);
 	free(turns);
 	/* what was measured is shown also when the rest failed */
 	if (lab_print_links(l, failed ? NULL : e) || lab_print(l, failed ? NULL : e) || failed)
@@ -196,6 +235,8 @@ int lab_run(struct bench *b, struct err *e)
 	if (!l)
 		return err_set(e, ERR_ENV, "out of memory");
 	l->bench = b;
+	l->group = -1;
+	l->net = (struct link_net){.home = -1, .spaces = {-1, -1, -1}};
 	failed = parse_links(l, only_links, e) || link_net_rights(e);
 	if (!failed && only_links)
 		failed = check(l, e);

@@ -15,20 +15,20 @@
 
 /* What was measured of one model, mode and batch on one link. */
 struct lab_known {
-	char link[32], model[64];
-	enum plan_optimise optimise;
+	char link[32], model[64], way[24];
 	size_t batch, repetition;
 	double online; /* seconds, median */
 };
 /* Rows of an interrupted run whose results are in file: read, and counted as done. A last line that is not
  * whole is none. 0 rows when there is no file. */
 int lab_read(struct lab *l, const char *file, struct err *e) MUST_USE;
-int lab_done(const struct lab *l, const char *link, const char *model, enum plan_optimise optimise,
+int lab_done(const struct lab *l, const char *link, const char *model, const struct bench_way *way,
 	     size_t batch, size_t repetition);
 /* Likewise, on the link and in the repetition at hand. */
-int lab_has(const struct lab *l, const char *model, enum plan_optimise optimise, size_t batch);
-/* Before a row is measured: on which link, the prediction, and how long to measure. */
-void lab_predict(struct lab *l, struct measured *m, const struct program *p);
+int lab_has(const struct lab *l, const char *model, const struct bench_way *way, size_t batch);
+/* Before a row is measured: on which link. Once its plan is known: the prediction, and how long to measure. */
+void lab_begin(struct lab *l, struct measured *m);
+void lab_predict(struct lab *l, struct measured *m);
 /* Afterwards. */
 void lab_note(struct lab *l, const struct measured *m);
 void lab_json(struct json_object *o, const struct measured *m);
@@ -47,7 +47,9 @@ struct lab {
 	struct link_measured measured[LAB_LINKS_MAX]; /* the last time */
 	enum link_mechanism made[LAB_LINKS_MAX];
 	size_t n_links, repeat, refused; /* refused: turns */
-	struct link_net net;	 /* the one that stands */
+	struct link_net net;	 /* the one that stands, if `stands` */
+	int stands;
+	long group;		 /* of turns: for which it was made; −1: none yet */
 	size_t at, repetition;	 /* of what is measured now */
 	struct lab_known *known; /* owns */
 	size_t n_known, room;

@@ -8,10 +8,8 @@
 #include "client/bench_table.h"
 #include "client/json.h"
 
-#define LATENCY_SAMPLES 30 /* requests for which a row on a slow link waits */
-#define STEADY_SAMPLES 15
-
-static const char *const modes[] = {[PLAN_LATENCY] = "latency", [PLAN_BANDWIDTH] = "bandwidth"};
+#define LATENCY_SAMPLES 36 /* requests of all repetitions of a row for which a slow link is waited for */
+#define SAMPLES_LEAST 10   /* of each */
 
 /* ---- what is known ---- */
 
@@ -57,7 +55,7 @@ static int read_row(struct lab *l, struct json_object *o, struct err *e)
 		return 0;
 	snprintf(k.link, sizeof(k.link), "%s", text_of(o, "link"));
 	snprintf(k.model, sizeof(k.model), "%s", text_of(o, "model"));
-	k.optimise = strcmp(text_of(o, "mode"), "bandwidth") ? PLAN_LATENCY : PLAN_BANDWIDTH;
+	snprintf(k.way, sizeof(k.way), "%s", text_of(o, "way"));
 	return remember(l, &k, e);
 }
 
@@ -82,25 +80,30 @@ int lab_read(struct lab *l, const char *file, struct err *e)
 	return failed;
 }
 
-static int is_of(const struct lab_known *k, const char *link, const char *model, enum plan_optimise optimise,
+static int is_of(const struct lab_known *k, const char *link, const char *model, const struct bench_way *way,
 		 size_t batch)
 {
-	return k->batch == batch && k->optimise == optimise && !strcmp(k->link, link) &&
+	return k->batch == batch && !strcmp(k->way, bench_way_name(way)) && !strcmp(k->link, link) &&
 	       !strcmp(k->model, model);
 }
 
-int lab_done(const struct lab *l, const char *link, const char *model, enum plan_optimise optimise,
+int lab_done(const struct lab *l, const char *link, const char *model, const struct bench_way *way,
 	     size_t batch, size_t repetition)
 {
 	for (size_t i = 0; i < l->n_known; i++)
-		if (is_of(&l->known[i], link, model, optimise, batch) && l->known[i].repetition == repetition)
+		if (is_of(&l->known[i], link, model, way, batch) && l->known[i].repetition == repetition)
 			return 1;
 	return 0;
 }
 
-int lab_has(const struct lab *l, const char *model, enum plan_optimise optimise, size_t batch)
+int lab_has(const struct lab *l, const char *model, const struct bench_way *way, size_t batch)
 {
-	return lab_done(l, l->net.link.name, model, optimise, batch, l->repetition);
+	return lab_done(l, l->net.link.name, model, way, batch, l->repetition);
+}
+
+static struct bench_way way_of(const struct measured *m)
+{
+	return (struct bench_way){m->optimise, m->he};
 }
 
 /* ---- prediction ---- */
@@ -108,45 +111,58 @@ int lab_has(const struct lab *l, const char *model, enum plan_optimise optimise,
 /* The least of the repetitions on this host's loopback: what computing takes when nobody disturbs. */
 static double compute_of(const struct lab *l, const struct measured *m)
 {
+	const struct bench_way way = way_of(m);
 	double least = 0;
 
 	for (size_t i = 0; i < l->n_known; i++)
-		if (is_of(&l->known[i], "native", m->model->name, m->optimise, m->batch) &&
+		if (is_of(&l->known[i], "native", m->model->name, &way, m->batch) &&
 		    (least <= 0 || l->known[i].online < least))
 			least = l->known[i].online;
 	return least;
 }
 
-void lab_predict(struct lab *l, struct measured *m, const struct program *p)
+void lab_begin(struct lab *l, struct measured *m)
 {
-	const struct link_measured *link = &l->measured[l->at];
-	struct bench *b = l->bench;
 	struct lab_row *row = &m->lab;
-	const int d = LINK_DATA_OWNER, w = LINK_MODEL_OWNER;
 
 	row->net = &l->net;
-	row->link = link;
+	row->link = &l->measured[l->at];
 	row->native = l->net.link.native;
 	snprintf(row->name, sizeof(row->name), "%s", l->net.link.name);
 	row->repetition = l->repetition;
+}
+
+/* Seconds for so many requests that take `one`, but at least `least`. */
+static double time_for(size_t requests, double one, double least)
+{
+	double seconds = (double)requests * one;
+
+	return seconds > least ? seconds : least;
+}
+
+void lab_predict(struct lab *l, struct measured *m)
+{
+	const struct link_measured *link = &l->measured[l->at];
+	const int d = LINK_DATA_OWNER, w = LINK_MODEL_OWNER;
+	size_t samples = LATENCY_SAMPLES / l->repeat;
+	struct bench *b = l->bench;
+	struct lab_row *row = &m->lab;
+
 	row->compute = row->native ? 0 : compute_of(l, m);
 	if (!row->native)
-		row->transfer = p->round_trips * link->p50[d][w] +
-				(double)m->batch * ((double)p->online[P0] / link->byte_rate[d][w] +
-						    (double)p->online[P1] / link->byte_rate[w][d]);
+		row->transfer = m->planned_trips * link->p50[d][w] +
+				(double)m->batch * ((double)m->planned_on.sent / link->byte_rate[d][w] +
+						    (double)m->planned_on.received / link->byte_rate[w][d]);
 	row->online = row->transfer + row->compute;
-	b->latency_seconds = b->quick ? 0.25 : 1.5;
-	b->steady_seconds = b->quick ? 0.4 : 2;
-	if (b->latency_seconds < LATENCY_SAMPLES * row->online)
-		b->latency_seconds = LATENCY_SAMPLES * row->online;
-	if (b->steady_seconds < STEADY_SAMPLES * row->online)
-		b->steady_seconds = STEADY_SAMPLES * row->online;
+	samples = samples < SAMPLES_LEAST ? SAMPLES_LEAST : samples;
+	b->latency_seconds = time_for(samples, row->online, b->quick ? 0.25 : 0.6);
+	b->steady_seconds = time_for(samples / 2, row->online, b->quick ? 0.4 : 0.8);
 }
 
 void lab_note(struct lab *l, const struct measured *m)
 {
-	struct lab_known k = {.optimise = m->optimise,
-			      .batch = m->batch,
+	const struct bench_way way = way_of(m);
+	struct lab_known k = {.batch = m->batch,
 			      .repetition = l->repetition,
 			      .online = m->online.median};
 	struct err ignore = {0}; /* out of memory: then a prediction lacks its compute, and says so: 0 */
@@ -155,13 +171,14 @@ void lab_note(struct lab *l, const struct measured *m)
 		return;
 	snprintf(k.link, sizeof(k.link), "%s", l->net.link.name);
 	snprintf(k.model, sizeof(k.model), "%s", m->model->name);
+	snprintf(k.way, sizeof(k.way), "%s", bench_way_name(&way));
 	(void)!remember(l, &k, &ignore);
 }
 
 /* What waited for tickets took longer than its messages: nothing was predicted of that. */
 static int is_warm(const struct measured *m)
 {
-	return m->warm * 10 >= m->latency_requests * 9;
+	return m->warm * 4 >= m->latency_requests * 3;
 }
 
 /* Measured over predicted, less 1. */
@@ -197,12 +214,13 @@ void lab_json(struct json_object *o, const struct measured *m)
 
 static void add_row(struct bench_table *t, const struct measured *m)
 {
+	const struct bench_way way = way_of(m);
 	const struct lab_row *row = &m->lab;
 
 	bench_table_row(t);
 	bench_table_cell(t, "%s", row->name);
 	bench_table_cell(t, "%s", m->model->name);
-	bench_table_cell(t, "%s", modes[m->optimise]);
+	bench_table_cell(t, "%s", bench_way_name(&way));
 	bench_table_cell(t, "%zu", m->batch);
 	bench_table_cell(t, "%u", m->steady.round_trips);
 	bench_table_cell(t, "%.2f", m->online.median * 1e3);
@@ -217,7 +235,10 @@ static void add_row(struct bench_table *t, const struct measured *m)
 		else
 			bench_table_cell(t, "cold");
 	}
-	bench_table_cell(t, "%.2f", m->floor.seconds.median * 1e3);
+	if (m->floor.rounds)
+		bench_table_cell(t, "%.2f", m->floor.seconds.median * 1e3);
+	else
+		bench_table_cell(t, "-");
 	bench_table_cell(t, "%.2f", m->client.median * 1e3);
 	bench_table_cell(t, "%zu/%zu", m->warm, m->latency_requests);
 	bench_table_cell(t, "%.1f", m->images_per_second);
@@ -234,13 +255,14 @@ static int print_lanes(const struct lab *l, struct err *e)
 		return -1;
 	for (size_t i = 0; i < b->n_rows; i++) {
 		const struct measured *m = &b->rows[i];
+		const struct bench_way way = way_of(m);
 
 		if (strcmp(m->kind, "lanes") != 0)
 			continue;
 		bench_table_row(t);
 		bench_table_cell(t, "%s", m->lab.name);
 		bench_table_cell(t, "%s", m->model->name);
-		bench_table_cell(t, "%s", modes[m->optimise]);
+		bench_table_cell(t, "%s", bench_way_name(&way));
 		bench_table_cell(t, "%zu", m->batch);
 		bench_table_cell(t, "%zu", m->in_flight);
 		bench_table_cell(t, "%.1f", m->client.median * 1e3);

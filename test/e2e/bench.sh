@@ -82,7 +82,6 @@ refuse() { # refuse NAME CODE PATTERN FLAGS…
 refuse "bench: no such model" 2 "A, B, C, D, X, Y, Z" --models Q
 refuse "bench: an unknown mode" 2 "neither latency nor bandwidth" --models A --optimise auto
 refuse "bench: an unknown personality" 2 "neither smpc nor he" --models A --personalities smpc,shares
-refuse "bench, he: not on links" 2 "not measured with --links" --models A --personalities he --links lan
 refuse "bench: a batch of nothing" 2 "batch" --models A --batch 0
 refuse "bench: a folder that cannot be" 7 "/proc/none" --models A --out /proc/none
 refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch

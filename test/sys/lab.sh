@@ -23,17 +23,23 @@ is "nothing is faster than its round trips" 4 "$(rows | jq -c 'select(.link=="te
 is "bytes and round trips are the plan's, and were on the wire of the right pair" 8 "$(rows | jq -c 'select(.as_predicted and .wire_pairs.data_owner_model_owner.sent>=.bytes.online.sent)' | wc -l)"
 is "provider's bytes came over its own link" true "$(rows | jq -s '[.[]|select(.link=="test" and .tickets_made>0)|.wire_pairs.model_owner_provider.received>0.2*.bytes.offline.provider]|all')"
 is "each row has its link's measurement" 8 "$(rows | jq -c 'select(.repetition==1 and (.mechanism|length)>0 and .link_measured.data_owner_and_model_owner.rtt>0)' | wc -l)"
-is "a link is measured before each run" 2 "$(jq -c 'select(.kind=="link" and .link=="test" and (.refused|not))' "$OUT/bench.jsonl" | wc -l)"
+is "a link is made and measured for the turns of a model" 1 "$(jq -c 'select(.kind=="link" and .link=="test" and (.refused|not))' "$OUT/bench.jsonl" | wc -l)"
 is "tables for people" "2 2" "$(grep -c '^test *digits_mlp *latency' "$T/table") $(grep -c '^| test | digits_mlp | latency' "$OUT/bench.md")"
 
 # interrupted: what was not measured is measured, and nothing else
-grep -v '"mode":"latency","link":"test","batch":4' "$OUT/bench.jsonl" | grep -v '"kind":"link"' >"$T/part"
+jq -c 'select((.way=="latency" and .link=="test" and .batch==4)|not)' "$OUT/bench.jsonl" | grep -v '"kind":"link"' >"$T/part"
 printf '{"kind":"macro","model":"digi' >>"$T/part"
 cp "$T/part" "$OUT/bench.jsonl"
 lab --resume
 is "an interrupted run goes on" "0 8 1" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l) $(jq -R 'fromjson? | select(.kind=="link")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
 lab --resume
 is "and has nothing to do when it is whole" "0 8" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
+
+# the he personality on the same link: keys exchanged when the session opened, no provider
+lab_he() { timeout 250 "$OBSCURA" bench --links test --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --personalities he --quick --out "$T/he" >"$T/table" 2>"$T/err" </dev/null; }
+lab_he
+is "he on links: rows with and without tickets, as planned, and none faster than its round trips" "0 native/false native/true test/false test/true" "$? $(jq -r 'select(.kind=="macro" and .personality=="he" and .as_predicted and (.leaks|length)>0 and
+	(.link=="native" or (.seconds.online.least>=.round_trips*0.0249 and .predicted_seconds.transfer>=.round_trips*0.0249)))|"\(.link)/\(.he_offline)"' "$T/he/bench.jsonl" | sort | paste -sd' ')" || cat "$T/err"
 
 # the report: one file, nothing from elsewhere, each setting in both
 if have gnuplot gnuplot-nox; then
