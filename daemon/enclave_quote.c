@@ -119,7 +119,7 @@ static const struct quote_provider *first_that_works(const struct quote_host *h,
 			continue;
 		if (!providers[i].probe(h, &one))
 			return &providers[i];
-		n += (size_t)snprintf(why + n, sizeof(why) - n, "%s: %.90s; ", providers[i].name, one.text);
+		n += (size_t)snprintf(why + n, sizeof(why) - n, "%s: %.120s; ", providers[i].name, one.text);
 	}
 	err_set(e, ERR_ENV, "no trusted hardware here: %s--tee=sim simulates it: no hardware isolation", why);
 	return NULL;

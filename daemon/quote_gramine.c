@@ -16,11 +16,10 @@ int quote_gramine_probe(const struct quote_host *h, struct err *e)
 	char type[32];
 	int number = quote_line(h, FILES "attestation_type", type, sizeof(type));
 
+	if (number == ENOENT)
+		return err_set(e, ERR_ENV, "no " FILES ": this is not inside gramine-sgx");
 	if (number)
-		return err_set(e, ERR_ENV,
-			       "no " FILES "attestation_type: %s (inside gramine-sgx only, and there without "
-			       "obscurad: docs/ENCLAVE.md)",
-			       strerror(number));
+		return err_set(e, ERR_ENV, FILES "attestation_type: %s", strerror(number));
 	if (strcmp(type, "dcap"))
 		return err_set(
 		    e, ERR_ENV,

@@ -56,7 +56,7 @@ static int begin(struct request *r, const struct quote_host *h, struct err *e)
 	}
 	number = errno;
 	err_set(e, ERR_ENV, FOLDER ": %s%s", strerror(number),
-		number == ENOENT  ? " (is module tsm_report loaded, and configfs mounted?)"
+		number == ENOENT  ? " (no module tsm_report, or configfs not mounted)"
 		: number == ENXIO ? " (no SEV-SNP or TDX guest, or no module sev-guest or tdx-guest)"
 		: number == EACCES || number == EPERM ? " (needs root)"
 						      : "");

@@ -90,4 +90,4 @@ fi
 
 "$B/obscura-enclave" gramine 127.0.0.1:0 "$T/pki/ca.pem" >/dev/null 2>"$T/err"
 [ $? -ne 0 ] && ok "outside of Gramine it does not start" || not_ok "outside of Gramine it does not start"
-says "and says what is missing" "attestation_type"
+says "and says what is missing" "not inside gramine-sgx"
