@@ -21,7 +21,8 @@ libraries() {
 	printf 'Source: obscura\n\nPackage: obscura\nArchitecture: any\n' >shlibs/debian/control
 	(cd shlibs && dpkg-shlibdeps -O "../$1") 2>/dev/null | sed -n 's/^shlibs:Depends=//p'
 }
-# finish NAME ARCHITECTURE DEPENDS SYNOPSIS: description on standard input
+# finish NAME ARCHITECTURE DEPENDS SYNOPSIS: description on standard input; $recommends
+recommends=
 finish() {
 	for script in postinst prerm postrm; do
 		[ ! -f "$here/$1.$script" ] || install -m755 "$here/$1.$script" "$1/DEBIAN/$script"
@@ -34,6 +35,7 @@ finish() {
 	{
 		printf 'Package: %s\nVersion: %s\nArchitecture: %s\nMaintainer: Obscura <root@localhost>\nSection: science\nPriority: optional\n' "$1" "$version" "$2"
 		[ -z "$3" ] || echo "Depends: $3"
+		[ -z "$recommends" ] || echo "Recommends: $recommends"
 		echo "Installed-Size: $(du -sk "$1" | cut -f1)"
 		echo "Description: $4"
 		fold -sw 76 | sed 's/ *$//; s/^/ /'
@@ -44,7 +46,7 @@ finish() {
 	dpkg-deb --root-owner-group -Zxz --build "$1" "${1}_${version}_$2.deb"
 }
 
-strip --strip-unneeded all/usr/bin/obscura all/usr/bin/obscurad all/usr/bin/obscura-enclave
+strip --strip-unneeded all/usr/bin/obscura all/usr/bin/obscurad all/usr/bin/obscura-enclave*
 package obscura-common usr/share/doc/obscura usr/share/man/man5 usr/share/bash-completion
 finish obscura-common all "" "private image classification: manual and completion" <<T
 Obscura classifies an image that its server never sees, with a model that its client never sees. This package has what client and
@@ -54,7 +56,9 @@ package obscura-client usr/bin/obscura usr/share/man/man1
 finish obscura-client "$arch" "obscura-common (= $version), $(libraries obscura-client/usr/bin/obscura)" "private image classification: command line" <<T
 The command line of the data owner: checks and prices models, verifies them against labels, classifies images, keeps certificates.
 T
-package obscura-daemon usr/bin/obscurad usr/bin/obscura-enclave usr/share/man/man8 usr/lib etc
+package obscura-daemon usr/bin/obscurad usr/bin/obscura-enclave* usr/share/man/man8 usr/lib etc
+# only who seals an enclave's state needs a TPM
+[ ! -f obscura-daemon/usr/bin/obscura-enclave-keeper ] || recommends=$(libraries obscura-daemon/usr/bin/obscura-enclave-keeper)
 finish obscura-daemon "$arch" "obscura-common (= $version), systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles, $(libraries obscura-daemon/usr/bin/obscurad)" "private image classification: the three roles" <<T
 The daemon of data owner, model owner and crypto provider, its units for systemd, a user for each role, sample configurations. Nothing
 is started by the installation: enable the unit of the role that this host has.
