@@ -27,7 +27,10 @@ int he_local_plan(struct he_local *m, const struct args *a, const struct graph *
 	int set, r;
 
 	memset(m, 0, sizeof(*m));
-	if (args_plan(a, &options, e) || args_he_set(a, &set, e) || plan_make(&m->plan, &m->weights, &bounds, g, &options, e))
+	if (args_plan(a, &options, e) || args_he_set(a, &set, e))
+		return -1;
+	he_plan_options(&options);
+	if (plan_make(&m->plan, &m->weights, &bounds, g, &options, e))
 		return -1;
 	r = he_plan_make(&m->hp, m->plan, m->weights, bounds, set, e);
 	bounds_free(bounds);

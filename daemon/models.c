@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "crypto/he/he.h"
 #include "daemon/log.h"
+#include "nn/he_plan.h"
 
 #define NAMES_MAX 300
 
@@ -89,6 +89,25 @@ static int he_set_of(const char *name)
 	return set < HE_SETS ? (int)set : -1;
 }
 
+/* optimise: of enum plan_optimise, or MODELS_HE, MODELS_CLEAR. */
+static struct plan_options options_of(const struct config *c, unsigned optimise, unsigned reveal)
+{
+	struct plan_options o = {.optimise = optimise == PLAN_BANDWIDTH ? PLAN_BANDWIDTH : PLAN_LATENCY,
+				 .reveal = reveal,
+				 .weight_bits = (unsigned)c->weight_bits,
+				 .activation_bits = (unsigned)c->activation_bits,
+				 .granularity = (unsigned)c->granularity};
+
+	if (optimise != MODELS_HE)
+		return o;
+	if (c->he_weight_bits)
+		o.weight_bits = (unsigned)c->he_weight_bits;
+	if (c->he_activation_bits)
+		o.activation_bits = (unsigned)c->he_activation_bits;
+	he_plan_options(&o);
+	return o;
+}
+
 static void prepare(struct model *m, const struct config *c)
 {
 	for (unsigned i = 0; i < 2 * (MODELS_CLEAR + 1); i++) {
@@ -97,14 +116,9 @@ static void prepare(struct model *m, const struct config *c)
 		v->job = (struct job){variant_run, variant_done, 0};
 		v->model = m;
 		v->g = m->g;
-		v->options = plan_defaults();
+		v->options = options_of(c, i / 2, i % 2);
 		v->optimise = i / 2;
 		v->set = he_set_of(c->he_set);
-		v->options.optimise = i / 2 == PLAN_BANDWIDTH ? PLAN_BANDWIDTH : PLAN_LATENCY;
-		v->options.reveal = i % 2;
-		v->options.weight_bits = (unsigned)c->weight_bits;
-		v->options.activation_bits = (unsigned)c->activation_bits;
-		v->options.granularity = (unsigned)c->granularity;
 	}
 }
 
@@ -205,6 +219,11 @@ static struct model *load_one(const char *path, const struct config *c, struct e
 	return NULL;
 }
 
+static int same_bits(const struct plan_options *a, const struct plan_options *b)
+{
+	return a->weight_bits == b->weight_bits && a->activation_bits == b->activation_bits && a->granularity == b->granularity;
+}
+
 /* The model of this file if neither it nor the options have changed. */
 static struct model *unchanged(const struct models *now, const char *path, const struct config *c)
 {
@@ -212,11 +231,12 @@ static struct model *unchanged(const struct models *now, const char *path, const
 
 	for (size_t i = 0; now && i < now->n; i++) {
 		struct model *m = now->all[i];
-		const struct plan_options *o = &m->variants[0][0].options;
+		const struct plan_options o = options_of(c, PLAN_LATENCY, 0), he = options_of(c, MODELS_HE, 0);
 
 		if (!strcmp(m->path, path) && same_stamp(&m->onnx, &onnx) && same_stamp(&m->json, &json) &&
-		    o->weight_bits == c->weight_bits && o->activation_bits == c->activation_bits &&
-		    o->granularity == c->granularity && m->variants[MODELS_HE][0].set == he_set_of(c->he_set))
+		    same_bits(&o, &m->variants[PLAN_LATENCY][0].options) &&
+		    same_bits(&he, &m->variants[MODELS_HE][0].options) &&
+		    m->variants[MODELS_HE][0].set == he_set_of(c->he_set))
 			return m;
 	}
 	return NULL;

@@ -85,6 +85,13 @@ static int find_steps(struct he_plan *hp, struct err *e)
 	return 0;
 }
 
+void he_plan_options(struct plan_options *o)
+{
+	unsigned spare = o->weight_bits < 16 ? 16 - o->weight_bits : 0;
+
+	o->pixel_bits = spare < 8 ? spare : 8;
+}
+
 int he_plan_new(struct he_plan **out, const struct plan *plan, enum he_set set, struct err *e)
 {
 	struct he_plan *hp = calloc(1, sizeof(*hp));

@@ -67,6 +67,9 @@ struct he_plan {
 	double *beyond;		       /* owns; model owner only: per value, how far errors may carry it out of its proven interval */
 };
 
+/* Options of a plan for he: weights of pixels keep up to 8 fractional bits more than the others, but no more than 16 in all. */
+void he_plan_options(struct plan_options *options);
+
 /* `set`: of enum he_set, or -1 for the one with the fewest bytes. Chooses the widths with the fewest bytes for which a row's error deviates less than
  * rounding its output does (intervals are widened by what errors add to them first), and refuses a row for which no number of primes does
  * (ERR_INPUT, the row and a remedy). A plan that reveals only the label is refused: the data owner sees all scores. */

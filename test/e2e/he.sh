@@ -48,6 +48,18 @@ is "a new model owner, set L" '[true]' "$(he --json "$(pictures_of digits_conv)"
 is "standalone" '[true]' "$("$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
 stop_all
 
+# few bits: fewer bytes, those of the plan of as many bits
+# shellcheck disable=SC2046
+start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$NOBODY" --personalities=he --he-set=S --he-weight-bits=6 --he-activation-bits=3 --models="$M/digits_conv.onnx" $(creds "$T/pki" model-owner)
+port model-owner >/dev/null
+# shellcheck disable=SC2046
+"$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" >"$T/out" 2>&1
+"$OBSCURA" plan "$M/digits_conv.onnx" --personality he --he-set S --weight-bits 6 --activation-bits 3 --json >"$T/plan"
+is "few bits: bytes as obscura plan says for as many" "$(jq -c .bytes.online "$T/plan")" "$(jq -sc '[.[].bytes.online]|unique|.[0]' "$T/out")"
+B=$(jq '.bytes.online|.sent+.received' "$T/plan") L=$("$OBSCURA" plan "$M/digits_conv.onnx" --personality he --he-set L --json | jq '.bytes.online|.sent+.received')
+is "few bits: $B bytes are less than a third of set L's $L" yes "$([ $((3 * B)) -lt "$L" ] && echo yes)"
+stop_all
+
 owners he "$M/digits_conv.onnx,$M/fashion_res.onnx" --he-offline=on || { not_ok "roles start with tickets"; exit 1; }
 for model in digits_conv fashion_res; do
 	P=$(pictures_of $model)
