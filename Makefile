@@ -85,7 +85,7 @@ comma := ,
 # Static, so that what is measured is all that runs. Sanitizers have an allocator of their own and cannot be static.
 SANITIZED := $(filter asan tsan fuzz cov,$(V))
 $(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c=$(O)/%.o)) $(LIB)
-	@$(CC) $(LDFLAGS) $(if $(SANITIZED),,-static-pie -Wl$(comma)--no-warnings) -o $@ $^ $(shell pkg-config --libs $(if $(SANITIZED),,--static) libssl libcrypto libprotobuf-c libsodium libseccomp json-c) -lm
+	@$(CC) $(LDFLAGS) $(if $(SANITIZED),,-static-pie -Wl$(comma)--no-warnings) -o $@ $^ $(shell pkg-config --libs $(if $(SANITIZED),,--static) libssl libcrypto libprotobuf-c libsodium libseccomp libconfig json-c) -lm
 $(O)/obscura-enclave-keeper: $(KEEPER:%.c=$(O)/%.o) $(O)/conf/err.o
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TSS))
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)

@@ -12,9 +12,10 @@
 #include "daemon/net.h"
 #include "protocol/core.h"
 
-#define SUMS_EVERY 4096	     /* lines of the audit between two of sums */
-#define REFUSALS_A_MINUTE 60 /* of one certificate are recorded: nobody fills the disk with what is refused  \
-			      */
+#define SUMS_EVERY 4096 /* lines of the audit between two of sums */
+#define REFUSALS_A_MINUTE                                                                                    \
+	60 /* of one certificate are recorded: nobody fills the disk with what is refused                    \
+	    */
 
 /* Refusals of one certificate. */
 struct refusals {
@@ -271,22 +272,15 @@ void access_status(const struct access *a, struct access_status *s)
 
 /* ---- life ---- */
 
-/* Clients of the enclave end inside it: no rule sees them, no list stops them. What cannot be enforced is not
- * promised. */
+/* Clients of the enclave end inside it, which enforces rules and revocations but can write no file: what
+ * cannot be recorded is not promised. */
 static int holds_everywhere(const struct config *c, enum frame_role self, struct err *e)
 {
-	const char *what = c->access && c->access[0]	 ? "access"
-			   : c->audit && c->audit[0]	 ? "audit"
-			   : c->revoked && c->revoked[0] ? "revoked"
-							 : NULL;
-
-	if (self != ROLE_M || !what || !c->enclave_listen || !c->enclave_listen[0])
+	if (self != ROLE_M || !c->audit || !c->audit[0] || !c->enclave_listen || !c->enclave_listen[0])
 		return 0;
 	return err_set(e, ERR_INPUT,
-		       "enclave_listen: clients of the enclave are not seen by %s; run the enclave in a "
-		       "model owner of its "
-		       "own, without that option and under an authority of its own",
-		       what);
+		       "enclave_listen: clients of the enclave are not seen by audit; run the enclave in a "
+		       "model owner of its own, without that option");
 }
 
 static int read_rules(struct access_list *list, const struct config *c, enum frame_role self, struct err *e)

@@ -23,6 +23,8 @@
 #define ENCLAVE_HANDS_CONNECTION 'C'
 #define ENCLAVE_HANDS_SEALED 'M'
 #define ENCLAVE_HANDS_KEEPER 'K'
+#define ENCLAVE_HANDS_ACCESS 'A'  /* rules: daemon/access.h; at any time */
+#define ENCLAVE_HANDS_REVOKED 'R' /* a revocation list, PEM; at any time */
 /* What it is told: that the child serves; a line for its log, at one of two levels. */
 #define ENCLAVE_SAYS_READY 'R'
 #define ENCLAVE_SAYS_NOTE 'N'

@@ -104,6 +104,8 @@ int enclave_child_prepare(int file, const struct quote_provider *local, int boot
 		else
 			SSL_CTX_set_verify(own.tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	}
+	if (!bad)
+		enclave_rules_start(ca);
 	X509_free(ca);
 	own.local = local;
 	return bad || enclave_identity(own.tls, boot ? quote : NULL, &own.key, &own.ratls, e) ? -1 : 0;
@@ -111,15 +113,16 @@ int enclave_child_prepare(int file, const struct quote_provider *local, int boot
 
 /* ---- evidence for a connection ---- */
 
-static int send_evidence(struct guest *g, const char *manifest, const struct quoted *q, struct err *e)
+static int send_evidence(struct guest *g, struct span policy, const char *manifest, const struct quoted *q,
+			 struct err *e)
 {
 	const uint8_t kind = (uint8_t)q->kind;
 	const struct span parts[] = {{&kind, 1},
 				     {q->bytes, q->report_n},
 				     {q->bytes + q->report_n, q->chain_n},
-				     {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
+				     policy,
 				     {(const uint8_t *)manifest, strlen(manifest)}};
-	uint8_t body[sizeof(*q) + ENCLAVE_POLICY + ENCLAVE_MANIFEST_MAX + 32];
+	uint8_t body[sizeof(*q) + ENCLAVE_POLICY_MAX + ENCLAVE_MANIFEST_MAX + 32];
 	size_t at = 0;
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
@@ -131,10 +134,11 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 {
 	uint8_t exporter[BINDING_NONCE], data[64];
 	struct quoted q;
-	char manifest[ENCLAVE_MANIFEST_MAX];
-	struct binding b = {.key = own.key,
-			    .policy = {(const uint8_t *)own.policy, ENCLAVE_POLICY - 1},
-			    .exporter = exporter};
+	char manifest[ENCLAVE_MANIFEST_MAX], policy[ENCLAVE_POLICY_MAX];
+	struct binding b = {
+	    .key = own.key,
+	    .policy = {(const uint8_t *)policy, enclave_rules_policy(policy, own.policy, g->owner)},
+	    .exporter = exporter};
 
 	if (n != HELLO_BYTES)
 		return err_set(e, ERR_PEER, "HELLO of %zu bytes", n);
@@ -152,7 +156,7 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 		return -1;
 	}
 	g->greeted = 1;
-	return send_evidence(g, manifest, &q, e);
+	return send_evidence(g, b.policy, manifest, &q, e);
 }
 
 /* ---- connections ---- */
@@ -180,7 +184,9 @@ static int serve_one(struct guest *g)
 
 	if (enclave_receive(g->ssl, 0, g->greeted ? ENCLAVE_BODY_MAX : HELLO_BYTES, &type, &body, &n, &e))
 		return -1;
-	if (type == ENCLAVE_HELLO)
+	if (enclave_rules_admit(g->ssl, &e))
+		bad = -1;
+	else if (type == ENCLAVE_HELLO)
 		bad = on_hello(g, body, n, &e);
 	else if (!g->greeted)
 		bad = err_set(&e, ERR_PEER, "evidence comes first");
@@ -265,6 +271,10 @@ static int next_handed(void)
 	    c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return 0;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if (byte == ENCLAVE_HANDS_ACCESS || byte == ENCLAVE_HANDS_REVOKED) {
+		enclave_rules_handed(byte, fd);
+		return 0;
+	}
 	own.serving |= byte == ENCLAVE_HANDS_CONNECTION;
 	if (own.serving)
 		enclave_child_accept(fd);

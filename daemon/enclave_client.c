@@ -272,7 +272,8 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 	else
 		bad = expected_data(x, how->config, role, hello + 1, v.policy, v.manifest, data, e) ||
 		      judge(x, v.kind, v.report, v.chain, data, e) ||
-		      (role == 'D' && check_manifest(x, v.manifest, e));
+		      (role == 'D' ? check_manifest(x, v.manifest, e)
+				   : enclave_files_check(how->config, v.policy, e));
 	free(body);
 	return bad ? -1 : 0;
 }

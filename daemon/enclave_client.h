@@ -25,6 +25,9 @@ int enclave_simulated(const struct enclave *x);
 int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
 		     struct err *e) MUST_USE;
 
+/* enclave_files.c: whether it enforces the access rules and the revocation list that config names, if any. */
+int enclave_files_check(const struct config *c, struct span policy, struct err *e) MUST_USE;
+
 /* The model owner's side: a PROVISION or RELEASE, and the manifest that the enclave then has. */
 int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
 		  char manifest[ENCLAVE_MANIFEST_MAX], int *simulated, struct err *e) MUST_USE;

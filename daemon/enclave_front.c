@@ -278,6 +278,32 @@ static int hand_models(struct enclave_front *f, const struct config *c, struct e
 	return 0;
 }
 
+static int hand_file(struct enclave_front *f, const char *path, char what, struct err *e)
+{
+	int fd, bad;
+
+	if (!path[0])
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno));
+	bad = hand_over(f->fd, fd, what);
+	if (bad)
+		err_set(e, ERR_ENV, "cannot hand %.300s to the enclave: %s", path, strerror(errno));
+	close(fd);
+	return bad;
+}
+
+int enclave_front_rules(struct enclave_front *f, const struct config *c, struct err *e)
+{
+	if (!f || f->fd < 0)
+		return 0;
+	return hand_file(f, c->access, ENCLAVE_HANDS_ACCESS, e) ||
+		       hand_file(f, c->revoked, ENCLAVE_HANDS_REVOKED, e)
+		   ? -1
+		   : 0;
+}
+
 static int listen_at(struct enclave_front *f, const char *address, struct err *e)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -316,7 +342,8 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f->base = net_base(net);
 	f->fd = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
-	if (!f->provider || start(f, config, e) || hand_models(f, config, e) || start_keeper(f, config, e) ||
+	if (!f->provider || start(f, config, e) || enclave_front_rules(f, config, e) ||
+	    hand_models(f, config, e) || start_keeper(f, config, e) ||
 	    listen_at(f, config->enclave_listen, e))
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);

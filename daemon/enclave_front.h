@@ -11,6 +11,9 @@ struct enclave_front;
 /* *f is NULL when config->enclave_listen is empty. */
 int enclave_front_new(struct enclave_front **f, struct net *net, const struct config *config,
 		      struct err *e) MUST_USE;
+/* Access rules and revocation list, again after a reload: the enclave enforces them, or says why not. f: may be
+ * NULL. */
+int enclave_front_rules(struct enclave_front *f, const struct config *config, struct err *e) MUST_USE;
 void enclave_front_free(struct enclave_front *f); /* NULL is allowed */
 
 /* Starts a program that lies beside obscurad, with one end of a new SOCK_SEQPACKET pair as descriptor 3

@@ -197,7 +197,7 @@ static void describe(const Wire__Classify *q, Wire__Classified *reply, struct de
 }
 
 /* With lock held. */
-static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
+static uint8_t *compute(struct guest *g, const Wire__Classify *q, size_t *n, struct err *e)
 {
 	Wire__Classified reply = WIRE__CLASSIFIED__INIT;
 	struct described d;
@@ -214,6 +214,8 @@ static uint8_t *compute(const Wire__Classify *q, size_t *n, struct err *e)
 			held->graph->name);
 		return NULL;
 	}
+	if (enclave_rules_use(g->ssl, held->graph->name, (unsigned)q->reveal, q->n_images, e))
+		return NULL;
 	describe(q, &reply, &d);
 	scores = calloc(q->n_images * plan_classes(held->plan) + 1, sizeof(*scores));
 	if (!scores)
@@ -237,7 +239,7 @@ static int answer(struct guest *g, const Wire__Classify *q, struct err *e)
 	int bad;
 
 	pthread_mutex_lock(&lock);
-	packed = compute(q, &n, e);
+	packed = compute(g, q, &n, e);
 	pthread_mutex_unlock(&lock);
 	bad = packed ? enclave_send(g->ssl, ENCLAVE_CLASSIFIED, packed, n, e) : -1;
 	free(packed);

@@ -26,11 +26,12 @@ static struct {
 	struct span files[FILES];	    /* sealed models; not secret */
 	unsigned n;
 	struct keep keep;
+	char bound[ENCLAVE_POLICY_MAX]; /* what the sealed state is for: the authority, and access rules */
 } own = {.keep.fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], const char *policy, struct err *e)
 {
-	own.keep.authority = (struct span){(const uint8_t *)policy, ENCLAVE_POLICY_CA};
+	memcpy(own.bound, policy, ENCLAVE_POLICY_CA);
 	own.secret = malloc(ENCLAVE_RELEASE_KEY);
 	own.state = calloc(1, sizeof(*own.state));
 	own.next = calloc(1, sizeof(*own.next));
@@ -42,7 +43,7 @@ int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], const char *pol
 }
 
 /* Into the front end's log: the child itself may write to no file. */
-static void say(char level, const char *format, ...)
+void enclave_say(char level, const char *format, ...)
 {
 	char text[ENCLAVE_NOTE] = {level};
 	va_list args;
@@ -92,7 +93,7 @@ void enclave_owner_lies_here(int fd)
 	pthread_mutex_unlock(&own.lock);
 	if (good)
 		return;
-	say(ENCLAVE_SAYS_WARNING, "a file of enclave_models is no sealed model, or is one too many");
+	enclave_say(ENCLAVE_SAYS_WARNING, "a file of enclave_models is no sealed model, or is one too many");
 	free(p);
 }
 
@@ -196,14 +197,19 @@ void enclave_owner_keeper(int fd)
 		return;
 	}
 	own.keep.fd = fd;
+	/* A model that is opened without its owner is under the rules that the owner has seen. */
+	own.keep.authority =
+	    (struct span){(const uint8_t *)own.bound,
+			  ENCLAVE_POLICY_CA + enclave_rules_freeze(own.bound + ENCLAVE_POLICY_CA)};
 	r = keep_load(&own.keep, own.state, &e);
 	if (!r)
-		say(ENCLAVE_SAYS_NOTE, "there is no sealed state yet");
+		enclave_say(ENCLAVE_SAYS_NOTE, "there is no sealed state yet");
 	else if (r < 0 || (own.state->head_n && reopen(&e)))
-		say(ENCLAVE_SAYS_WARNING, "%s; the model must be provisioned again", e.text);
+		enclave_say(ENCLAVE_SAYS_WARNING, "%s; the model must be provisioned again", e.text);
 	else
-		say(ENCLAVE_SAYS_NOTE, "the sealed state is in force%s",
-		    own.state->head_n ? ", with the model of the last release" : ": version floors alone");
+		enclave_say(ENCLAVE_SAYS_NOTE, "the sealed state is in force%s",
+			    own.state->head_n ? ", with the model of the last release"
+					      : ": version floors alone");
 }
 
 /* ---- messages ---- */

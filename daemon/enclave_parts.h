@@ -38,8 +38,22 @@ int enclave_on_classify(struct guest *g, const uint8_t *body, size_t n, struct e
  * the sealed state, which is taken up at once. */
 int enclave_owner_start(uint8_t public_key[ENCLAVE_RELEASE_KEY], const char *policy, struct err *e) MUST_USE;
 void enclave_owner_lies_here(int fd);
+/* A line for the front end's log: the child itself may write to no file. level: ENCLAVE_SAYS_… */
+void enclave_say(char level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void enclave_owner_keeper(int fd);
 int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
+
+/* enclave_rules.c: who may use the model. start: before the first thread. handed: ENCLAVE_HANDS_ACCESS or
+ * _REVOKED, and its file. policy: base with lines for what is in force; returns its bytes; after an
+ * owner has seen them, access rules do not change. admit: whether the
+ * peer is not revoked; use: whether it may have n images classified, which are then counted. */
+void enclave_rules_start(X509 *authority);
+void enclave_rules_handed(char what, int fd);
+size_t enclave_rules_policy(char out[ENCLAVE_POLICY_MAX], const char base[ENCLAVE_POLICY], int owner);
+/* Access rules stay as they are from now on: "access <64 hex>\n", or nothing; returns the bytes. */
+size_t enclave_rules_freeze(char out[80]);
+int enclave_rules_admit(SSL *ssl, struct err *e) MUST_USE;
+int enclave_rules_use(SSL *ssl, const char *model, unsigned reveal, size_t n, struct err *e) MUST_USE;
 
 #endif

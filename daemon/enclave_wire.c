@@ -219,9 +219,26 @@ int enclave_policy_release(struct span policy, uint8_t release[ENCLAVE_RELEASE_K
 	const char *text = (const char *)policy.p;
 	size_t n = 0;
 
-	if (policy.n != ENCLAVE_POLICY - 1 || memcmp(text + 67, "\nrelease ", 9) ||
-	    memcmp(text + 140, "\n\n", 2) ||
+	if (policy.n < ENCLAVE_POLICY - 1 || policy.n >= ENCLAVE_POLICY_MAX ||
+	    memcmp(text + 67, "\nrelease ", 9) || text[140] != '\n' ||
+	    memcmp(text + policy.n - 2, "\n\n", 2) ||
 	    sodium_hex2bin(release, ENCLAVE_RELEASE_KEY, text + 76, 2 * ENCLAVE_RELEASE_KEY, NULL, &n, NULL))
 		return -1;
 	return n == ENCLAVE_RELEASE_KEY ? 0 : -1;
+}
+
+const char *enclave_policy_file(struct span policy, const char *word, char hex[65])
+{
+	char text[ENCLAVE_POLICY_MAX], line[16], *at;
+
+	if (policy.n >= sizeof(text))
+		return NULL;
+	memcpy(text, policy.p, policy.n);
+	text[policy.n] = 0;
+	snprintf(line, sizeof(line), "\n%.12s ", word);
+	at = strstr(text, line);
+	if (!at || strspn(at + strlen(line), "0123456789abcdef") != 64)
+		return NULL;
+	snprintf(hex, 65, "%s", at + strlen(line));
+	return hex;
 }

@@ -528,7 +528,10 @@ static void take_reload(void *ctx, void *loaded, int identity)
 {
 	struct model_owner *o = ctx;
 	struct loaded *l = loaded;
+	struct err e = {0};
 
+	if (enclave_front_rules(o->front, o->config, &e))
+		log_err(LOG_ERR, "reload", &e);
 	models_replace(o->models, l->models);
 	access_take(o->access, l->access);
 	free(l);
@@ -572,13 +575,12 @@ int model_owner_main(const struct config *config)
 	static const struct net_handler provider = {provider_up, provider_frame_in, on_drained,
 						    provider_down};
 	struct model_owner o = {.config = config};
-	struct enclave_front *front = NULL;
 	struct err e = {0};
 	int failed = net_new(&o.net, config, ROLE_M, &e) || access_new(&o.access, config, ROLE_M, &e) ||
 		     models_load(&o.models, config, &e) ||
 		     net_connect(o.net, config->provider, ROLE_C, 1, &provider, &o, &e) ||
 		     net_listen(o.net, config->listen, ROLE_D, &owners, &o, &e) ||
-		     enclave_front_new(&front, o.net, config, &e) || run(&o, &e);
+		     enclave_front_new(&o.front, o.net, config, &e) || run(&o, &e);
 
 	if (failed)
 		log_err(LOG_ERR, "cannot run", &e);
@@ -586,7 +588,7 @@ int model_owner_main(const struct config *config)
 		end_session(&o, o.sessions);
 	while (o.openings)
 		drop_openings(&o, o.openings->owner, o.openings->id);
-	enclave_front_free(front);
+	enclave_front_free(o.front);
 	net_drain(o.net);
 	net_free(o.net);
 	models_free(o.models);

@@ -34,6 +34,7 @@ struct model_owner {
 	const struct config *config;
 	struct models *models;
 	struct access *access;
+	struct enclave_front *front; /* NULL: no enclave */
 	struct conn *provider;
 	struct err provider_why;
 	uint64_t renew_us; /* 0, or since when the provider's connection waits to be made anew */

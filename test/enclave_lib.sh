@@ -46,3 +46,8 @@ make_simulation() { # PKI in $T/pki, simulation in $T/sim
 	make_pki "$T/pki" localhost 127.0.0.1
 	"$OBSCURA" attest simulation --dir "$SIM" --program "$B/obscura-enclave" >"$T/out"
 }
+# What a data owner says first, in one piece: s_client takes some letters at the start of a piece for commands.
+greeting() {
+	{ printf '\041\000\000\000\001D'; head -c 32 /dev/urandom; } >"$T/greeting"
+	cat "$T/greeting"
+}

@@ -63,7 +63,7 @@ says "because it was made for another connection, expected and received" "WANT_R
 is "and the picture never left: the proxy saw 38 bytes of a greeting" 38 "$(wc -c <"$T/asked")"
 
 # Kept and sent again: evidence that the enclave gave to us, for our nonce.
-{ printf '\041\000\000\000\001D'; head -c 32 /dev/urandom; sleep 2; } | up >"$T/kept"
+{ greeting; sleep 2; } | up >"$T/kept"
 [ "$(wc -c <"$T/kept")" -gt 1000 ] && ok "evidence of another connection was kept" || not_ok "evidence of another connection was kept" "$(cat "$T/proxy.err")"
 ({ cat "$T/kept"; sleep 5; } | down >/dev/null) &
 job=$!
