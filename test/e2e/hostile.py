@@ -243,7 +243,67 @@ def storm(pki, model_owner, provider, model, delta, first, seed, n):
     print(sent)
 
 
-ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm)}
+def plans(pki, model_owner, model, seed, n):
+    """A model owner whose OPENED is the real one's with changed bytes, or whose plan asks for memory; prints its port, then what the
+    data owner said. It answers n sessions."""
+    random.seed(int(seed))
+    real = Peer(pki, 'data-owner', model_owner, 'rogue')
+    real.send('OPEN', wish(model), session=1)
+    opened = real.until('OPENED')[5]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f'{pki}/model-owner.pem', f'{pki}/model-owner.key')
+    listener = socket.create_server(('127.0.0.1', 0))
+    print('listening on 127.0.0.1:%d' % listener.getsockname()[1], flush=True)
+    served = 0
+    while served < int(n):
+        peer = Peer.__new__(Peer)
+        peer.socket, peer.have = context.wrap_socket(listener.accept()[0], server_side=True), b''
+        peer.socket.settimeout(10)
+        peer.send('HELLO', number(1, 1) + data(2, 'model-owner') + data(3, real.digest) + data(4, 'hostile'))
+        try:
+            while served < int(n):
+                frame = peer.receive()
+                if frame[0] == 'MODELS':
+                    peer.send('MODEL_LIST', data(1, data(1, model) + data(2, number(1, 1) + number(2, 28) + number(3, 28))))
+                elif frame[0] == 'OPEN':
+                    served += 1
+                    body = bytearray(opened)
+                    for _ in range(random.randrange(1, 5)):
+                        body[random.randrange(len(body))] = random.choice((0, 1, 127, 128, 255, random.randrange(256)))
+                    if served % 8 == 0:
+                        body = data(1, bomb()) + opened[len(data(1, fields(opened)[1][0])):]
+                    peer.send('OPENED', bytes(body), session=frame[2])
+                    for _ in range(random.randrange(3)):
+                        peer.send(random.choice(('WEIGHTS', 'READY', 'STEP', 'ABORT')), os.urandom(random.choice((0, 0, 5, 2000))),
+                                  session=frame[2], lane=random.choice((0, 1, 9, 2**32 - 1)))
+        except Gone:
+            pass
+    print('served', served)
+
+
+def bomb():
+    """A plan of few bytes whose maximum pools have 2^26 elements each."""
+    def shape(c, h, w):
+        return number(1, c) + number(2, h) + number(3, w)
+
+    def window():
+        return (data(1, shape(1, 287, 287)) + data(2, shape(1, 32, 32)) + number(3, 256) + number(4, 256)
+                + b''.join(number(f, 1) for f in (5, 6, 7, 8)))
+
+    def value(form, s, k):
+        return data(1, number(1, form) + data(2, s) + number(3, k))
+
+    def row(kind, one, out, more=b''):
+        return data(2, number(1, kind) + data(2, varint(one)) + number(3, out) + more + data(7, varint(0)))
+    large, small, pools = shape(1, 287, 287), shape(1, 32, 32), 40
+    values = value(0, large, 20) + value(1, large, 20) + value(2, large, 20) + value(2, small, 20) * pools + value(0, small, 20) + value(3, small, 20)
+    rows = row(0, 0, 1) + row(1, 1, 2, data(4, number(1, 2) + number(2, 1) + data(3, data(1, b'') + data(2, b''))))
+    rows += b''.join(row(4, 2, 3 + i, data(5, window())) for i in range(pools))
+    rows += row(3, 2 + pools, 3 + pools) + row(8, 3 + pools, 4 + pools)
+    return values + rows + data(3, large) + number(9, 1)
+
+
+ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans)}
 
 if __name__ == '__main__':
     try:

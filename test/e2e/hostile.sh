@@ -32,7 +32,17 @@ seed=$(date +%s)
 sent=$(attack storm "$T/pki" "$MODEL_OWNER" "$PROVIDER" digits_mlp 608 2352 "$seed" 40 2>&1)
 if [ "$sent" -gt 50 ] 2>/dev/null; then ok "frames of any kind at any time (seed $seed)"; else not_ok "frames of any kind at any time (seed $seed)" "$sent"; fi
 serves "the service still answers after them"
-is "no memory error was found" 0 "$(cat "$T"/*.log | grep -c "Sanitizer\|runtime error")"
+
+# ---- a model owner whose plans are damaged, or take half a GiB for each of forty rows
+start evil python3 "$ROOT/test/e2e/hostile.py" plans "$T/pki" "$MODEL_OWNER" digits_mlp "$seed" 24
+# shellcheck disable=SC2046
+start victim "$OBSCURAD" data-owner --socket="$T/victim/data-owner.sock" --ledger="$T/victim/jobs" --provider="$PROVIDER" --model-owner="127.0.0.1:$(port evil)" $(creds "$T/pki" data-owner)
+for _ in $(seq 200); do [ -S "$T/victim/data-owner.sock" ] && break; sleep 0.05; done
+for _ in $(seq 24); do timeout 20 "$OBSCURA" classify --socket="$T/victim/data-owner.sock" --deadline-ms=3000 "$PNG" 2>&1; done >"$T/out"
+is "no hostile plan gives a result (seed $seed)" 0 "$(grep -c '"label"' "$T/out")"
+is "plans that ask for much memory are refused" yes "$(grep -q "maximum pools over .* use a smaller network" "$T/out" && echo yes)"
+most=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$(cat "$T/victim.pid")/status")
+if [ "$most" -lt 400000 ] 2>/dev/null; then ok "and took none"; else not_ok "and took none" "$most KB"; fi
 
 # ---- what a crash would leave behind
 core_limit() { sed -n 's/^Max core file size *\([^ ]*\) .*/\1/p' "/proc/$1/limits"; }
@@ -51,3 +61,4 @@ start ruled "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" 
 attack refusals "$T/pki" "127.0.0.1:$(port ruled)" digits_mlp 500 >"$T/out" 2>&1
 is "what the rules forbid is refused" 1 "$(grep -c "rogue.example may not use model digits_mlp" "$T/out")"
 is "and cannot fill the audit" 60 "$(grep -c '"event":"refused"' "$T/audit")"
+is "no memory error was found" 0 "$(cat "$T"/*.log | grep -c "Sanitizer\|runtime error")"
