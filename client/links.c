@@ -268,3 +268,33 @@ double link_offline(const struct link *link, uint64_t delta, uint64_t correction
 	return transfer(&link->paths[LINK_DATA_OWNER][LINK_MODEL_OWNER], delta) +
 	       transfer(&link->paths[LINK_PROVIDER][LINK_MODEL_OWNER], corrections);
 }
+
+static double larger(double a, double b)
+{
+	return a > b ? a : b;
+}
+
+/* A request takes what is online of it, or what making as many tickets takes where that is longer: δ and corrections move
+ * while messages of the request before wait for each other. Seconds, of a batch of n:
+ *     max(trips · RTT + n · (there / R₀₁ + back / R₁₀),  n · δ / R₀₁,  n · corrections / R₂₁) */
+double link_rate(const struct link *link, const struct link_load *load, size_t batch)
+{
+	const struct link_path *there = &link->paths[LINK_DATA_OWNER][LINK_MODEL_OWNER],
+			       *made = &link->paths[LINK_PROVIDER][LINK_MODEL_OWNER];
+	double online = link_online(link, load->round_trips, load->there * batch, load->back * batch),
+	       offline = larger(transfer(there, load->delta * batch), transfer(made, load->corrections * batch));
+
+	return (double)batch / larger(online, offline);
+}
+
+size_t link_batch(const struct link *link, const struct link_load *load, size_t most)
+{
+	size_t batch = 1;
+
+	while (2 * batch <= most)
+		batch *= 2;
+	for (double best = link_rate(link, load, batch); batch > 1; batch /= 2)
+		if (link_rate(link, load, batch / 2) < 0.9 * best)
+			break;
+	return batch;
+}

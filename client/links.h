@@ -3,6 +3,7 @@
 #ifndef OBSCURA_CLIENT_LINKS_H
 #define OBSCURA_CLIENT_LINKS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "conf/err.h"
 
@@ -32,5 +33,15 @@ double link_rtt(const struct link *link, enum link_role a, enum link_role b);
  * sides. */
 double link_online(const struct link *link, uint32_t round_trips, uint64_t there, uint64_t back);
 double link_offline(const struct link *link, uint64_t delta, uint64_t corrections);
+
+/* What one image sends; see link_online and link_offline. */
+struct link_load {
+	uint32_t round_trips;
+	uint64_t there, back, delta, corrections;
+};
+/* Images a second, one request of `batch` images after another, tickets made meanwhile. */
+double link_rate(const struct link *link, const struct link_load *load, size_t batch);
+/* The smallest batch, a power of two of at most `most` images, that comes within a tenth of the most images a second. */
+size_t link_batch(const struct link *link, const struct link_load *load, size_t most);
 
 #endif

@@ -12,6 +12,16 @@
 #include "client/sheet.h"
 #include "protocol/engine.h"
 
+#define POOL_BYTES ((uint64_t)256 << 20) /* options pool_memory and max_batch */
+#define BATCH_MOST 128
+
+/* What one mode comes to on a link. */
+struct on_link {
+	uint32_t round_trips;
+	double online, offline, rate; /* seconds of one image; images a second in requests of `batch` */
+	size_t batch;
+};
+
 /* A model lowered in one mode, with its link. */
 struct planned {
 	struct plan *plan;	 /* owns */
@@ -21,7 +31,7 @@ struct planned {
 	uint64_t weights;	/* words of all matrices */
 	struct link link;
 	int has_link;
-	double online, offline; /* seconds on the link */
+	struct on_link modes[2]; /* of each mode, by enum plan_optimise */
 };
 
 static void planned_free(struct planned *p)
@@ -42,8 +52,24 @@ static void add_work(struct planned *p)
 	}
 }
 
-static int planned_make(struct planned *p, const struct graph *g, const struct plan_options *options,
-			const struct link *link, struct err *e)
+/* Tickets of a batch are in memory before it begins, within the roles' defaults. */
+static size_t batch_most(const struct program *g)
+{
+	uint64_t fit = POOL_BYTES / (g->corrections + g->delta + 1);
+
+	return fit < 1 ? 1 : fit < BATCH_MOST ? (size_t)fit : BATCH_MOST;
+}
+
+static struct on_link on_link_of(const struct program *g, const struct link *link)
+{
+	const struct link_load load = {g->round_trips, g->online[P0], g->online[P1], g->delta, g->corrections};
+	size_t batch = link_batch(link, &load, batch_most(g));
+
+	return (struct on_link){g->round_trips, link_online(link, g->round_trips, g->online[P0], g->online[P1]),
+				link_offline(link, g->delta, g->corrections), link_rate(link, &load, batch), batch};
+}
+
+static int planned_make(struct planned *p, const struct graph *g, const struct plan_options *options, struct err *e)
 {
 	struct bounds *bounds = NULL;
 	struct weights *weights = NULL;
@@ -59,13 +85,6 @@ static int planned_make(struct planned *p, const struct graph *g, const struct p
 		return -1;
 	}
 	add_work(p);
-	if (!link)
-		return 0;
-	p->has_link = 1;
-	p->link = *link;
-	p->online =
-	    link_online(link, p->program->round_trips, p->program->online[P0], p->program->online[P1]);
-	p->offline = link_offline(link, p->program->delta, p->program->corrections);
 	return 0;
 }
 
@@ -182,10 +201,34 @@ static double online_rate(const struct link *l)
 	return l->paths[LINK_DATA_OWNER][LINK_MODEL_OWNER].byte_rate;
 }
 
+/* Both modes, and which is taken. */
+static int print_link(const struct planned *p, struct err *e)
+{
+	static const char *const names[] = {[PLAN_LATENCY] = "latency", [PLAN_BANDWIDTH] = "bandwidth"};
+	char online[24], offline[24];
+	struct sheet *s;
+
+	printf("\nOn the link %s (%g ms, %g Mbit/s), transfer alone:\n\n", p->link.name,
+	       link_rtt(&p->link, LINK_DATA_OWNER, LINK_MODEL_OWNER) * 1e3, online_rate(&p->link) * 8 / 1e6);
+	if (sheet_new(&s, "MODE|>ROUND TRIPS|>ONLINE|>OFFLINE|>BATCH|>IMAGES/S|TAKEN", e))
+		return -1;
+	for (int i = 0; i < 2; i++) {
+		const struct on_link *m = &p->modes[i];
+
+		sheet_row(s);
+		sheet_cell(s, "%s", names[i]);
+		sheet_cell(s, "%u", m->round_trips);
+		sheet_cell(s, "%s", sheet_seconds(online, m->online));
+		sheet_cell(s, "%s", sheet_seconds(offline, m->offline));
+		sheet_cell(s, "%zu", m->batch);
+		sheet_cell(s, "%.1f", m->rate);
+		sheet_cell(s, "%s", i == (int)p->plan->optimise ? "yes" : "");
+	}
+	return sheet_print(s, e);
+}
+
 static int print_table(const struct planned *p, const char *model, struct err *e)
 {
-	char online[24], offline[24];
-
 	printf("%s, smpc, %s mode, for one image\n\n", model, mode_name(p->plan));
 	if (print_rows(p, e))
 		return -1;
@@ -198,12 +241,7 @@ static int print_table(const struct planned *p, const char *model, struct err *e
 	printf("\n%u round trips, %llu comparisons; the narrowest word has %u bits to spare before rounding "
 	       "up.\n",
 	       p->program->round_trips, (unsigned long long)p->program->comparisons, p->spare);
-	if (p->has_link)
-		printf("On the link %s (%g ms, %g Mbit/s): online %s, offline %s of transfer.\n",
-		       p->link.name, link_rtt(&p->link, LINK_DATA_OWNER, LINK_MODEL_OWNER) * 1e3,
-		       online_rate(&p->link) * 8 / 1e6,
-		       sheet_seconds(online, p->online), sheet_seconds(offline, p->offline));
-	return 0;
+	return p->has_link ? print_link(p, e) : 0;
 }
 
 /* ---- JSON ---- */
@@ -273,15 +311,28 @@ static struct json_object *json_parties(const struct planned *p)
 	return o;
 }
 
+static void add_mode(struct json_object *o, const struct on_link *m)
+{
+	json_count(o, "round_trips", m->round_trips);
+	json_real(o, "online", m->online);
+	json_real(o, "offline", m->offline);
+	json_count(o, "batch", m->batch);
+	json_real(o, "images_per_second", m->rate);
+}
+
 static struct json_object *json_link(const struct planned *p)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = json_object_new_object(), *latency = json_object_new_object(),
+			   *bandwidth = json_object_new_object();
 
 	json_text(o, "name", p->link.name);
 	json_real(o, "rtt", link_rtt(&p->link, LINK_DATA_OWNER, LINK_MODEL_OWNER));
 	json_real(o, "bytes_per_second", online_rate(&p->link));
-	json_real(o, "online", p->online);
-	json_real(o, "offline", p->offline);
+	add_mode(o, &p->modes[p->plan->optimise]);
+	add_mode(latency, &p->modes[PLAN_LATENCY]);
+	add_mode(bandwidth, &p->modes[PLAN_BANDWIDTH]);
+	json_object_object_add(o, "latency", latency);
+	json_object_object_add(o, "bandwidth", bandwidth);
 	return o;
 }
 
@@ -312,38 +363,48 @@ static int print_json(const struct planned *p, const char *model, struct err *e)
 
 /* ---- choice ---- */
 
+/* Without --optimise a link decides. */
 static int parse_optimise(const struct args *a, struct plan_options *options, int *automatic, struct err *e)
 {
 	const char *text = a->flag[FLAG_optimise];
 
-	*automatic = text && !strcmp(text, "auto");
+	*automatic = text ? !strcmp(text, "auto") : a->flag[FLAG_link] != NULL;
 	options->optimise = text && !strcmp(text, "bandwidth") ? PLAN_BANDWIDTH : PLAN_LATENCY;
 	if (!text || *automatic || !strcmp(text, "latency") || !strcmp(text, "bandwidth"))
 		return 0;
 	return err_set(e, ERR_USAGE, "--optimise: \"%.40s\" is none of latency, bandwidth, auto", text);
 }
 
-/* The mode whose whole inference, offline transfer included, is sooner through the link. */
-static int choose(struct planned *p, const struct graph *g, struct plan_options *options,
+/* Both modes through the link; the one that was asked for, or the one whose whole inference, offline transfer included, is
+ * sooner. */
+static int choose(struct planned *p, const struct graph *g, struct plan_options *options, int automatic,
 		  const struct link *link, struct err *e)
 {
 	struct planned other;
+	int asked = (int)options->optimise;
 
 	options->optimise = PLAN_LATENCY;
-	if (planned_make(p, g, options, link, e))
+	if (planned_make(p, g, options, e))
 		return -1;
 	options->optimise = PLAN_BANDWIDTH;
-	if (planned_make(&other, g, options, link, e)) {
+	if (planned_make(&other, g, options, e)) {
 		planned_free(p);
 		return -1;
 	}
-	if (other.online + other.offline < p->online + p->offline) {
+	p->modes[PLAN_LATENCY] = on_link_of(p->program, link);
+	p->modes[PLAN_BANDWIDTH] = on_link_of(other.program, link);
+	memcpy(other.modes, p->modes, sizeof(p->modes));
+	if (automatic)
+		asked = p->modes[1].online + p->modes[1].offline < p->modes[0].online + p->modes[0].offline;
+	if (asked) {
 		struct planned swap = *p;
 
 		*p = other;
 		other = swap;
 	}
 	planned_free(&other);
+	p->has_link = 1;
+	p->link = *link;
 	return 0;
 }
 
@@ -360,9 +421,7 @@ static int make(struct planned *p, const struct args *a, const struct graph *g, 
 		name = "lan";
 	if (name && link_find(&link, name, a->flag[FLAG_link_file], e))
 		return -1;
-	if (automatic)
-		return choose(p, g, &options, &link, e);
-	return planned_make(p, g, &options, name ? &link : NULL, e);
+	return name ? choose(p, g, &options, automatic, &link, e) : planned_make(p, g, &options, e);
 }
 
 int command_plan(struct args *a, struct err *e)

@@ -353,6 +353,12 @@ static void test_plan(void **state)
 	assert_true(json_object_get_int(at(bandwidth, "/bytes/offline/provider")) <
 		    json_object_get_int(at(latency, "/bytes/offline/provider")));
 	assert_true(json_object_get_double(at(latency, "/link/online")) > 0.12);
+	assert_string_equal(json_object_get_string(at(latency, "/mode")), "latency"); /* the link decides */
+	assert_true(json_object_get_int(at(latency, "/link/batch")) > 1);
+	assert_true(json_object_get_double(at(latency, "/link/images_per_second")) >
+		    3 / json_object_get_double(at(latency, "/link/online")));
+	assert_true(json_object_get_double(at(latency, "/link/bandwidth/online")) >
+		    json_object_get_double(at(latency, "/link/latency/online")));
 	json_object_put(latency);
 	/* auto takes what is sooner: few round trips where they are dear, few bytes where those are */
 	for (int i = 0; i < 2; i++) {
@@ -377,6 +383,9 @@ static void test_plan(void **state)
 	json_object_put(bandwidth);
 	assert_int_equal(run(a, sizeof(a), NULL, "plan " MODEL), 0);
 	assert_non_null(strstr(a, "provider → model owner"));
+	assert_int_equal(run(a, sizeof(a), NULL, "plan " MODEL " --link wan"), 0);
+	assert_non_null(strstr(a, "On the link wan (40 ms, 400 Mbit/s)"));
+	assert_non_null(strstr(a, "IMAGES/S"));
 }
 
 static void test_model_check(void **state)
