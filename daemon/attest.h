@@ -51,6 +51,9 @@ int attest_policy_read(struct attest_policy_file *f, const char *path, struct er
 int attest_policy_text(struct attest_policy_file *f, const char *path, struct span text,
 		       struct err *e) MUST_USE;
 void attest_policy_free(struct attest_policy_file *f);
+/* One more file of certificates; another folder of collateral than the policy's. */
+int attest_policy_chain(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
+int attest_policy_collateral(struct attest_policy_file *f, const char *folder, struct err *e) MUST_USE;
 
 /* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and with the files that it
  * names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1: the kind is unknown. */

@@ -154,13 +154,28 @@ static int read_simulation(const struct reading *r, const config_setting_t *s, c
 
 /* ---- files beside the evidence ---- */
 
+int attest_policy_chain(struct attest_policy_file *f, const char *path, struct err *e)
+{
+	if (f->n_chain == ATTEST_POLICY_CHAIN)
+		return err_set(e, ERR_INPUT, "too many files of certificates");
+	return attest_file_read(path, &f->snp_chain[f->n_chain++], e);
+}
+
+int attest_policy_collateral(struct attest_policy_file *f, const char *folder, struct err *e)
+{
+	if (f->has_collateral)
+		attest_files_free(&f->files);
+	f->has_collateral = !attest_files_read(&f->files, folder, e);
+	return f->has_collateral ? 0 : -1;
+}
+
 static int read_chain(const struct reading *r, const config_setting_t *s, const char *name)
 {
-	struct attest_policy_file *to = r->to;
+	struct err why = {0};
+	char path[1024];
 
-	if (to->n_chain == ATTEST_POLICY_CHAIN)
-		return refuse(r, s, "too many files");
-	return read_named(r, s, name, &to->snp_chain[to->n_chain++]);
+	path_of(r, name, path);
+	return attest_policy_chain(r->to, path, &why) ? refuse(r, s, why.text) : 0;
 }
 
 static int read_crl(const struct reading *r, const config_setting_t *s, const char *name)
@@ -175,10 +190,7 @@ static int read_collateral(const struct reading *r, const config_setting_t *s, c
 	char path[1024];
 
 	path_of(r, name, path);
-	if (r->to->has_collateral)
-		attest_files_free(&r->to->files);
-	r->to->has_collateral = !attest_files_read(&r->to->files, path, &why);
-	return r->to->has_collateral ? 0 : refuse(r, s, why.text);
+	return attest_policy_collateral(r->to, path, &why) ? refuse(r, s, why.text) : 0;
 }
 
 static const struct list_row {

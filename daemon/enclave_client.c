@@ -112,7 +112,9 @@ static int read_policy(struct enclave *x, const struct enclave_how *how, struct 
 		return -1;
 	if (how->accept_simulated)
 		x->policy.policy.allow |= 1u << ATTEST_ALLOW_SIMULATED;
-	return 0;
+	if (how->chain && attest_policy_chain(&x->policy, how->chain, e))
+		return -1;
+	return how->collateral ? attest_policy_collateral(&x->policy, how->collateral, e) : 0;
 }
 
 static int read_authority(const char *path, X509 **ca, struct err *e)

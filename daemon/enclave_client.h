@@ -12,6 +12,7 @@ struct enclave;
 struct enclave_how {
 	const struct config *config; /* enclave, ca, certificate, key, step_ms */
 	const char *policy;	     /* file; NULL or "": an error that says what to do */
+	const char *chain, *collateral; /* file and folder beside those of the policy; NULL: none */
 	int accept_simulated;
 	char role; /* 'D' or 'M': whose certificate config has */
 };

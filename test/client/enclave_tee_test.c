@@ -273,6 +273,8 @@ static void *play(void *arg)
 	return NULL;
 }
 
+static const char *more_chain; /* --chain */
+
 static enum err_code meet(enum trick trick, const char *policy, struct err *e)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -292,6 +294,7 @@ static enum err_code meet(enum trick trick, const char *policy, struct err *e)
 	a.config.key = (char *)path_of("d.key");
 	a.config.step_ms = 5000;
 	a.flag[FLAG_policy] = path_of(policy);
+	a.flag[FLAG_chain] = more_chain;
 	make_must(!pthread_create(&thread, NULL, play, &stage));
 	memset(e, 0, sizeof(*e));
 	if (!enclave_open(&x, &a, 'D', e)) {
@@ -403,6 +406,34 @@ static void boot_test(void **state)
 	machine("tsm", 1);
 	refused(BOOT, "boot", "RATLS_NOEXT");
 	fake_stop();
+}
+
+/* A host without a table: the client has the chain, or not. */
+static void flag_test(void **state)
+{
+	const struct make_id *whole[3] = {&amd.leaf, &amd.ask, &amd.ark};
+	struct span pem = make_pem(whole, 3);
+	struct args a = {.command = "classify"};
+	struct enclave *x = NULL;
+	struct err e;
+
+	write_file("flag.pem", pem.p, pem.n);
+	make_free(&pem);
+	machine("tsm", 0);
+	fake.table.n = 0;
+	refused(HONEST, "policy", "CHAIN_ROLE");
+	more_chain = path_of("flag.pem");
+	if (meet(HONEST, "policy", &e))
+		fail_msg("%s", e.text);
+	more_chain = NULL;
+	fake_stop();
+	/* a folder that is not there is said before anybody is called */
+	a.flag[FLAG_policy] = path_of("policy");
+	a.flag[FLAG_collateral] = "/nowhere";
+	memset(&e, 0, sizeof(e));
+	assert_int_equal(enclave_open(&x, &a, 'D', &e), -1);
+	assert_int_equal(e.code, ERR_INPUT);
+	assert_non_null(strstr(e.text, "/nowhere/root_ca.crl.der"));
 }
 
 /* A value of report data in a policy would be an alternative to the connection's. */
@@ -561,9 +592,9 @@ static void setting_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(connection_test), cmocka_unit_test(boot_test), cmocka_unit_test(own_data_test),
-	    cmocka_unit_test(chain_test),      cmocka_unit_test(crl_test),  cmocka_unit_test(collateral_test),
-	    cmocka_unit_test(setting_test),
+	    cmocka_unit_test(connection_test), cmocka_unit_test(boot_test),    cmocka_unit_test(flag_test),
+	    cmocka_unit_test(own_data_test),   cmocka_unit_test(chain_test),   cmocka_unit_test(crl_test),
+	    cmocka_unit_test(collateral_test), cmocka_unit_test(setting_test),
 	};
 
 	return cmocka_run_group_tests_name("enclave client and hardware", tests, setup, teardown);
