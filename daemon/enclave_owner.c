@@ -138,12 +138,25 @@ static int bring(const struct enclave_model *m, struct err *e)
 	return 0;
 }
 
+/* Once an owner has signed for a name, a certificate of a model owner alone, which may be anybody's, brings nothing of that name: it
+ * would be served as the owner's, and its version would be the floor for ever. */
+static int is_owned(const struct enclave_model *m, struct err *e)
+{
+	if (!own.state->pinned || !state_knows(own.state, m->name))
+		return 0;
+	err_set(e, ERR_PEER,
+		"models named %.*s are released by their owner here, and do not come through the connection: seal it "
+		"(obscura model seal) and provision it with --seal-key",
+		(int)m->name.n, (const char *)m->name.p);
+	return 1;
+}
+
 static int provision(const struct enclave_model *m, struct err *e)
 {
 	*own.next = *own.state;
 	own.next->head_n = 0;
 	sodium_memzero(own.next->key, sizeof(own.next->key));
-	return state_allows(own.next, m->name, m->version, e) ||
+	return state_allows(own.next, m->name, m->version, e) || is_owned(m, e) ||
 	       state_raise(own.next, m->name, m->version, e) || bring(m, e);
 }
 

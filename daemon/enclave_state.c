@@ -46,6 +46,11 @@ uint64_t state_floor(const struct enclave_state *s, struct span name)
 	return f ? f->floor : 0;
 }
 
+int state_knows(const struct enclave_state *s, struct span name)
+{
+	return find(s, name) != NULL;
+}
+
 int state_allows(const struct enclave_state *s, struct span name, uint64_t version, struct err *e)
 {
 	uint64_t floor = state_floor(s, name);

@@ -28,6 +28,8 @@ struct enclave_state {
 
 /* 0 where there is none. */
 uint64_t state_floor(const struct enclave_state *s, struct span name);
+/* Whether there is a floor for the name, be it 0. */
+int state_knows(const struct enclave_state *s, struct span name);
 /* Whether the version may follow what was accepted; -1 names both. */
 int state_allows(const struct enclave_state *s, struct span name, uint64_t version, struct err *e) MUST_USE;
 /* The floor of a name never falls. */

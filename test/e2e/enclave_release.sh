@@ -68,6 +68,8 @@ release "$T/host/three.sealed"
 is "the released name is the file's own" digits "$(sed -n 2p "$T/out")"
 provision "$T/mine/digits.onnx" --version-number 2 >/dev/null 2>"$T/err"; is "the floor holds for models in clear as well" 4 $?
 says "for the same reason" "models do not go back"
+provision "$T/mine/digits.onnx" --version-number 1000000 >/dev/null 2>"$T/err"; is "another model owner's certificate does not replace the owner's model" 4 $?
+says "and it is said who may" "released by their owner"
 # shellcheck disable=SC2046,SC2086
 timeout 60 "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" data-owner) "$T/host/three.sealed" $K >/dev/null 2>"$T/err"
 code=$?
