@@ -18,7 +18,7 @@
 #define ENCLAVE_FD_QUOTE 4   /* to the quoter: struct enclave_ask; back: struct quoted */
 #define ENCLAVE_FD_CA 5	     /* the authority's certificate, PEM */
 
-/* What the front end hands over: a connection; before the first of them a sealed model, to be read, and the
+/* What the front end hands over: a connection; a sealed model, to be read; before the first connection the
  * keeper's socket. */
 #define ENCLAVE_HANDS_CONNECTION 'C'
 #define ENCLAVE_HANDS_SEALED 'M'

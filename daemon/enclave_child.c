@@ -276,12 +276,14 @@ static int next_handed(void)
 		return 0;
 	}
 	own.serving |= byte == ENCLAVE_HANDS_CONNECTION;
-	if (own.serving)
+	if (byte == ENCLAVE_HANDS_CONNECTION)
 		enclave_child_accept(fd);
 	else if (byte == ENCLAVE_HANDS_SEALED)
 		enclave_owner_lies_here(fd);
-	else
+	else if (!own.serving)
 		enclave_owner_keeper(fd);
+	else
+		close(fd);
 	return 0;
 }
 

@@ -251,7 +251,7 @@ static int start_keeper(struct enclave_front *f, const struct config *c, struct 
 	return bad;
 }
 
-/* Sealed models go to the child as open files; it reads them before the first connection. */
+/* Sealed models go to the child as open files; the same again are known by their heads. */
 static int hand_models(struct enclave_front *f, const struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < c->enclave_models.n; i++) {
@@ -334,6 +334,8 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	struct enclave_front *f;
 
 	*front = NULL;
+	if (!config->enclave_listen[0] && (config->enclave_models.n || config->enclave_state[0]))
+		return err_set(e, ERR_USAGE, "enclave_models and enclave_state need enclave_listen");
 	if (!config->enclave_listen[0])
 		return 0;
 	f = calloc(1, sizeof(*f));
@@ -355,6 +357,14 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 fail:
 	enclave_front_free(f);
 	return -1;
+}
+
+void enclave_front_reload(struct enclave_front *f, const struct config *config)
+{
+	struct err e = {0};
+
+	if (f && f->listener && hand_models(f, config, &e))
+		log_err(LOG_WARNING, "sealed models", &e);
 }
 
 void enclave_front_free(struct enclave_front *f)

@@ -14,6 +14,8 @@ int enclave_front_new(struct enclave_front **f, struct net *net, const struct co
 /* Access rules and revocation list, again after a reload: the enclave enforces them, or says why not. f: may be
  * NULL. */
 int enclave_front_rules(struct enclave_front *f, const struct config *config, struct err *e) MUST_USE;
+/* The configuration has changed: what is new of enclave_models is handed over. NULL is allowed. */
+void enclave_front_reload(struct enclave_front *f, const struct config *config);
 void enclave_front_free(struct enclave_front *f); /* NULL is allowed */
 
 /* Starts a program that lies beside obscurad, with one end of a new SOCK_SEQPACKET pair as descriptor 3

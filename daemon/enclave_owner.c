@@ -79,21 +79,40 @@ static uint8_t *read_whole(int fd, size_t *n)
 	return p;
 }
 
+/* With the lock held: where a file with this head lies, or room for one more; -1 when there is none. */
+static int place_of(const struct sealed *want)
+{
+	struct sealed s;
+
+	for (unsigned i = 0; i < own.n; i++)
+		if (!seal_read(own.files[i], &s) && s.head.n == want->head.n &&
+		    !memcmp(s.head.p, want->head.p, s.head.n))
+			return (int)i;
+	return own.n < FILES ? (int)own.n : -1;
+}
+
 void enclave_owner_lies_here(int fd)
 {
 	struct sealed s;
 	size_t n;
 	uint8_t *p = read_whole(fd, &n);
-	int good = p && !seal_read((struct span){p, n}, &s) && own.n < FILES;
+	int at = -1;
 
 	close(fd);
 	pthread_mutex_lock(&own.lock);
-	if (good)
-		own.files[own.n++] = (struct span){p, n};
+	if (p && !seal_read((struct span){p, n}, &s))
+		at = place_of(&s);
+	if (at >= 0) {
+		struct span was = own.files[at];
+
+		own.files[at] = (struct span){p, n};
+		own.n += (unsigned)at == own.n;
+		p = (uint8_t *)was.p;
+	}
 	pthread_mutex_unlock(&own.lock);
-	if (good)
-		return;
-	enclave_say(ENCLAVE_SAYS_WARNING, "a file of enclave_models is no sealed model, or is one too many");
+	if (at < 0)
+		enclave_say(ENCLAVE_SAYS_WARNING,
+			    "a file of enclave_models is no sealed model, or is one too many");
 	free(p);
 }
 
@@ -102,16 +121,15 @@ static const struct span *find_file(const struct sealed *want, struct err *e)
 {
 	struct sealed s;
 	char other[64] = "";
+	int at = place_of(want);
 
-	for (unsigned i = 0; i < own.n; i++) {
-		if (seal_read(own.files[i], &s))
-			continue;
-		if (s.head.n == want->head.n && !memcmp(s.head.p, want->head.p, s.head.n))
-			return &own.files[i];
-		if (s.name.n == want->name.n && !memcmp(s.name.p, want->name.p, s.name.n))
+	if (at >= 0 && (unsigned)at < own.n)
+		return &own.files[at];
+	for (unsigned i = 0; i < own.n; i++)
+		if (!seal_read(own.files[i], &s) && s.name.n == want->name.n &&
+		    !memcmp(s.name.p, want->name.p, s.name.n))
 			snprintf(other, sizeof(other), ", but another of that name (version %llu)",
 				 (unsigned long long)s.version);
-	}
 	err_set(
 	    e, ERR_INPUT,
 	    "the sealed model %.*s (version %llu) does not lie at the enclave's host%s: bring the file there "

@@ -534,6 +534,7 @@ static void take_reload(void *ctx, void *loaded, int identity)
 		log_err(LOG_ERR, "reload", &e);
 	models_replace(o->models, l->models);
 	access_take(o->access, l->access);
+	enclave_front_reload(o->front, o->config);
 	free(l);
 	leave_sessions(o, 0);
 	if (identity)

@@ -87,6 +87,17 @@ python3 test/e2e/enclave_release.py "$T/mine/seal.key" "$T/host/three.sealed" "$
 cat "$T/out"
 
 kill_role model-owner
+# The next version comes while the enclave runs; another file under a head that it has replaces that one.
+echo "enclave_models = [\"$T/host/three.sealed\"];" >"$T/host/model-owner.conf"
+start_enclave -c "$T/host/model-owner.conf"
+refused "a version that came later does not lie there at first" "does not lie at" "$T/host/four.sealed"
+flip "$T/host/three.sealed" 1000 "$T/host/bad.sealed"
+echo "enclave_models = [\"$T/host/bad.sealed\", \"$T/host/four.sealed\"];" >"$T/host/model-owner.conf"
+kill -HUP "$FRONT"
+for _ in $(seq 100); do grep -q "configuration is in force" "$T/model-owner.log" && break; sleep 0.05; done
+refused "a file that the host replaces is refused" "was changed" "$T/host/three.sealed"
+release "$T/host/four.sealed"; is "after SIGHUP it is released" 0 $? || cat "$T/err"
+kill_role model-owner
 start_enclave --enclave-models="$T/host/four.sealed"
 good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "after a restart the key must be released again" 4 $?
 release "$T/host/four.sealed"; is "a newer version is released" 0 $?
