@@ -26,7 +26,7 @@ start_tpm() { # start_tpm DIR: on a free pair of ports; the second is the first 
 	TPM=swtpm:host=127.0.0.1,port=$P
 }
 up() { # up [FILE]: the enclave with its state
-	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM"
+	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM" ${ACCESS:+--access="$ACCESS"}
 	KEEPER=$(awk '{print $2}' "/proc/$FRONT/task/$FRONT/children")
 	for _ in $(seq 100); do grep -q "the enclave: " "$T/model-owner.log" && break; sleep 0.05; done
 }
@@ -90,6 +90,15 @@ cp "$T/mine/new.state" "$T/host/state"
 up
 one; is "the newest is good still" 0 $?
 down
+echo 'rules = ( { who = "*"; } );' >"$T/rules"
+ACCESS=$T/rules
+up
+for _ in $(seq 100); do grep -q "must be provisioned" "$T/model-owner.log" && break; sleep 0.05; done
+logged "under access rules that its owner has not seen the model stays away" "must be provisioned again"
+one; is "and is not served" 4 $?
+down
+ACCESS=
+cp "$T/mine/new.state" "$T/host/state"
 up "$T/host/two.sealed"
 logged "a sealed model that is gone is named" "(version 3) does not lie at the enclave's host, but another"
 down
