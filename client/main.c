@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "client/command.h"
+#include "daemon/log.h"
 
 const struct command commands[] = {
 #define COMMAND(name, arguments, options, summary) {#name, arguments, options, summary, command_##name},
@@ -63,6 +64,7 @@ int main(int argc, char **argv)
 	const struct rlimit none = {0, 0};
 	const struct command *c;
 
+	log_stdio();
 	setrlimit(RLIMIT_CORE, &none); /* pictures, keys of an authority: nothing of it belongs in a core */
 	/* Widths of characters for tables; numbers stay as C writes them. */
 	if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8"))

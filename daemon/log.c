@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,6 +38,16 @@ struct line {
 	char text[TEXT_MAX], peer[FIELD_MAX]; /* peer: "" for none */
 	const char *error;		      /* class; NULL: none */
 };
+
+void log_stdio(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	while (fd >= 0 && fd <= STDERR_FILENO)
+		fd = dup(fd);
+	if (fd >= 0)
+		close(fd);
+}
 
 void log_open(const char *level, const char *role)
 {

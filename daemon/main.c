@@ -124,6 +124,7 @@ static int explain(char letter, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	log_stdio();
 	if (sodium_init() < 0) {
 		fputs("obscurad: libsodium finds no randomness\n", stderr);
 		return ERR_ENV;

@@ -5,16 +5,16 @@
 M=$ROOT/test/models/digits_mlp.onnx
 IDX=$(pictures_of digits)
 make_pki "$T/pki" localhost 127.0.0.1
-# two ports that are free
+# started by something that has closed standard input and output: no socket gets their numbers
 # shellcheck disable=SC2046
-{
-	start provider "$OBSCURAD" provider --listen=127.0.0.1:0 $(creds "$T/pki" provider)
-	PROVIDER=127.0.0.1:$(port provider)
-	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$M" $(creds "$T/pki" model-owner)
-	MODEL_OWNER=127.0.0.1:$(port model-owner)
-}
-kill_role model-owner
-kill_role provider
+timeout 60 "$OBSCURAD" provider --listen=127.0.0.1:0 $(creds "$T/pki" provider) <&- >&- 2>"$T/closed.log" &
+PIDS="$PIDS $!"
+port closed >/dev/null
+D=$(pgrep -P $! obscurad)
+is "standard input and output that were closed are /dev/null" "/dev/null /dev/null" "$(readlink "/proc/$D/fd/0") $(readlink "/proc/$D/fd/1")"
+# below the ports that systems give to whoever asks for any
+PROVIDER=127.0.0.1:$((10000 + $$ % 9000))
+MODEL_OWNER=127.0.0.1:$((20000 + $$ % 9000))
 up() {
 	# shellcheck disable=SC2046
 	case $1 in
