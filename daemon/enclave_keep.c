@@ -2,10 +2,13 @@
 #include "daemon/enclave_keep.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define READY_MS 20000
 
 /* A reply into body, at most room bytes, and a 0 after them. */
 static int hear(int fd, uint8_t *message, struct span *body, struct err *e)
@@ -25,9 +28,12 @@ static int hear(int fd, uint8_t *message, struct span *body, struct err *e)
 
 int keep_ready(int fd, struct err *e)
 {
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
 	uint8_t message[KEEP_MESSAGE];
 	struct span body;
 
+	if (poll(&ready, 1, READY_MS) == 0)
+		return err_set(e, ERR_ENV, "the TPM does not answer (enclave_tpm)");
 	return hear(fd, message, &body, e);
 }
 
@@ -45,6 +51,11 @@ static int ask(const struct keep *k, enum keep_op op, struct span body, uint8_t 
 	return hear(k->fd, message, reply, e);
 }
 
+static int malformed(struct err *e)
+{
+	return err_set(e, ERR_ENV, "the keeper's answer is malformed");
+}
+
 static int count(const struct keep *k, enum keep_op op, uint8_t *message, uint64_t *value, struct err *e)
 {
 	struct span body;
@@ -52,22 +63,10 @@ static int count(const struct keep *k, enum keep_op op, uint8_t *message, uint64
 	if (ask(k, op, (struct span){NULL, 0}, message, &body, e))
 		return -1;
 	if (body.n != 8)
-		return err_set(e, ERR_ENV, "the keeper's answer is malformed");
+		return malformed(e);
 	*value = 0;
 	for (int i = 7; i >= 0; i--)
 		*value = *value << 8 | body.p[i];
-	return 0;
-}
-
-static int take_key(struct keep *k, struct span wrapped, struct span key, struct err *e)
-{
-	if (key.n != STATE_KEY || wrapped.n > sizeof(k->wrapped))
-		return err_set(e, ERR_ENV, "the keeper's answer is malformed");
-	if (!k->key && !(k->key = malloc(STATE_KEY)))
-		return err_set(e, ERR_ENV, "out of memory");
-	memcpy(k->key, key.p, STATE_KEY);
-	memcpy(k->wrapped, wrapped.p, wrapped.n);
-	k->wrapped_n = wrapped.n;
 	return 0;
 }
 
@@ -88,10 +87,9 @@ static int unseal(struct keep *k, struct enclave_state *s, struct span file, uin
 		    e, ERR_INPUT,
 		    "the sealed state is an old copy: it was made at count %llu, and the TPM is at %llu",
 		    (unsigned long long)f.counter, (unsigned long long)now);
-	return ask(k, KEEP_UNWRAP, f.wrapped, message, &key, e) || take_key(k, f.wrapped, key, e) ||
-		       state_open(s, k->key, &f, k->authority, e)
-		   ? -1
-		   : 0;
+	if (ask(k, KEEP_UNWRAP, f.wrapped, message, &key, e))
+		return -1;
+	return key.n == STATE_KEY ? state_open(s, key.p, &f, k->authority, e) : malformed(e);
 }
 
 int keep_load(struct keep *k, struct enclave_state *s, struct err *e)
@@ -119,19 +117,24 @@ int keep_load(struct keep *k, struct enclave_state *s, struct err *e)
 
 /* ---- save ---- */
 
+/* A key of this start, never one that came with a file: who may use the TPM can wrap what they know. */
 static int new_key(struct keep *k, uint8_t *message, struct err *e)
 {
-	uint8_t *key = malloc(STATE_KEY);
 	struct span wrapped;
-	int bad = !key;
 
-	if (bad)
+	k->key = malloc(STATE_KEY);
+	if (!k->key)
 		return err_set(e, ERR_ENV, "out of memory");
-	randombytes_buf(key, STATE_KEY);
-	bad = ask(k, KEEP_WRAP, (struct span){key, STATE_KEY}, message, &wrapped, e) ||
-	      take_key(k, wrapped, (struct span){key, STATE_KEY}, e);
-	seal_free(key, STATE_KEY);
-	return bad;
+	randombytes_buf(k->key, STATE_KEY);
+	if (ask(k, KEEP_WRAP, (struct span){k->key, STATE_KEY}, message, &wrapped, e) ||
+	    (wrapped.n > sizeof(k->wrapped) && malformed(e))) {
+		seal_free(k->key, STATE_KEY);
+		k->key = NULL;
+		return -1;
+	}
+	memcpy(k->wrapped, wrapped.p, wrapped.n);
+	k->wrapped_n = wrapped.n;
+	return 0;
 }
 
 /* The counter first: when this is interrupted, the file on disk is an old copy, and nothing can make two

@@ -27,7 +27,7 @@ int keep_ready(int fd, struct err *e) MUST_USE;
 struct keep {
 	int fd; /* −1: no keeper */
 	struct span authority;
-	uint8_t *key; /* NULL until there is one; on the heap */
+	uint8_t *key; /* NULL until something was saved; on the heap */
 	uint8_t wrapped[1024];
 	size_t wrapped_n;
 };

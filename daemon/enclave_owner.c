@@ -156,14 +156,15 @@ static int bring(const struct enclave_model *m, struct err *e)
 	return 0;
 }
 
-/* Once an owner has signed for a name, a certificate of a model owner alone, which may be anybody's, brings nothing of that name: it
- * would be served as the owner's, and its version would be the floor for ever. */
+/* Once an owner has signed for a name, a certificate of a model owner alone, which may be anybody's, brings
+ * nothing of that name: it would be served as the owner's, and its version would be the floor for ever. */
 static int is_owned(const struct enclave_model *m, struct err *e)
 {
 	if (!own.state->pinned || !state_knows(own.state, m->name))
 		return 0;
 	err_set(e, ERR_PEER,
-		"models named %.*s are released by their owner here, and do not come through the connection: seal it "
+		"models named %.*s are released by their owner here, and do not come through the connection: "
+		"seal it "
 		"(obscura model seal) and provision it with --seal-key",
 		(int)m->name.n, (const char *)m->name.p);
 	return 1;
@@ -186,6 +187,11 @@ static int release(const struct release *r, struct err *e)
 	size_t n = 0;
 	int bad;
 
+	if (r->keep && own.keep.fd < 0)
+		return err_set(
+		    e, ERR_INPUT,
+		    "this enclave keeps nothing beyond its end (enclave_state of obscurad model-owner): "
+		    "release without --keep");
 	*own.next = *own.state;
 	if (state_accept(own.next, r, e) || !(file = find_file(&r->file, e)))
 		return -1;

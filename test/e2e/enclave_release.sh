@@ -58,6 +58,7 @@ start_enclave --enclave-models="$T/host/two.sealed,$T/host/three.sealed,$T/host/
 [ -n "$CHILD" ] && ok "an enclave starts with sealed models" || not_ok "an enclave starts with sealed models" "$(cat "$T/model-owner.log")"
 good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 >/dev/null 2>"$T/err"; is "before the release nothing is computed" 4 $?
 refused "what does not lie at the host cannot be released" "version 5) does not lie at the enclave's host, but another of that name" "$T/host/five.sealed"
+refused "an enclave without a TPM does not promise to keep" "release without --keep" "$T/host/three.sealed" "$K" --keep
 release "$T/host/three.sealed"; is "a sealed model is released" 0 $? || cat "$T/err"
 grep -qx 3 "$T/out" && grep -q "no hardware isolation" "$T/out" && ok "under the version that it was sealed with, and it is said what the enclave is" || not_ok "under the version that it was sealed with, and it is said what the enclave is" "$(cat "$T/out")"
 refused "an older one is refused by the enclave" "models do not go back" "$T/host/two.sealed"
