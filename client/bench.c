@@ -107,7 +107,7 @@ static int run_row(struct bench *b, struct load *l, const struct program *p, str
 	int failed;
 
 	bench_progress(b, "%s, %s, batch %zu, %zu in flight, %zu data owners", row.model->name,
-		       bench_way_name(&(struct bench_way){row.optimise, row.he}), row.batch, row.in_flight,
+		       bench_way_name(&(struct bench_way){row.personality, row.optimise, row.he}), row.batch, row.in_flight,
 		       row.owners);
 	failed = roles_go_on(e) || measure_row(b, l, p, &row, e);
 	load_result_free(&row.steady);
@@ -121,7 +121,8 @@ struct setting {
 	enum plan_optimise optimise;
 	struct plan *plan; /* own */
 	struct program *program;
-	const struct bench_he *he; /* NULL: smpc */
+	enum personality personality;
+	const struct bench_he *he; /* of he */
 	size_t owners;
 	struct measured row; /* what is profiled */
 };
@@ -129,7 +130,7 @@ struct setting {
 /* Flags of all roles; the texts live here. */
 struct flags {
 	char high[48], low[48], memory[48], profile[ROLES][160];
-	char he_set[16];
+	char he_set[16], personality[40];
 	const char *owner[6], *modeller[5], *provider[2];
 	struct roles_flags roles;
 };
@@ -149,10 +150,16 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 	f->owner[1] = f->low;
 	f->owner[2] = f->modeller[0] = f->memory;
 	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
+	if (s->personality != PERSONALITY_SMPC) {
+		snprintf(f->personality, sizeof(f->personality), "--personalities=%s",
+			 personality_name(s->personality));
+		f->modeller[m++] = f->personality;
+	}
+	if (s->personality == PERSONALITY_CLEAR)
+		f->owner[o++] = "--clear=on";
 	if (s->he) {
 		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";
 		snprintf(f->he_set, sizeof(f->he_set), "--he-set=%s", he_params(s->he->set)->name);
-		f->modeller[m++] = "--personalities=he";
 		f->modeller[m++] = f->he_set;
 	}
 	if (!b->profile)
@@ -171,9 +178,9 @@ static int start_roles(struct bench *b, const struct setting *s, struct err *e)
 
 	set_flags(&f, b, s);
 	bench_progress(b, "%s: starting", s->model->name);
-	b->roles.alone = s->he != NULL;
+	b->roles.alone = !personality_provider(s->personality);
 	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
-		       (!s->he && wire_learn(&b->roles, &b->link_port, e)) ||
+		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) ||
 		       roles_owners(&b->roles, s->owners, &f.roles, e)
 		   ? -1
 		   : 0;
@@ -188,8 +195,8 @@ static int with_roles(struct bench *b, struct setting *s, rows_of rows, struct e
 	int failed = bench_plan(s->model, s->optimise, &s->plan, &s->program, e) || start_roles(b, s, e) ||
 		     load_open(&l, &b->roles, s->owners, e);
 
-	if (!failed && s->he)
-		load_he(l);
+	if (!failed)
+		load_personality(l, s->personality);
 	failed = failed || rows(b, l, s, e);
 	load_close(l);
 	roles_end(&b->roles);
@@ -220,6 +227,7 @@ static struct measured row_of(const struct setting *s, const char *kind, size_t 
 	return (struct measured){.kind = kind,
 				 .model = s->model,
 				 .optimise = s->optimise,
+				 .personality = s->personality,
 				 .he = s->he,
 				 .batch = batch,
 				 .in_flight = in_flight,
@@ -252,7 +260,7 @@ static int link_row(struct bench *b, struct load *l, struct setting *s, struct m
 
 static int link_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
-	const struct bench_way way = {s->optimise, s->he};
+	const struct bench_way way = {s->personality, s->optimise, s->he};
 	uint64_t fit = POOL_BYTES / LINK_LANES / (s->program->corrections + s->program->delta + 1);
 	size_t batch = b->batches[b->n_batches - 1];
 
@@ -260,7 +268,7 @@ static int link_rows(struct bench *b, struct load *l, struct setting *s, struct 
 		if (!lab_has(b->lab, s->model->name, &way, b->batches[i]) &&
 		    link_row(b, l, s, row_of(s, "macro", b->batches[i], 1), e))
 			return -1;
-	if (b->quick || s->he || b->lab->repetition > 1)
+	if (b->quick || b->roles.alone || b->lab->repetition > 1)
 		return 0;
 	batch = batch < fit ? batch : fit ? fit : 1; /* else the link carries tickets for minutes */
 	return link_row(b, l, s, row_of(s, "lanes", batch, LINK_LANES), e);
@@ -268,7 +276,11 @@ static int link_rows(struct bench *b, struct load *l, struct setting *s, struct 
 
 int bench_batches(struct bench *b, const struct bench_model *m, const struct bench_way *way, struct err *e)
 {
-	struct setting s = {.model = m, .optimise = way->optimise, .he = way->he, .owners = 1};
+	struct setting s = {.model = m,
+			    .personality = way->personality,
+			    .optimise = way->optimise,
+			    .he = way->he,
+			    .owners = 1};
 	int failed = with_roles(b, &s, link_rows, e);
 
 	setting_free(&s);
@@ -324,7 +336,7 @@ static int profile_of(struct bench *b, const struct bench_model *m, enum plan_op
 	return failed;
 }
 
-static int he_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int batch_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
 {
 	for (size_t i = 0; i < b->n_batches; i++)
 		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
@@ -335,7 +347,7 @@ static int he_rows(struct bench *b, struct load *l, struct setting *s, struct er
 static int he_profile_of(struct bench *b, const struct bench_model *m, const struct bench_he *he,
 			 size_t batch, struct err *e)
 {
-	struct setting s = {.model = m, .he = he, .owners = 1};
+	struct setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
 	int failed;
 
 	s.row = row_of(&s, "profile", batch, 1);
@@ -347,7 +359,7 @@ static int he_profile_of(struct bench *b, const struct bench_model *m, const str
 
 int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he, struct err *e)
 {
-	struct setting s = {.model = m, .he = he, .owners = 1};
+	struct setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
 	int failed = 0;
 
 	if (b->profile && !b->args->flag[FLAG_batch])
@@ -356,9 +368,22 @@ int bench_he_batches(struct bench *b, const struct bench_model *m, const struct 
 		failed = he_profile_of(b, m, he, b->batches[i], e);
 	if (b->profile)
 		return failed;
-	failed = with_roles(b, &s, he_rows, e);
+	failed = with_roles(b, &s, batch_rows, e);
 	setting_free(&s);
 	return failed;
+}
+
+int bench_plain(struct bench *b, enum personality p, struct err *e)
+{
+	for (size_t i = 0; i < b->n_models; i++) {
+		struct setting s = {.model = &b->models[i], .personality = p, .owners = 1};
+		int failed = with_roles(b, &s, batch_rows, e);
+
+		setting_free(&s);
+		if (failed)
+			return -1;
+	}
+	return 0;
 }
 
 /* ---- the whole ---- */
@@ -391,11 +416,12 @@ static int smpc_matrix(struct bench *b, struct err *e)
 
 static int matrix(struct bench *b, struct err *e)
 {
-	int smpc, he;
+	int wanted[PERSONALITIES];
 
-	if (bench_personalities(b, &smpc, &he, e) || (smpc && smpc_matrix(b, e)))
+	if (bench_personalities(b, wanted, e) || (wanted[PERSONALITY_SMPC] && smpc_matrix(b, e)) ||
+	    (wanted[PERSONALITY_HE] && bench_he(b, e)))
 		return -1;
-	return he ? bench_he(b, e) : 0;
+	return wanted[PERSONALITY_CLEAR] && !b->profile ? bench_plain(b, PERSONALITY_CLEAR, e) : 0;
 }
 
 /* ---- what was asked ---- */
@@ -562,9 +588,9 @@ static int run_parts(struct bench *b, struct err *e)
 
 static int run(struct bench *b, struct err *e)
 {
-	int smpc, he;
+	int wanted[PERSONALITIES];
 
-	if (check_mode(b, e) || bench_personalities(b, &smpc, &he, e) || parse_batches(b, e) || open_results(b, e) || run_parts(b, e) ||
+	if (check_mode(b, e) || bench_personalities(b, wanted, e) || parse_batches(b, e) || open_results(b, e) || run_parts(b, e) ||
 	    close_results(b, e))
 		return -1;
 	printf("\nAll of it, and more: %s/bench.jsonl; these tables in Markdown: %s/bench.md\n", b->folder,

@@ -15,6 +15,7 @@
 #include "client/he.h"
 #include "client/roles.h"
 #include "nn/graph.h"
+#include "protocol/personality.h"
 #include "protocol/program.h"
 #include "protocol/session.h"
 
@@ -48,8 +49,9 @@ struct bench_he {
 };
 /* A personality and how it is asked for. */
 struct bench_way {
+	enum personality personality;
 	enum plan_optimise optimise; /* of smpc */
-	const struct bench_he *he;   /* NULL: smpc */
+	const struct bench_he *he;   /* of he */
 };
 #define BENCH_WAYS_MAX 16
 /* In tables and rows: "latency", "bandwidth", "he L", … */
@@ -59,8 +61,8 @@ struct bench;
  * in the set that it would take by itself. What cannot be is named on standard error. */
 int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way ways[BENCH_WAYS_MAX], size_t *n,
 	       struct err *e) MUST_USE;
-/* --personalities, which must be a list of smpc and he. Returns in *smpc and *he what is wanted. */
-int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e) MUST_USE;
+/* --personalities, a list. Returns in wanted[p] whether personality p is. */
+int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct err *e) MUST_USE;
 /* Rows of all models in sets L and S, with and without tickets; with --profile, profiles. */
 int bench_he(struct bench *b, struct err *e) MUST_USE;
 
@@ -70,7 +72,7 @@ struct load;
 int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
 void load_close(struct load *l);
 int load_is_warm(const struct load *l, double offline); /* a request that waited so long for tickets, seconds */
-void load_he(struct load *l); /* what is asked from now on, is asked of the he personality */
+void load_personality(struct load *l, enum personality p); /* of what is asked from now on; else smpc */
 
 struct load_spec {
 	const struct bench_model *model;
@@ -126,7 +128,8 @@ struct measured {
 	const char *kind; /* "macro", "lanes", "images", "owners" */
 	const struct bench_model *model;
 	enum plan_optimise optimise;
-	const struct bench_he *he; /* NULL: smpc */
+	enum personality personality;
+	const struct bench_he *he; /* of he */
 	size_t batch, in_flight, owners;
 	/* one request at a time, tickets ready where there is memory for so many */
 	struct bench_stat online, client, offline;
@@ -182,6 +185,8 @@ struct bench {
 /* One model in one way, every batch, in processes of their own on b->roles.net. */
 int bench_batches(struct bench *b, const struct bench_model *m, const struct bench_way *way,
 		  struct err *e) MUST_USE;
+/* All models, all batches, in a personality that has but one way. */
+int bench_plain(struct bench *b, enum personality p, struct err *e) MUST_USE;
 /* One model in one set of the he personality: every batch, or its profiles. */
 int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he,
 		     struct err *e) MUST_USE;

@@ -15,28 +15,23 @@ static const struct bench_he variants[] = {
 
 /* ---- what was asked ---- */
 
-static int one_name(const char *name, size_t n, int *smpc, int *he)
-{
-	int is_smpc = n == 4 && !memcmp(name, "smpc", 4), is_he = n == 2 && !memcmp(name, "he", 2);
-
-	*smpc |= is_smpc;
-	*he |= is_he;
-	return is_smpc || is_he;
-}
-
-int bench_personalities(const struct bench *b, int *smpc, int *he, struct err *e)
+int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct err *e)
 {
 	const char *const *flag = b->args->flag;
 	const char *p = flag[FLAG_personalities];
 	int whole = !b->quick && !flag[FLAG_profile] && !flag[FLAG_links];
 
-	*smpc = *he = 0;
-	p = p ? p : whole ? "smpc,he" : "smpc";
+	memset(wanted, 0, PERSONALITIES * sizeof(*wanted));
+	p = p ? p : whole ? "smpc,he,clear" : "smpc";
 	for (size_t n; p; p = p[n] ? p + n + 1 : NULL) {
+		enum personality which;
+
 		n = strcspn(p, ",");
-		if (!one_name(p, n, smpc, he))
-			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is neither smpc nor he",
+		which = personality_of(p, n);
+		if (which == PERSONALITIES || which == PERSONALITY_ENCLAVE)
+			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is none of smpc, he, clear",
 				       (int)(n < 40 ? n : 40), p);
+		wanted[which] = 1;
 	}
 	return 0;
 }
@@ -127,7 +122,7 @@ static int he_ways(struct bench *b, const struct bench_model *m, struct bench_wa
 		bench_note(b->markdown, "%s, he: %s", m->name, why.text);
 	for (size_t i = 0; there && i < VARIANTS; i++)
 		if (variants[i].set == set)
-			ways[(*n)++] = (struct bench_way){PLAN_LATENCY, &variants[i]};
+			ways[(*n)++] = (struct bench_way){PERSONALITY_HE, PLAN_LATENCY, &variants[i]};
 	return 0;
 }
 
@@ -135,13 +130,15 @@ int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way wa
 	       struct err *e)
 {
 	const char *only = b->args->flag[FLAG_optimise];
-	int smpc, he;
+	int wanted[PERSONALITIES];
 
 	*n = 0;
-	if (bench_personalities(b, &smpc, &he, e))
+	if (bench_personalities(b, wanted, e))
 		return -1;
-	for (int o = PLAN_LATENCY; smpc && o <= PLAN_BANDWIDTH; o++)
+	for (int o = PLAN_LATENCY; wanted[PERSONALITY_SMPC] && o <= PLAN_BANDWIDTH; o++)
 		if (!only || !strcmp(only, o == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
-			ways[(*n)++] = (struct bench_way){o, NULL};
-	return he ? he_ways(b, m, ways, n, e) : 0;
+			ways[(*n)++] = (struct bench_way){PERSONALITY_SMPC, o, NULL};
+	if (wanted[PERSONALITY_CLEAR])
+		ways[(*n)++] = (struct bench_way){PERSONALITY_CLEAR, PLAN_LATENCY, NULL};
+	return wanted[PERSONALITY_HE] ? he_ways(b, m, ways, n, e) : 0;
 }

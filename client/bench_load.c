@@ -12,7 +12,7 @@
 #define GRACE_S 130 /* for what is under way when the time is over */
 #define DEADLINE_MS 120000
 #define IN_FLIGHT_MAX 64
-#define HE_WAITED 1e-4 /* seconds: the he personality counts a request's way to its session as waiting */
+#define WAITED 1e-4 /* seconds: personalities but smpc count a request's way to its session as waiting */
 
 /* One request under way. */
 struct flight {
@@ -43,7 +43,8 @@ struct load {
 	size_t sent, under_way, next_image;
 	/* the status that is asked for */
 	Wire__Status *status;
-	int asked, he;
+	int asked;
+	enum personality personality;
 };
 
 static void finish(struct load *l)
@@ -78,14 +79,14 @@ static void send_one(struct link_to *k, size_t slot)
 	struct flight *f = &k->flights[slot];
 	ProtobufCBinaryData images[4096];
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
-	char *personalities[] = {(char[]){"he"}};
+	char *personalities[] = {(char *)(uintptr_t)personality_name(l->personality)};
 	struct channel *c = conn_channel(k->conn);
 
 	q.model = (char *)(uintptr_t)m->name;
 	q.optimise = s->optimise;
 	q.reveal = REVEAL_LOGITS;
 	q.personalities = personalities;
-	q.n_personalities = l->he != 0;
+	q.n_personalities = l->personality != PERSONALITY_SMPC;
 	q.deadline_ms = DEADLINE_MS;
 	q.describe = s->describe;
 	q.images = images;
@@ -158,7 +159,7 @@ static void note_image(struct load *l, const Wire__Result *x, size_t image)
 
 int load_is_warm(const struct load *l, double offline)
 {
-	return offline <= (l->he ? HE_WAITED : 0);
+	return offline <= (l->personality == PERSONALITY_SMPC ? 0 : WAITED);
 }
 
 static int note(struct load *l, const struct flight *f, const Wire__Classified *c, double seconds,
@@ -325,9 +326,9 @@ void load_close(struct load *l)
 	free(l);
 }
 
-void load_he(struct load *l)
+void load_personality(struct load *l, enum personality p)
 {
-	l->he = 1;
+	l->personality = p;
 }
 
 /* ---- questions ---- */

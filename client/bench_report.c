@@ -14,14 +14,14 @@ static const char *const pairs[PAIRS] = {"data_owner_model_owner", "data_owner_p
 
 const char *bench_way_name(const struct bench_way *w)
 {
-	if (w->he)
-		return w->he->name;
+	if (w->personality != PERSONALITY_SMPC)
+		return w->he ? w->he->name : personality_name(w->personality);
 	return w->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency";
 }
 
 static const char *mode_of(const struct measured *m)
 {
-	return bench_way_name(&(struct bench_way){m->optimise, m->he});
+	return bench_way_name(&(struct bench_way){m->personality, m->optimise, m->he});
 }
 
 /* ---- figures ---- */
@@ -154,14 +154,15 @@ static struct json_object *json_floor(const struct measured *m)
 
 static void add_personality(struct json_object *o, const struct measured *m)
 {
-	json_text(o, "personality", m->he ? "he" : "smpc");
+	json_text(o, "personality", personality_name(m->personality));
 	json_text(o, "mode", m->optimise == PLAN_BANDWIDTH ? "bandwidth" : "latency");
 	json_text(o, "way", mode_of(m));
+	if (*personality_leaks(m->personality))
+		json_text(o, "leaks", personality_leaks(m->personality));
 	if (!m->he)
 		return;
 	json_text(o, "he_set", he_params(m->he->set)->name);
 	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
-	json_text(o, "leaks", HE_LEAKS);
 }
 
 static struct json_object *json_row(const struct measured *m)

@@ -103,7 +103,7 @@ int lab_has(const struct lab *l, const char *model, const struct bench_way *way,
 
 static struct bench_way way_of(const struct measured *m)
 {
-	return (struct bench_way){m->optimise, m->he};
+	return (struct bench_way){m->personality, m->optimise, m->he};
 }
 
 /* ---- prediction ---- */

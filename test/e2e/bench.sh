@@ -81,7 +81,12 @@ refuse() { # refuse NAME CODE PATTERN FLAGS…
 }
 refuse "bench: no such model" 2 "A, B, C, D, X, Y, Z" --models Q
 refuse "bench: an unknown mode" 2 "neither latency nor bandwidth" --models A --optimise auto
-refuse "bench: an unknown personality" 2 "neither smpc nor he" --models A --personalities smpc,shares
+refuse "bench: an unknown personality" 2 "none of smpc, he, clear" --models A --personalities smpc,shares
 refuse "bench: a batch of nothing" 2 "batch" --models A --batch 0
 refuse "bench: a folder that cannot be" 7 "/proc/none" --models A --out /proc/none
 refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch
+
+# the clear personality: the baseline, two processes, one round trip
+timeout 200 "$OBSCURA" bench --quick --personalities clear --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+is "bench, clear: rows say what leaks, and cost what the plan says" "0 2" "$? $(jq -c 'select(.kind=="macro" and .personality=="clear" and .way=="clear" and .leaks=="the picture to the model owner" and .round_trips==1 and .as_predicted and
+	.images>0 and .agreement>=0.9 and .cpu_seconds.provider==0 and .wire_pairs.model_owner_provider.received==0 and .bytes.offline.sent==0)' "$J" | wc -l)" || cat "$T/err"

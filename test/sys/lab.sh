@@ -35,11 +35,11 @@ is "an interrupted run goes on" "0 8 1" "$? $(jq -R 'fromjson? | select(.kind=="
 lab --resume
 is "and has nothing to do when it is whole" "0 8" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
 
-# the he personality on the same link: keys exchanged when the session opened, no provider
-lab_he() { timeout 250 "$OBSCURA" bench --links test --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --personalities he --quick --out "$T/he" >"$T/table" 2>"$T/err" </dev/null; }
+# he and clear on the same link: no provider; each says what it leaks
+lab_he() { timeout 250 "$OBSCURA" bench --links test --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --personalities he,clear --quick --out "$T/he" >"$T/table" 2>"$T/err" </dev/null; }
 lab_he
-is "he on links: rows with and without tickets, as planned, and none faster than its round trips" "0 native/false native/true test/false test/true" "$? $(jq -r 'select(.kind=="macro" and .personality=="he" and .as_predicted and (.leaks|length)>0 and
-	(.link=="native" or (.seconds.online.least>=.round_trips*0.0249 and .predicted_seconds.transfer>=.round_trips*0.0249)))|"\(.link)/\(.he_offline)"' "$T/he/bench.jsonl" | sort | paste -sd' ')" || cat "$T/err"
+is "he and clear on links: as planned, and none faster than its round trips" "0 native/clear native/he S native/he S tickets test/clear test/he S test/he S tickets" "$? $(jq -r 'select(.kind=="macro" and .as_predicted and (.leaks|length)>0 and
+	(.link=="native" or (.seconds.online.least>=.round_trips*0.0249 and .predicted_seconds.transfer>=.round_trips*0.0249)))|"\(.link)/\(.way)"' "$T/he/bench.jsonl" | sort | paste -sd' ')" || cat "$T/err"
 
 # the report: one file, nothing from elsewhere, each setting in both
 if have gnuplot gnuplot-nox; then
