@@ -30,6 +30,7 @@ struct run {
 	enum nn_resize resize;
 	struct sheet *sheet; /* NULL: JSON */
 	size_t failed;
+	int simulated;
 };
 
 static int question(struct run *r, const Wire__Classify *q, Wire__Classified **reply, struct err *e)
@@ -69,6 +70,7 @@ static int describe(struct run *r, struct err *e)
 		failed = err_set(e, ERR_PEER, "the data owner says nothing usable about the model's input");
 	else
 		r->input = (struct shape){reply->input->c, reply->input->h, reply->input->w};
+	r->simulated = reply->simulated;
 	r->resize = reply->resize == NN_RESIZE_NONE ? NN_RESIZE_NONE : NN_RESIZE_BILINEAR;
 	wire__classified__free_unpacked(reply, NULL);
 	return failed;
@@ -291,12 +293,19 @@ static int classify_all(struct run *r, struct err *e)
 	return 0;
 }
 
+/* The data owner's daemon has a policy of its own; who names one here judges the enclave here. */
+static int speaks_itself(const struct run *r)
+{
+	return r->personality == PERSONALITY_ENCLAVE &&
+	       (r->args->flag[FLAG_policy] || r->args->flag[FLAG_accept_simulated] || r->args->flag[FLAG_standalone]);
+}
+
 static int contact(struct run *r, struct err *e)
 {
 	struct fit fit = {.convert = r->args->flag[FLAG_convert] != NULL};
 	int failed;
 
-	if (r->personality == PERSONALITY_ENCLAVE
+	if (speaks_itself(r)
 		? enclave_open(&r->enclave, r->args, 'D', e)
 		: ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
 		return -1;
@@ -312,7 +321,7 @@ static int contact(struct run *r, struct err *e)
 		"IMAGE|LABEL|SCORES|>TIME|>BATCH|>ROUND TRIPS|>ONLINE BYTES|>PLANNED|>OFFLINE BYTES|>PLANNED",
 		e))
 		return -1;
-	if (r->enclave && enclave_simulated(r->enclave) && r->sheet)
+	if (r->simulated && r->sheet)
 		puts("simulated: no hardware isolation");
 	failed = classify_all(r, e);
 	if (r->sheet && sheet_print(r->sheet, e)) /* what was done is shown also when the rest failed */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/api.h"
+#include "daemon/enclave_link.h"
 #include "daemon/entry.h"
 #include "daemon/jobs.h"
 #include "daemon/local.h"
@@ -109,6 +110,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	}
 	if (owner_peers_leaving(d))
 		leave_peers(d);
+	enclave_link_tick(d->enclave);
 }
 
 /* ---- what the model owner serves ---- */
@@ -226,7 +228,7 @@ static enum personality personality(const Wire__Classify *q)
 	for (size_t i = 0; i < q->n_personalities; i++) {
 		enum personality p = personality_named(q->personalities[i]);
 
-		if (p < PERSONALITY_ENCLAVE)
+		if (p < PERSONALITIES)
 			return p;
 	}
 	return q->n_personalities ? PERSONALITIES : PERSONALITY_SMPC;
@@ -241,7 +243,7 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 	if (net_stopping(d->net))
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
 	if (personality(q) == PERSONALITIES)
-		return err_set(e, ERR_USAGE, "only the personalities smpc, he and clear are the data owner's to ask for");
+		return err_set(e, ERR_USAGE, "there are only the personalities smpc, he, clear and enclave");
 	/* whose daemon it is decides whether pictures may be shown, not any of its clients; standalone, they are the same */
 	if (personality(q) == PERSONALITY_CLEAR && d->config->role == 'D' && strcmp(d->config->clear, "on"))
 		return err_set(e, ERR_USAGE,
@@ -263,16 +265,23 @@ void data_owner_classify(struct data_owner *d, const Wire__Classify *q, data_own
 	struct request refused = {.reply = reply, .ctx = ctx, .describe = q->describe}, *r = NULL;
 	struct entry *n = NULL;
 
-	if (!check_request(d, q, &e) &&
-	    (r = request_new(&d->memory, q, owner_now(d), d->config->deadline_ms, &d->pixels, &e)))
+	if (!check_request(d, q, &e))
+		r = request_new(&d->memory, q, owner_now(d), d->config->deadline_ms, &d->pixels, &e);
+	if (r) {
+		r->reply = reply;
+		r->ctx = ctx;
+	}
+	if (r && personality(q) == PERSONALITY_ENCLAVE) {
+		enclave_link_ask(d->enclave, r, q);
+		return;
+	}
+	if (r)
 		n = entry_get(d, q->model, q->optimise, q->reveal, personality(q), &e);
 	if (!n) {
 		request_free(r);
 		request_refuse(&refused, &e);
 		return;
 	}
-	r->reply = reply;
-	r->ctx = ctx;
 	entry_ask(n, r);
 }
 
@@ -291,6 +300,22 @@ static Wire__Peer *status_of_peer(const struct data_owner *d, enum which which)
 	p->address = which == PROVIDER ? d->config->provider : d->config->model_owner;
 	p->state = (char *)(uintptr_t)(peer->conn ? "connected" : "not connected");
 	p->error = (char *)(uintptr_t)peer->why.text;
+	return p;
+}
+
+/* NULL: there is none, or memory is short. */
+static Wire__Peer *status_of_enclave(const struct data_owner *d)
+{
+	const char *error, *state = enclave_link_state(d->enclave, &error);
+	Wire__Peer *p = state ? malloc(sizeof(*p)) : NULL;
+
+	if (!p)
+		return NULL;
+	wire__peer__init(p);
+	p->role = (char *)(uintptr_t)"enclave";
+	p->address = d->config->enclave;
+	p->state = (char *)(uintptr_t)state;
+	p->error = (char *)(uintptr_t)error;
 	return p;
 }
 
@@ -339,11 +364,13 @@ void data_owner_status(struct data_owner *d, Wire__Status *s)
 	s->role = (char *)(uintptr_t) "data-owner";
 	s->software = (char *)(uintptr_t) "obscura";
 	s->uptime = (double)(owner_now(d) - d->started_us) / 1e6;
-	s->peers = calloc(PEERS, sizeof(*s->peers));
+	s->peers = calloc(PEERS + 1, sizeof(*s->peers));
 	s->pools = calloc(sessions + 1, sizeof(*s->pools));
 	for (int i = 0; s->peers && i < PEERS; i++)
 		if ((s->peers[s->n_peers] = status_of_peer(d, i)))
 			s->n_peers++;
+	if (s->peers && (s->peers[s->n_peers] = status_of_enclave(d)))
+		s->n_peers++;
 	for (struct entry *n = d->entries; s->pools && n; n = n->next)
 		if ((s->pools[s->n_pools] = status_of_pool(d, n)))
 			s->n_pools++;
@@ -372,7 +399,7 @@ static int is_busy(void *ctx)
 	for (const struct entry *n = d->entries; n; n = n->next)
 		if (n->running || n->waiting)
 			return 1;
-	return 0;
+	return enclave_link_busy(d->enclave);
 }
 
 int data_owner_new(struct data_owner **owner, struct net *net, const struct config *config, struct err *e)
@@ -387,10 +414,11 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 	d->net = net;
 	d->config = config;
 	d->started_us = owner_now(d);
+	d->enclave = enclave_link_new(net, config);
 	d->peers[MODEL_OWNER] = (struct peer){.d = d, .which = MODEL_OWNER};
 	d->peers[PROVIDER] = (struct peer){.d = d, .which = PROVIDER};
 	d->tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, d);
-	if (!d->tick || event_add(d->tick, &every) ||
+	if (!d->enclave || !d->tick || event_add(d->tick, &every) ||
 	    net_connect(net, config->model_owner, ROLE_M, 1, &handler, &d->peers[MODEL_OWNER], e) ||
 	    net_connect(net, config->provider, ROLE_C, 1, &handler, &d->peers[PROVIDER], e)) {
 		data_owner_free(d);
@@ -410,6 +438,7 @@ void data_owner_free(struct data_owner *d)
 		event_free(d->tick);
 	while (d->entries)
 		remove_entry(d, d->entries, &stops);
+	enclave_link_free(d->enclave);
 	forget_models(d);
 	memory_pool_free(&d->memory);
 	free(d);
@@ -444,6 +473,7 @@ static void on_reload(void *ctx, void *loaded, int identity)
 
 	for (int i = 0; i < PEERS && identity; i++)
 		d->peers[i].leaving = d->peers[i].conn != NULL;
+	enclave_link_renew(d->enclave);
 	api_reload(x->api);
 }
 

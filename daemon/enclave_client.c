@@ -2,7 +2,7 @@
 /* The client's side of the enclave personality. The enclave's certificate is its own; what counts is that the
  * evidence is bound to its key, to this connection (nonce, exporter), to the authority that we use, and to
  * the model's manifest. */
-#include "daemon/enclave_client.h"
+#include "daemon/enclave_client_parts.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -23,18 +23,7 @@
 
 #define EVIDENCE_MAX (1u << 20)
 
-struct enclave {
-	SSL_CTX *tls;
-	SSL *ssl;
-	int fd;
-	double connect_s;
-	int simulated, boot; /* boot: evidence in the certificate is enough */
-	struct attest_policy_file policy;
-	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
-	char manifest[ENCLAVE_MANIFEST_MAX];
-};
-
-static double now_s(void)
+double enclave_now(void)
 {
 	struct timespec t;
 
@@ -283,7 +272,7 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err *e)
 {
 	struct enclave *x = calloc(1, sizeof(*x));
-	double start = now_s();
+	double start = enclave_now();
 
 	*out = NULL;
 	if (!x)
@@ -294,7 +283,7 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 		enclave_close(x);
 		return -1;
 	}
-	x->connect_s = now_s() - start;
+	x->connect_s = enclave_now() - start;
 	*out = x;
 	return 0;
 }
@@ -312,6 +301,7 @@ void enclave_close(struct enclave *x)
 		SSL_shutdown(x->ssl);
 	SSL_free(x->ssl);
 	SSL_CTX_free(x->tls);
+	free(x->in);
 	attest_policy_free(&x->policy);
 	if (x->fd >= 0)
 		close(x->fd);
@@ -321,39 +311,62 @@ void enclave_close(struct enclave *x)
 
 /* ---- questions ---- */
 
+/* Nothing is offline here, but who reads an answer finds both. New; NULL when memory is short. */
+static Wire__Bytes *counted(uint64_t sent, uint64_t received)
+{
+	Wire__Bytes *b = calloc(1, sizeof(*b));
+	Wire__Counted *on = calloc(1, sizeof(*on)), *off = calloc(1, sizeof(*off));
+
+	if (!b || !on || !off) {
+		free(b);
+		free(on);
+		free(off);
+		return NULL;
+	}
+	wire__bytes__init(b);
+	wire__counted__init(on);
+	wire__counted__init(off);
+	on->sent = sent;
+	on->received = received;
+	b->online = on;
+	b->offline = off;
+	return b;
+}
+
 /* Payload of one picture: its pixels; its label and scores. What TLS moved is shared among the pictures of
  * the request. */
 static int count(Wire__Result *r, uint64_t pixels, uint64_t sent, uint64_t received)
 {
-	Wire__Bytes **both[] = {&r->bytes, &r->wire};
-	const uint64_t n[][2] = {{pixels, 4 * (r->n_scores + 1)}, {sent, received}};
+	r->bytes = counted(pixels, 4 * (r->n_scores + 1));
+	r->wire = counted(sent, received);
+	return r->bytes && r->wire ? 0 : -1;
+}
 
-	for (int i = 0; i < 2; i++) {
-		Wire__Bytes *b = calloc(1, sizeof(*b));
-		Wire__Counted *c = b ? calloc(1, sizeof(*c)) : NULL;
+/* What the model takes and gives must be said: others rely on it. */
+static int check_described(Wire__Classified *c, struct err *e)
+{
+	const Wire__Counted *on = c->predicted ? c->predicted->online : NULL;
+	Wire__Bytes *whole;
 
-		if (!c) {
-			free(b);
-			return -1;
-		}
-		wire__bytes__init(b);
-		wire__counted__init(c);
-		c->sent = n[i][0];
-		c->received = n[i][1];
-		b->online = c;
-		*both[i] = b;
-	}
+	if (!c->input || !on || c->error)
+		return err_set(e, ERR_PEER, "the enclave does not describe its model");
+	whole = counted(on->sent, on->received);
+	if (!whole)
+		return err_set(e, ERR_ENV, "out of memory");
+	wire__bytes__free_unpacked(c->predicted, NULL);
+	c->predicted = whole;
 	return 0;
 }
 
-/* Times, bytes and "simulated" are what this side has seen, whatever the answer says. */
-static int account(struct enclave *x, Wire__Classified *c, const Wire__Classify *q, double seconds,
-		   uint64_t sent, uint64_t received, struct err *e)
+int enclave_account(struct enclave *x, Wire__Classified *c, size_t images, size_t image_bytes, double seconds,
+		    uint64_t sent, uint64_t received, struct err *e)
 {
 	c->simulated = x->simulated;
-	if (c->n_results != q->n_images)
+	if (check_described(c, e))
+		return -1;
+	if (c->n_results != images)
 		return err_set(e, ERR_PEER, "the enclave gave %zu results for %zu pictures", c->n_results,
-			       q->n_images);
+			       images);
 	for (size_t i = 0; i < c->n_results; i++) {
 		Wire__Result *r = c->results[i];
 
@@ -361,7 +374,7 @@ static int account(struct enclave *x, Wire__Classified *c, const Wire__Classify 
 		r->connect = x->connect_s;
 		r->total = seconds + x->connect_s;
 		if (r->bytes || r->wire ||
-		    count(r, q->images[i].len, sent / c->n_results, received / c->n_results))
+		    count(r, image_bytes, sent / c->n_results, received / c->n_results))
 			return err_set(e, ERR_PEER, "the enclave's answer cannot be used");
 	}
 	if (c->n_results)
@@ -376,7 +389,7 @@ int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classifie
 	enum enclave_type type;
 	BIO *in = SSL_get_rbio(x->ssl), *out = SSL_get_wbio(x->ssl);
 	uint64_t received = BIO_number_read(in), sent = BIO_number_written(out);
-	double start = now_s();
+	double start = enclave_now();
 	int bad;
 
 	if (!packed)
@@ -387,12 +400,12 @@ int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classifie
 	free(packed);
 	if (bad)
 		return -1;
-	start = now_s() - start;
+	start = enclave_now() - start;
 	*reply = wire__classified__unpack(NULL, n, body);
 	free(body);
 	if (!*reply)
 		return err_set(e, ERR_PEER, "the enclave's answer cannot be read");
-	if (!account(x, *reply, q, start, BIO_number_written(out) - sent, BIO_number_read(in) - received, e))
+	if (!enclave_account(x, *reply, q->n_images, q->n_images ? q->images[0].len : 0, start, BIO_number_written(out) - sent, BIO_number_read(in) - received, e))
 		return 0;
 	wire__classified__free_unpacked(*reply, NULL);
 	*reply = NULL;

@@ -35,4 +35,17 @@ int enclave_bring(struct enclave *x, enum enclave_type type, struct span body,
 /* To which a release is sealed; the evidence vouches for it. Borrows. */
 const uint8_t *enclave_release_key(const struct enclave *x);
 
+/* ---- without waiting, for a loop (enclave_client_loop.c): one question at a time ---- */
+/* From now on the socket does not block. */
+int enclave_loose(struct enclave *x, struct err *e) MUST_USE;
+int enclave_fd(const struct enclave *x);
+/* A question as enclave_pump sends it: its bytes, and these. */
+size_t enclave_packed(const Wire__Classify *q);
+void enclave_pack(const Wire__Classify *q, uint8_t *packed);
+/* packed is borrowed until the answer is there; images of image_bytes each. */
+void enclave_ask(struct enclave *x, const uint8_t *packed, size_t n, size_t images, size_t image_bytes);
+/* Sends and receives what it can. 1: *reply (new) is the answer; 0: not yet, *writes says whether for want of room to send. -1: the
+ * connection is of no use any more. Without a question it finds out whether the other side has gone. */
+int enclave_pump(struct enclave *x, int *writes, Wire__Classified **reply, struct err *e) MUST_USE;
+
 #endif

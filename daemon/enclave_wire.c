@@ -72,6 +72,17 @@ static size_t get32(const uint8_t *p)
 	return p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
 }
 
+void enclave_head(uint8_t head[HEAD], enum enclave_type type, size_t n)
+{
+	put32(head, n);
+	head[4] = (uint8_t)type;
+}
+
+size_t enclave_head_length(const uint8_t head[HEAD])
+{
+	return get32(head);
+}
+
 int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e)
 {
 	uint8_t *whole;

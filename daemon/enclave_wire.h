@@ -30,6 +30,9 @@ enum enclave_kind { ENCLAVE_SIM = 1, ENCLAVE_SNP, ENCLAVE_DCAP, ENCLAVE_RATLS };
 /* Certificates are dated back by so many seconds, for clients whose clocks are late. */
 #define ENCLAVE_CLOCK_SLACK 3600
 
+/* The 5 bytes before a body; the body's length. */
+void enclave_head(uint8_t head[5], enum enclave_type type, size_t n);
+size_t enclave_head_length(const uint8_t head[5]);
 /* One message whole; blocks. */
 int enclave_send(SSL *ssl, enum enclave_type type, const void *body, size_t n, struct err *e) MUST_USE;
 /* *body: new, n bytes and a 0 after them. A REFUSED becomes an error; any type but `want` (0: any) too. */

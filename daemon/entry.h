@@ -51,6 +51,7 @@ struct data_owner {
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
 	size_t n_models, pixels;
 	struct memory_pool memory; /* of requests */
+	struct enclave_link *enclave; /* owns */
 };
 
 /* ready.c: for the admin socket. */

@@ -57,6 +57,16 @@ const struct host *net_host(struct net *net)
 	return &net->host;
 }
 
+void net_asked(struct net *net)
+{
+	spin_sent(&net->spin, net_now());
+}
+
+void net_answered(struct net *net)
+{
+	spin_received(&net->spin);
+}
+
 struct event_base *net_base(struct net *net)
 {
 	return net->base;

@@ -86,6 +86,10 @@ void net_expiring(struct net *net, void (*each)(void *ctx, const char *text), vo
 /* Seconds until the peer's certificate ends, negative afterwards; 0 on a Unix socket. For metrics. */
 double conn_seconds_left(const struct conn *c);
 
+/* A message that a peer answers soon has left by other means than a connection of ours, or the answer has come: spin.h. */
+void net_asked(struct net *net);
+void net_answered(struct net *net);
+
 struct event_base *net_base(struct net *net);
 const struct config *net_config(const struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the

@@ -70,7 +70,7 @@ static void count_answer(const Wire__Classified *m)
 		metrics_observe(METRIC_request_seconds, m->results[0]->total, METRIC_NO_LABELS);
 }
 
-static void answer_once(struct request *r, const Wire__Classified *m)
+void request_answer(struct request *r, const Wire__Classified *m)
 {
 	if (!r->answered && (!r->describe || m->error))
 		count_answer(m);
@@ -90,7 +90,7 @@ void request_refuse(struct request *r, const struct err *e)
 	error.code = e->code;
 	error.text = text;
 	m.error = &error;
-	answer_once(r, &m);
+	request_answer(r, &m);
 }
 
 /* The parts of a reply that follow from the plan. They live in the caller's frame. */
@@ -148,7 +148,7 @@ void request_describe(struct request *r, const char *model, const struct plan *p
 	struct described d;
 
 	describe(&m, &d, model, plan, program, personality);
-	answer_once(r, &m);
+	request_answer(r, &m);
 }
 
 /* ---- batches ---- */
@@ -297,7 +297,7 @@ static void answer(struct request *r, const struct shared *s, Wire__Classified m
 	m.results = results;
 	err_set(&e, ERR_ENV, "out of memory for %zu results", r->images);
 	if (m.n_results == r->images)
-		answer_once(r, &m);
+		request_answer(r, &m);
 	else
 		request_refuse(r, &e);
 }

@@ -18,6 +18,9 @@ struct request {
 	data_owner_reply reply;
 	void *ctx;
 	uint64_t asked_us, deadline_us, ready_us; /* ready: the session was there */
+	uint8_t *packed; /* of an enclave: the question as it is sent */
+	size_t packed_bytes;
+	unsigned tries;
 	size_t *total; /* borrows: pixels of all requests, which this one's are part of */
 };
 
@@ -38,6 +41,7 @@ struct request *request_new(struct memory_pool *pool, const Wire__Classify *clas
 void request_free(struct request *r); /* wipes; NULL is allowed */
 
 /* Answers, once; later calls do nothing. */
+void request_answer(struct request *r, const Wire__Classified *m);
 void request_refuse(struct request *r, const struct err *e);
 void request_describe(struct request *r, const char *model, const struct plan *plan,
 		      const struct program *program, enum personality personality);
