@@ -86,7 +86,7 @@ comma := ,
 SANITIZED := $(filter asan tsan fuzz cov,$(V))
 $(O)/obscura-enclave: $(if $(SANITIZED),$(O)/daemon/enclave_main.o,$(ENCLAVE:%.c=$(O)/%.o)) $(LIB)
 	@$(CC) $(LDFLAGS) $(if $(SANITIZED),,-static-pie -Wl$(comma)--no-warnings) -o $@ $^ $(shell pkg-config --libs $(if $(SANITIZED),,--static) libssl libcrypto libprotobuf-c libsodium libseccomp libconfig json-c) -lm
-$(O)/obscura-enclave-keeper: $(KEEPER:%.c=$(O)/%.o) $(O)/conf/err.o
+$(O)/obscura-enclave-keeper: $(KEEPER:%.c=$(O)/%.o) $(O)/conf/err.o $(O)/conf/text.o
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TSS))
 $(O)/test/%_test: $(O)/test/%_test.o $(LIB)
 	@mkdir -p $(@D)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/text.h"
+
 int err_set(struct err *e, enum err_code code, const char *format, ...)
 {
 	va_list ap;
@@ -15,6 +17,7 @@ int err_set(struct err *e, enum err_code code, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(e->text, sizeof(e->text), format, ap);
 	va_end(ap);
+	text_clean(e->text); /* peers and files may have written a part of it */
 	return -1;
 }
 
@@ -32,6 +35,7 @@ int err_context(struct err *e, const char *format, ...)
 	va_end(ap);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %s", old);
+	text_clean(e->text);
 	return -1;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/text.h"
 #include "daemon/api.h"
 #include "daemon/enclave_link.h"
 #include "daemon/entry.h"
@@ -16,6 +17,7 @@
 #define TICK_US 10000
 #define PIXELS_MAX ((size_t)1 << 30) /* of all requests that wait or run */
 #define SESSIONS_MAX 1024
+#define MODELS_MAX 10000 /* of one model owner */
 
 uint64_t owner_now(const struct data_owner *d)
 {
@@ -132,12 +134,25 @@ static void ask_models(struct conn *c)
 	channel->ops->flush(channel);
 }
 
+/* Names end on terminals. */
+static int models_fine(const Wire__ModelList *list)
+{
+	for (size_t i = 0; i < list->n_models; i++)
+		if (!text_is_clean(list->models[i]->name))
+			return 0;
+	return list->n_models <= MODELS_MAX;
+}
+
 static int take_models(struct data_owner *d, const struct frame *f, struct err *e)
 {
 	Wire__ModelList *list = wire__model_list__unpack(NULL, f->length, f->body);
 
 	if (!list)
 		return err_set(e, ERR_PEER, "sent a list of models that cannot be read");
+	if (!models_fine(list)) {
+		wire__model_list__free_unpacked(list, NULL);
+		return err_set(e, ERR_PEER, "sent a list of models with too many, or with a name that cannot be shown");
+	}
 	forget_models(d);
 	d->models = calloc(list->n_models + 1, sizeof(*d->models));
 	for (size_t i = 0; d->models && i < list->n_models; i++) {

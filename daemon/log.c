@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/text.h"
+
 #ifdef HAVE_SYSTEMD
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
@@ -87,38 +89,6 @@ static const char *name_of(int priority)
 		if (levels[i].priority >= priority)
 			return levels[i].name;
 	return "debug";
-}
-
-/* ---- what strangers wrote must not forge lines or break JSON ---- */
-
-/* Bytes of the UTF-8 character at s; 0: it is none. Overlong forms and surrogates are none (RFC 3629). */
-static size_t utf8(const uint8_t *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-	uint32_t code = n > 1 ? s[0] & (0xffu >> (n + 1)) : s[0];
-
-	for (size_t i = 1; i < n; i++) {
-		if (s[i] >> 6 != 2)
-			return 0;
-		code = code << 6 | (s[i] & 0x3f);
-	}
-	if ((n == 2 && code < 0x80) || (n == 3 && (code < 0x800 || code >> 11 == 0x1b)) ||
-	    (n == 4 && (code < 0x10000 || code > 0x10ffff)))
-		return 0;
-	return n;
-}
-
-static void clean(char *text)
-{
-	uint8_t *s = (uint8_t *)text;
-
-	while (*s) {
-		size_t n = utf8(s);
-
-		if (!n || (n == 1 && (*s < ' ' || *s == 127)))
-			*s = '?';
-		s += n ? n : 1;
-	}
 }
 
 /* ---- forms ---- */
@@ -206,8 +176,9 @@ static void write_line(struct line *l)
 {
 	static void (*const forms[])(const struct line *) = {write_text, write_json, write_journal};
 
-	clean(l->text);
-	clean(l->peer);
+	/* what strangers wrote must not forge lines or break JSON */
+	text_clean(l->text);
+	text_clean(l->peer);
 	forms[form](l);
 }
 

@@ -74,9 +74,6 @@ int error_read(struct err *e, const struct channel *from, const struct frame *f)
 		code = (enum err_code)said->code;
 	if (said)
 		wire__error__free_unpacked(said, NULL);
-	for (char *c = text; *c; c++)
-		if ((uint8_t)*c < 0x20 || *c == 0x7f)
-			*c = '?';
 	name_peer(e, from);
 	return err_set(e, code, "%s refused: %s", from->name, text);
 }

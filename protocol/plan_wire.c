@@ -3,6 +3,7 @@
  * has the last word; nothing that it trusts comes from elsewhere. */
 #include <stdlib.h>
 #include <string.h>
+#include "conf/text.h"
 #include "protocol/session.h"
 #include "wire.pb-c.h"
 
@@ -322,14 +323,7 @@ static void read_tape(struct reader *r, struct tape *tape, const Wire__Plan *in)
 /* Labels end on terminals and in logs: no control characters. */
 static int label_fine(const char *label)
 {
-	size_t n = strlen(label);
-
-	if (n > LABEL_LONGEST)
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		if ((uint8_t)label[i] < 0x20 || label[i] == 0x7f)
-			return 0;
-	return 1;
+	return strlen(label) <= LABEL_LONGEST && text_is_clean(label);
 }
 
 static int read_labels(struct plan *plan, const Wire__Plan *in, struct err *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include "conf/text.h"
 #include "provider/parts.h"
 #include "wire.pb-c.h"
 
@@ -162,9 +163,7 @@ static int end_fill(struct end *end, const struct frame *f, const Wire__Pair *in
 	memcpy(end->digest, in->plan_digest.data, 32);
 	memcpy(end->peer, in->peer.data, 32);
 	snprintf(end->model, sizeof(end->model), "%s", in->model);
-	for (char *c = end->model; *c; c++)
-		if ((uint8_t)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	text_clean(end->model);
 	return in->plan ? take_plan(end, in, e) : 0;
 }
 

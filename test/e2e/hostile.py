@@ -281,6 +281,29 @@ def plans(pki, model_owner, model, seed, n):
     print('served', served)
 
 
+def names(pki, model_owner):
+    """A model owner whose models' names and refusals are orders to a terminal."""
+    digest = Peer(pki, 'data-owner', model_owner, 'rogue').digest
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f'{pki}/model-owner.pem', f'{pki}/model-owner.key')
+    listener = socket.create_server(('127.0.0.1', 0))
+    print('listening on 127.0.0.1:%d' % listener.getsockname()[1], flush=True)
+    for i in range(1000):
+        peer = Peer.__new__(Peer)
+        peer.socket, peer.have = context.wrap_socket(listener.accept()[0], server_side=True), b''
+        peer.socket.settimeout(10)
+        try:
+            peer.send('HELLO', number(1, 1) + data(2, 'model-owner') + data(3, digest) + data(4, 'hostile'))
+            peer.until('MODELS')
+            if i % 2:
+                peer.send('MODEL_LIST', data(1, data(1, 'a\033]0;mine\007')) + data(1, data(1, 'b')))
+            else:
+                peer.send('ERROR', number(1, 4) + data(2, 'look \033[31mhere \u009b31m'))
+            peer.receive()
+        except Gone:
+            pass
+
+
 def bomb():
     """A plan of few bytes whose maximum pools have 2^26 elements each."""
     def shape(c, h, w):
@@ -303,7 +326,7 @@ def bomb():
     return values + rows + data(3, large) + number(9, 1)
 
 
-ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans)}
+ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans, names)}
 
 if __name__ == '__main__':
     try:

@@ -44,6 +44,15 @@ is "plans that ask for much memory are refused" yes "$(grep -q "maximum pools ov
 most=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$(cat "$T/victim.pid")/status")
 if [ "$most" -lt 400000 ] 2>/dev/null; then ok "and took none"; else not_ok "and took none" "$most KB"; fi
 
+# ---- one whose words are orders to a terminal
+kill_role victim
+start orders python3 "$ROOT/test/e2e/hostile.py" names "$T/pki" "$MODEL_OWNER"
+# shellcheck disable=SC2046
+start victim "$OBSCURAD" data-owner --socket="$T/victim/data-owner.sock" --ledger="$T/victim/jobs" --provider="$PROVIDER" --model-owner="127.0.0.1:$(port orders)" $(creds "$T/pki" data-owner)
+for _ in $(seq 200); do [ -S "$T/victim/data-owner.sock" ] && grep -q "look" "$T/victim.log" && break; sleep 0.05; done
+for _ in $(seq 10); do timeout 20 "$OBSCURA" classify --socket="$T/victim/data-owner.sock" --deadline-ms=300 "$PNG" 2>&1; timeout 20 "$OBSCURA" status --socket="$T/victim/data-owner.sock" 2>&1; done >"$T/out"
+is "they are seen, as text" "yes 0" "$(grep -q 'look ?\[31mhere ??31m' "$T/out" && echo yes) $(LC_ALL=C grep -c "$(printf '\033\|\007\|\302\233')" "$T/out")"
+
 # ---- what a crash would leave behind
 core_limit() { sed -n 's/^Max core file size *\([^ ]*\) .*/\1/p' "/proc/$1/limits"; }
 # shellcheck disable=SC2046
