@@ -88,25 +88,37 @@ good "$T/mine/planted.pgm" >/dev/null 2>"$T/err"; is "afterwards the enclave ser
 
 # A core dump: of an enclave that cannot lower its limits, whose directory we make writable. Then it crashes.
 kill_role model-owner
-UNDER="$TOOL/deny prlimit64 setrlimit --"
-ulimit -c unlimited 2>/dev/null
-start_enclave
-ulimit -S -c 0
-UNDER=
-provision "$T/mine/planted.onnx" >/dev/null 2>"$T/err"
-good "$T/mine/planted.pgm" >/dev/null 2>"$T/err"; is "an enclave whose limits stay as they were serves" 0 $?
-nsenter -t "$CHILD" -m sh -c 'mount -o remount,rw,size=2g /tmp && chmod 777 /tmp && exec sleep 100' >/dev/null 2>"$T/err" &
-HOLDER=$!
-PIDS="$PIDS $HOLDER"
-for _ in $(seq 100); do [ "$(stat -c %a "/proc/$HOLDER/root/tmp" 2>/dev/null)" = 777 ] && break; sleep 0.05; done
-grep -q "Max core file size *unlimited *unlimited" "/proc/$CHILD/limits" && ok "its size of a core dump is not limited" || not_ok "its size of a core dump is not limited" "$(cat "/proc/$CHILD/limits")"
-kill -SEGV "$CHILD"
-for _ in $(seq 100); do grep -q "the enclave has ended" "$T/model-owner.log" && break; sleep 0.1; done
-grep -q "killed by signal 11" "$T/model-owner.log" && ok "the enclave crashes" || not_ok "the enclave crashes" "$(tail -3 "$T/model-owner.log")"
+sed 's/^measurement = .*/measurement = ["'"$(head -c 96 /dev/zero | tr '\0' 0)"'"];/' "$SIM/policy.conf" >"$SIM/unhardened.conf"
+echo 'allow = ["unhardened"];' >>"$SIM/unhardened.conf"
+crash() { # crash POLICY DENIED…: HOLDER's /tmp then has what the kernel wrote
+	policy=$1
+	shift
+	UNDER="$TOOL/deny prlimit64 setrlimit $* --"
+	ulimit -S -c unlimited
+	start_enclave
+	ulimit -S -c 0
+	UNDER=
+	# shellcheck disable=SC2046
+	timeout 60 "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$policy" --accept-simulated $(creds "$T/pki" model-owner) "$T/mine/planted.onnx" >/dev/null 2>"$T/err"
+	ask "$policy" --accept-simulated "$T/mine/planted.pgm" >/dev/null 2>"$T/err"; is "an enclave whose limits stay as they were serves${1:+, without $*}" 0 $?
+	nsenter -t "$CHILD" -m sh -c 'mount -o remount,rw,size=2g /tmp && chmod 777 /tmp && exec sleep 100' >/dev/null 2>"$T/err" &
+	HOLDER=$!
+	PIDS="$PIDS $HOLDER"
+	for _ in $(seq 100); do [ "$(stat -c %a "/proc/$HOLDER/root/tmp" 2>/dev/null)" = 777 ] && break; sleep 0.05; done
+	grep -q "Max core file size *unlimited" "/proc/$CHILD/limits" && ok "its core dump may be of any size" || not_ok "its core dump may be of any size" "$(cat "/proc/$CHILD/limits")"
+	kill -SEGV "$CHILD"
+	for _ in $(seq 100); do grep -q "killed by" "$T/model-owner.log" && break; sleep 0.1; done
+	grep -q "killed by signal 11" "$T/model-owner.log" && ok "it crashes" || not_ok "it crashes" "$(tail -3 "$T/model-owner.log")"
+}
+crash "$SIM/policy.conf"
 is "it leaves no core dump" "" "$(ls -A "/proc/$HOLDER/root/tmp")"
 nsenter -t "$HOLDER" -m sh -c "cd /tmp; ulimit -c unlimited; P=P$TAIL; kill -SEGV \$\$" >/dev/null 2>&1
 if [ -z "$(ls -A "/proc/$HOLDER/root/tmp")" ]; then
 	echo "skip - another process would have left one there (core_pattern here: $(cat /proc/sys/kernel/core_pattern))"
-else
-	grep -aq "P$TAIL" "/proc/$HOLDER/root/tmp/"* && ok "another process leaves one there, with the pattern" || not_ok "another process leaves one there, with the pattern"
+	exit
 fi
+grep -aq "P$TAIL" "/proc/$HOLDER/root/tmp/"* && ok "another process leaves one there, with the pattern" || not_ok "another process leaves one there, with the pattern"
+kill_role model-owner
+crash "$SIM/unhardened.conf" prctl:0=4 setgroups landlock_restrict_self
+[ -n "$(ls -A "/proc/$HOLDER/root/tmp")" ] && ! grep -aq "P$TAIL" "/proc/$HOLDER/root/tmp/"* && ok "then it leaves one, but neither picture nor model is in it" ||
+	not_ok "then it leaves one, but neither picture nor model is in it" "$(ls -la "/proc/$HOLDER/root/tmp")"
