@@ -109,7 +109,8 @@ static int run_row(struct bench *b, struct load *l, const struct program *p, str
 	bench_progress(b, "%s, %s, batch %zu, %zu in flight, %zu data owners", row.model->name,
 		       bench_way_name(&(struct bench_way){row.personality, row.optimise, row.he}), row.batch, row.in_flight,
 		       row.owners);
-	failed = roles_go_on(e) || measure_row(b, l, p, &row, e);
+	failed = roles_go_on(e) || measure_row(b, l, p, &row, e) ||
+		 (row.personality == PERSONALITY_ENCLAVE && bench_enclave_measure(b, l, &row, e));
 	load_result_free(&row.steady);
 	return failed ? -1 : add_row(b, &row, e);
 }
@@ -131,7 +132,8 @@ struct setting {
 struct flags {
 	char high[48], low[48], memory[48], profile[ROLES][160];
 	char he_set[16], personality[40];
-	const char *owner[6], *modeller[5], *provider[2];
+	struct bench_enclave enclave;
+	const char *owner[9], *modeller[8], *provider[2];
 	struct roles_flags roles;
 };
 
@@ -152,10 +154,10 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
 	if (s->personality != PERSONALITY_SMPC) {
 		snprintf(f->personality, sizeof(f->personality), "--personalities=%s",
-			 personality_name(s->personality));
+			 s->personality == PERSONALITY_ENCLAVE ? "clear" : personality_name(s->personality));
 		f->modeller[m++] = f->personality;
 	}
-	if (s->personality == PERSONALITY_CLEAR)
+	if (s->personality == PERSONALITY_CLEAR || s->personality == PERSONALITY_ENCLAVE)
 		f->owner[o++] = "--clear=on";
 	if (s->he) {
 		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";
@@ -172,15 +174,40 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 	f->provider[0] = f->profile[2];
 }
 
+/* Adds flags to a list that has room for them. */
+static void more_flags(const char **list, const char *const *more, int n)
+{
+	int at = 0;
+
+	while (list[at])
+		at++;
+	memcpy(list + at, more, (size_t)n * sizeof(*more));
+}
+
+static int start_enclave(struct bench *b, struct flags *f, const struct setting *s, struct err *e)
+{
+	if (s->personality != PERSONALITY_ENCLAVE)
+		return 0;
+	if (bench_enclave_provision(b, &f->enclave, s->model, e))
+		return -1;
+	more_flags(f->owner, f->enclave.owner, 3);
+	return 0;
+}
+
 static int start_roles(struct bench *b, const struct setting *s, struct err *e)
 {
 	struct flags f;
 
 	set_flags(&f, b, s);
+	if (s->personality == PERSONALITY_ENCLAVE) {
+		if (bench_enclave_servers(b, &f.enclave, e))
+			return -1;
+		more_flags(f.modeller, f.enclave.modeller, 3);
+	}
 	bench_progress(b, "%s: starting", s->model->name);
 	b->roles.alone = !personality_provider(s->personality);
 	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
-		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) ||
+		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) || start_enclave(b, &f, s, e) ||
 		       roles_owners(&b->roles, s->owners, &f.roles, e)
 		   ? -1
 		   : 0;
@@ -421,7 +448,10 @@ static int matrix(struct bench *b, struct err *e)
 	if (bench_personalities(b, wanted, e) || (wanted[PERSONALITY_SMPC] && smpc_matrix(b, e)) ||
 	    (wanted[PERSONALITY_HE] && bench_he(b, e)))
 		return -1;
-	return wanted[PERSONALITY_CLEAR] && !b->profile ? bench_plain(b, PERSONALITY_CLEAR, e) : 0;
+	for (enum personality p = PERSONALITY_CLEAR; p <= PERSONALITY_ENCLAVE; p++)
+		if (wanted[p] && !b->profile && bench_plain(b, p, e))
+			return -1;
+	return 0;
 }
 
 /* ---- what was asked ---- */
@@ -583,6 +613,7 @@ static int run_parts(struct bench *b, struct err *e)
 	bench_clear(b);
 	if (b->n_rows && report_tables(b, failed ? NULL : e))
 		return -1; /* what was measured is shown also when the rest failed */
+	bench_enclave_note(b);
 	return failed;
 }
 

@@ -66,8 +66,22 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 /* Rows of all models in sets L and S, with and without tickets; with --profile, profiles. */
 int bench_he(struct bench *b, struct err *e) MUST_USE;
 
-/* ---- bench_load.c ---- */
 struct load;
+struct measured;
+/* ---- bench_enclave.c ---- */
+/* Flags of roles with a simulated enclave; the texts live here. */
+struct bench_enclave {
+	char simulation[128], policy[140], at[96];
+	const char *modeller[3], *owner[3];
+};
+/* Before the servers start: modeller; after that: a model, and owner. */
+int bench_enclave_servers(struct bench *b, struct bench_enclave *x, struct err *e) MUST_USE;
+int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const struct bench_model *m, struct err *e) MUST_USE;
+/* What only this personality has: warm requests beside clear's, cold connections. */
+int bench_enclave_measure(struct bench *b, struct load *l, struct measured *m, struct err *e) MUST_USE;
+void bench_enclave_note(const struct bench *b); /* says them */
+
+/* ---- bench_load.c ---- */
 /* Connects to n data owners' sockets and asks each for nothing but what the model wants, once. */
 int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
 void load_close(struct load *l);
@@ -145,6 +159,8 @@ struct measured {
 	struct usage used;	/* seconds of processor meanwhile; peaks since the start of the processes */
 	struct wire_pairs wire; /* meanwhile */
 	struct floor floor;
+	int simulated;		       /* of the enclave: no hardware isolation */
+	struct bench_stat beside[2], cold; /* of it: one image, of clear and of it in turns; new connections */
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
 	struct lab_row lab;	 /* all 0: loopback */
 };

@@ -28,9 +28,11 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 
 		n = strcspn(p, ",");
 		which = personality_of(p, n);
-		if (which == PERSONALITIES || which == PERSONALITY_ENCLAVE)
-			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is none of smpc, he, clear",
+		if (which == PERSONALITIES)
+			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is none of smpc, he, clear, enclave",
 				       (int)(n < 40 ? n : 40), p);
+		if (which == PERSONALITY_ENCLAVE && flag[FLAG_links])
+			return err_set(e, ERR_USAGE, "--personalities: the enclave is measured on loopback only, not with --links");
 		wanted[which] = 1;
 	}
 	return 0;

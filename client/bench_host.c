@@ -44,6 +44,22 @@ static int add_process(struct usage *u, enum used_by who, pid_t pid, struct err 
 	return 0;
 }
 
+/* The processes that a process has started: a model owner's enclave. */
+static int add_children(struct usage *u, enum used_by who, pid_t parent, struct err *e)
+{
+	char path[64];
+	int child, failed = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	f = fopen(path, "re");
+	while (f && !failed && fscanf(f, "%d", &child) == 1)
+		failed = add_process(u, who, child, e) || add_children(u, who, child, e);
+	if (f)
+		fclose(f);
+	return failed;
+}
+
 int usage_read(struct usage *u, const struct roles *r, struct err *e)
 {
 	memset(u, 0, sizeof(*u));
@@ -51,6 +67,7 @@ int usage_read(struct usage *u, const struct roles *r, struct err *e)
 		if (add_process(u, USED_DATA_OWNER, r->data_owners[i], e))
 			return -1;
 	return add_process(u, USED_MODEL_OWNER, r->model_owner, e) ||
+		       (*r->enclave_at && add_children(u, USED_MODEL_OWNER, r->model_owner, e)) ||
 		       (r->provider && add_process(u, USED_PROVIDER, r->provider, e)) ||
 		       add_process(u, USED_DRIVER, getpid(), e)
 		   ? -1

@@ -9,6 +9,7 @@
 
 #define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
 #define PATIENCE_LEAST 25 /* seconds: on a slow link much longer */
+#define BURST 32    /* without tickets */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
 #define FILL_SECONDS 30
@@ -63,6 +64,8 @@ static size_t burst(const struct pool_status *pool, size_t batch)
 {
 	uint64_t low = bench_pool_low(pool->high);
 
+	if (!pool->high) /* there are no tickets: nothing is refilled */
+		return BURST;
 	return pool->depth > low ? (size_t)(pool->depth - low) / batch + 1 : 1;
 }
 

@@ -165,6 +165,17 @@ static void add_personality(struct json_object *o, const struct measured *m)
 	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
 }
 
+/* Of an enclave: the same requests of clear, of it, and on new connections. */
+static struct json_object *json_beside(const struct measured *m)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "clear", json_stat(&m->beside[0]));
+	json_object_object_add(o, "enclave", json_stat(&m->beside[1]));
+	json_object_object_add(o, "cold", json_stat(&m->cold));
+	return o;
+}
+
 static struct json_object *json_row(const struct measured *m)
 {
 	struct json_object *o = json_object_new_object();
@@ -191,7 +202,11 @@ static struct json_object *json_row(const struct measured *m)
 	add_processes(o, m);
 	json_object_object_add(o, "floor", json_floor(m));
 	lab_json(o, m);
-	json_object_object_add(o, "simulated", json_object_new_boolean(0));
+	json_object_object_add(o, "simulated", json_object_new_boolean(m->simulated));
+	if (m->simulated)
+		json_text(o, "isolation", "simulated: no hardware isolation");
+	if (m->cold.n)
+		json_object_object_add(o, "beside_clear", json_beside(m));
 	return o;
 }
 

@@ -96,7 +96,7 @@ static int list(see each, void *ctx, struct err *e)
 
 struct sum {
 	struct wire_pairs *w;
-	uint16_t provider, model_owner, link; /* link: the model owner's own port to the provider */
+	uint16_t provider, model_owner, enclave, link; /* link: the model owner's own port to the provider */
 };
 
 static uint16_t port_of(const char *address)
@@ -114,7 +114,7 @@ static void add(void *ctx, const struct seen *s)
 
 	if (s->to == sum->provider)
 		p = s->from == sum->link ? PAIR_M_C : PAIR_D_C;
-	else if (s->to != sum->model_owner)
+	else if (s->to != sum->model_owner && (!sum->enclave || s->to != sum->enclave))
 		return;
 	sum->w->sent[p] += s->sent;
 	sum->w->received[p] += s->received;
@@ -122,7 +122,7 @@ static void add(void *ctx, const struct seen *s)
 
 int wire_read(struct wire_pairs *w, const struct roles *r, uint16_t model_owner_port, struct err *e)
 {
-	struct sum sum = {w, port_of(r->provider_at), port_of(r->model_owner_at), model_owner_port};
+	struct sum sum = {w, port_of(r->provider_at), port_of(r->model_owner_at), port_of(r->enclave_at), model_owner_port};
 
 	memset(w, 0, sizeof(*w));
 	if (!r->net || r->net->link.native)

@@ -39,7 +39,7 @@ int roles_go_on(struct err *e)
 
 /* ---- folder and certificates ---- */
 
-static int run_quietly(char *const argv[], struct err *e)
+int roles_quietly(char *const argv[], struct err *e)
 {
 	pid_t pid;
 
@@ -53,7 +53,7 @@ static int issue(const struct roles *r, const char *role, const char *name, stru
 	char dir[80];
 
 	snprintf(dir, sizeof(dir), "%s/pki", r->folder);
-	return run_quietly((char *[]){(char *)r->obscura, "pki", "issue", (char *)role, "localhost",
+	return roles_quietly((char *[]){(char *)r->obscura, "pki", "issue", (char *)role, "localhost",
 				      "127.0.0.1", "10.77.0.1", "10.77.0.2", "10.77.0.3", "--days", "7", "--dir", dir, "--name", (char *)name, NULL},
 			   e);
 }
@@ -63,7 +63,7 @@ static int make_pki(const struct roles *r, struct err *e)
 	char dir[80];
 
 	snprintf(dir, sizeof(dir), "%s/pki", r->folder);
-	if (run_quietly((char *[]){(char *)r->obscura, "pki", "init", dir, "--days", "8", NULL}, e))
+	if (roles_quietly((char *[]){(char *)r->obscura, "pki", "init", dir, "--days", "8", NULL}, e))
 		return -1;
 	return issue(r, "provider", "provider", e) || issue(r, "model-owner", "model-owner", e) ||
 		       issue(r, "data-owner", "data-owner", e)
@@ -101,6 +101,7 @@ void roles_end(struct roles *r)
 	for (size_t i = 0; i < r->n_owners; i++)
 		child_stop(&r->data_owners[i], STOP_MS);
 	r->n_owners = 0;
+	*r->enclave_at = 0;
 	child_stop(&r->model_owner, STOP_MS);
 	child_stop(&r->provider, STOP_MS);
 }
@@ -232,6 +233,17 @@ static int start_owner(struct roles *r, const struct roles_flags *flags, struct 
 	snprintf(sock, sizeof(sock), "--socket=%s", roles_socket(r, r->n_owners, path));
 	snprintf(ledger, sizeof(ledger), "--ledger=%s/jobs.sqlite", folder);
 	return start(r, &r->data_owners[r->n_owners++], &s, at, sizeof(at), e);
+}
+
+int roles_enclave(struct roles *r, struct err *e)
+{
+	char log[128], rest[64];
+
+	snprintf(log, sizeof(log), "%s/model-owner.log", r->folder);
+	return await_line("model-owner", r->model_owner, log, "enclave at ", r->enclave_at, sizeof(r->enclave_at), e) ||
+			       await_line("model-owner", r->model_owner, log, "the enclave is ", rest, sizeof(rest), e)
+		       ? -1
+		       : 0;
 }
 
 int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, struct err *e)

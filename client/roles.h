@@ -17,7 +17,7 @@ struct roles {
 	char folder[64];
 	char obscura[PATH_MAX], obscurad[PATH_MAX];
 	char socket[96]; /* of the first data owner */
-	char provider_at[64], model_owner_at[64];
+	char provider_at[64], model_owner_at[64], enclave_at[64]; /* enclave: after roles_enclave */
 	const struct link_net *net; /* borrows: the hosts on which they start; NULL: this one */
 	pid_t provider, model_owner, data_owners[ROLES_OWNERS_MAX];
 	size_t n_owners, n_certificates; /* certificates: of data owners */
@@ -28,6 +28,8 @@ void roles_catch(void);
 /* ERR_RESULT, "interrupted", when one of them came. */
 int roles_go_on(struct err *e) MUST_USE;
 
+/* Runs a command whose output is of no interest. */
+int roles_quietly(char *const argv[], struct err *e) MUST_USE;
 /* Makes the folder; certificates for loopback. */
 int roles_prepare(struct roles *r, struct err *e) MUST_USE;
 
@@ -38,6 +40,8 @@ struct roles_flags {
 };
 /* models: "a.onnx,b.onnx". Returns when provider and model owner listen. */
 int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
+/* Waits until the model owner's enclave (its flags ask for one) is ready. */
+int roles_enclave(struct roles *r, struct err *e) MUST_USE;
 /* Starts data owners until there are n, each with a certificate of its own. */
 int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, struct err *e) MUST_USE;
 /* Both: one data owner. */
