@@ -86,6 +86,8 @@ static int make_key(struct run *r, struct err *e)
 	hash_text(&h, slash ? slash + 1 : out);
 	hash_text(&h, model ? model : "");
 	hash_text(&h, a->config.optimise);
+	if (r->personality != PERSONALITY_SMPC)
+		hash_text(&h, personality_name(r->personality));
 	crypto_hash_sha256_update(&h, (const uint8_t *)numbers, sizeof(numbers));
 	crypto_hash_sha256_update(&h, identity, sizeof(identity));
 	crypto_hash_sha256_final(&h, r->key);
@@ -102,6 +104,7 @@ static Wire__Job job_of(struct run *r)
 	job.model = (char *)(uintptr_t)(r->args->flag[FLAG_model] ? r->args->flag[FLAG_model] : "");
 	job.optimise = plan_optimise_named(r->args->config.optimise);
 	job.reveal = r->reveal;
+	job.personality = (char *)(uintptr_t)personality_name(r->personality);
 	return job;
 }
 
@@ -159,6 +162,7 @@ static int take_model(struct run *r, const uint8_t *packed, size_t n, struct err
 			 .convert = r->args->flag[FLAG_convert] != NULL};
 	r->results.names = r->model->labels;
 	r->results.n_names = r->model->n_labels;
+	r->results.personality = r->personality;
 	return 0;
 }
 
@@ -187,6 +191,8 @@ static int open_new(struct run *r, int again, struct err *e)
 	q.model = job.model;
 	q.optimise = job.optimise;
 	q.reveal = r->reveal;
+	q.personalities = &job.personality;
+	q.n_personalities = 1;
 	q.describe = 1;
 	q.deadline_ms = (uint32_t)(r->args->config.connect_ms * 2);
 	if (ask_classify(r->ask, &q, &reply, e))

@@ -5,6 +5,7 @@
 #define OBSCURA_CLIENT_JOB_H
 
 #include "client/command.h"
+#include "protocol/personality.h"
 #include "wire.pb-c.h"
 
 /* Reads rows from one of these on, in order; *reply: free with wire__job_reply__free_unpacked. */
@@ -20,6 +21,7 @@ struct results {
 	size_t n_names;
 	results_page page;
 	void *ctx;
+	enum personality personality;
 	uint64_t n; /* images */
 	/* what came out */
 	uint64_t done, failed, right;

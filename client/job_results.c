@@ -314,6 +314,9 @@ static int json_summary(const struct results *r, double seconds, uint64_t images
 	struct json_object *o = json_object_new_object(), *rows, *row;
 
 	json_text(o, "out", r->path);
+	json_text(o, "personality", personality_name(r->personality));
+	if (*personality_leaks(r->personality))
+		json_text(o, "leaks", personality_leaks(r->personality));
 	json_count(o, "images", r->n);
 	json_count(o, "done", r->done);
 	json_count(o, "failed", r->failed);
@@ -345,6 +348,8 @@ int results_summary(const struct results *r, double seconds, uint64_t images, st
 		printf("; %llu of them now, %.1f s, %.0f a second", (unsigned long long)images, seconds,
 		       (double)images / (seconds > 0 ? seconds : 1));
 	printf("\nresults in %s\n", r->path);
+	if (*personality_leaks(r->personality))
+		printf("%s leaks %s\n", personality_name(r->personality), personality_leaks(r->personality));
 	if (!r->truth)
 		return 0;
 	printf("%llu of %llu are what the labels say: accuracy %.4f\n", (unsigned long long)r->right,

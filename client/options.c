@@ -220,8 +220,6 @@ int args_reveal(const struct args *a, enum plan_reveal *reveal, struct err *e)
 /* Whether a command knows it: plan and verify have nothing to say of an enclave, which runs clear's plan. */
 static int has_personality(const char *command, enum personality p)
 {
-	if (!strcmp(command, "batch"))
-		return p == PERSONALITY_SMPC;
 	return p != PERSONALITY_ENCLAVE || !strcmp(command, "classify");
 }
 

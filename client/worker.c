@@ -33,6 +33,7 @@ struct worker {
 	struct fit fit;
 	Wire__Classified *model; /* owns */
 	enum plan_reveal reveal;
+	char *personality;
 	char host[65], trouble[512];
 	size_t group, n; /* items wanted at once; there are */
 	struct feed_item items[GROUP_MOST];
@@ -57,13 +58,15 @@ static void say(struct worker *w, const char *text)
 
 /* ---- the daemon ---- */
 
-static Wire__Classify request(const struct worker *w)
+static Wire__Classify request(struct worker *w)
 {
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 
 	q.model = (char *)(uintptr_t)(w->args->flag[FLAG_model] ? w->args->flag[FLAG_model] : "");
 	q.optimise = plan_optimise_named(w->args->config.optimise);
 	q.reveal = w->reveal;
+	q.personalities = &w->personality;
+	q.n_personalities = 1;
 	q.deadline_ms = (uint32_t)w->args->config.deadline_ms;
 	return q;
 }
@@ -314,6 +317,7 @@ int worker_run(const struct args *a, const char *url, struct err *e)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	sigset_t set = stop_signals();
+	enum personality p;
 	int failed;
 
 	if (!w)
@@ -322,12 +326,16 @@ int worker_run(const struct args *a, const char *url, struct err *e)
 	w->args = a;
 	w->group = GROUP_FIRST;
 	gethostname(w->host, sizeof(w->host) - 1);
-	failed = args_reveal(a, &w->reveal, e) || queue_open(&w->queue, url, &a->config, e) ||
+	failed = args_personality(a, &p, e) || args_reveal(a, &w->reveal, e);
+	w->personality = (char *)(uintptr_t)(failed ? "" : personality_name(p));
+	failed = failed || queue_open(&w->queue, url, &a->config, e) ||
 		 feed_queue(&w->feed, &w->queue, e) || connect_daemon(w, e) || run(w, e);
 	give_back_all(w);
 	if (!failed || w->done || w->failed)
 		printf("%llu images classified, %llu could not be\n", (unsigned long long)w->done,
 		       (unsigned long long)w->failed);
+	if (!failed && *personality_leaks(p))
+		printf("%s leaks %s\n", w->personality, personality_leaks(p));
 	feed_close(w->feed);
 	queue_close(&w->queue);
 	nats_Close();

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/json.h"
+#include "protocol/personality.h"
 
 #define NUMBER_MAX 48
 
@@ -298,8 +299,11 @@ static struct json_object *parameters(const Wire__Classified *m)
 {
 	struct json_object *o = json_object_new_object();
 	const Wire__Result *r = m->results[0];
+	enum personality p = personality_named(m->personality);
 
 	json_text(o, "personality", m->personality);
+	if (p < PERSONALITIES && *personality_leaks(p))
+		json_text(o, "leaks", personality_leaks(p));
 	json_text(o, "mode", m->mode);
 	json_count(o, "batch", r->batch);
 	json_count(o, "round_trips", r->round_trips);

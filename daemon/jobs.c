@@ -50,6 +50,7 @@ static void note_job(void *ctx, const struct ledger_job *job)
 	}
 	h->found = found;
 	found[h->n] = (struct ledger_job){.id = job->id, .optimise = job->optimise, .reveal = job->reveal};
+	memcpy(found[h->n].personality, job->personality, sizeof(job->personality));
 	found[h->n].model = strdup(job->model);
 	if (found[h->n].model)
 		h->n++;

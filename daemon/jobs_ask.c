@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JOB frames of local clients: what they ask is done on the ledger's thread, in the order in which it came.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/jobs_parts.h"
 #include "nn/plan.h"
+#include "protocol/personality.h"
 
 #define QUESTIONS_MAX 64 /* of all clients at once */
 #define NAME_MAX_BYTES 4096
 #define ROWS_MAX 10000 /* in one reply */
+
+static enum personality personality(const Wire__Job *a)
+{
+	return a->personality[0] ? personality_named(a->personality) : PERSONALITY_SMPC;
+}
 
 /* ---- on the ledger's thread ---- */
 
@@ -31,6 +38,7 @@ static int find_or_open(struct question *q, struct ledger *l)
 	if (known || !a->open || !a->described.len)
 		return known;
 	memcpy(add.key, a->key.data, LEDGER_KEY);
+	snprintf(add.personality, sizeof(add.personality), "%s", personality_name(personality(a)));
 	add.described = a->described.data;
 	add.described_bytes = a->described.len;
 	return ledger_add(l, &add, &q->err) ? -1 : ledger_find(l, add.key, &q->found, &q->err);
@@ -200,7 +208,8 @@ static int check(const struct jobs *j, const Wire__Job *a, struct err *e)
 {
 	if (a->key.len != LEDGER_KEY)
 		return err_set(e, ERR_PEER, "sent a JOB with a key of %zu bytes", a->key.len);
-	if (a->optimise > PLAN_AUTO || a->reveal > REVEAL_LABEL || a->most > ROWS_MAX)
+	if (a->optimise > PLAN_AUTO || a->reveal > REVEAL_LABEL || a->most > ROWS_MAX ||
+	    personality(a) == PERSONALITIES)
 		return err_set(e, ERR_PEER, "sent a JOB that asks for what there is not");
 	if (j->asked >= QUESTIONS_MAX)
 		return err_set(e, ERR_PEER, "asks too much at once about jobs");

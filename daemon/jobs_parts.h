@@ -14,6 +14,7 @@ struct active {
 	int64_t id;
 	char *model; /* owns */
 	uint32_t optimise, reveal;
+	char personality[16];
 	uint64_t cursor; /* images below it were taken from the ledger since this process started */
 	int more;	 /* there may be waiting images from the cursor on */
 	int rewind;	 /* some below it wait again: start over when nothing is under way */

@@ -65,6 +65,7 @@ void jobs_activate(struct jobs *j, const struct ledger_job *job, int again)
 		a->id = job->id;
 		a->optimise = job->optimise;
 		a->reveal = job->reveal;
+		memcpy(a->personality, job->personality, sizeof(a->personality));
 		for (at = &j->active; *at; at = &(*at)->next)
 			;
 		*at = a;
@@ -322,6 +323,7 @@ static void on_reply(void *ctx, const Wire__Classified *reply)
 static void batch_ask(struct batch *b)
 {
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
+	char *personalities[] = {b->of->personality};
 
 	if (b->jobs->paused) /* they wait in the ledger */
 		return;
@@ -339,6 +341,8 @@ static void batch_ask(struct batch *b)
 	q.model = b->of->model;
 	q.optimise = b->of->optimise;
 	q.reveal = b->of->reveal;
+	q.personalities = personalities;
+	q.n_personalities = 1;
 	q.deadline_ms = PATIENCE_MS;
 	data_owner_classify(b->jobs->owner, &q, on_reply, b);
 	free(q.images);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define APPLICATION 0x4f62734c /* "ObsL": tells a ledger from other SQLite files */
-#define VERSION 1
+#define VERSION 2
 #define CHECK_BYTES (256 << 20) /* a file up to this is checked in whole when it is opened */
 #define DIRECTORY_MODE 0700
 
@@ -22,7 +22,8 @@ static const char schema[] =
     "CREATE TABLE job (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, model TEXT NOT NULL,"
     " optimise INTEGER NOT NULL, reveal INTEGER NOT NULL, described BLOB NOT NULL,"
     " stored INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,"
-    " sealed INTEGER NOT NULL DEFAULT 0, touched INTEGER NOT NULL);"
+    " sealed INTEGER NOT NULL DEFAULT 0, touched INTEGER NOT NULL,"
+    " personality TEXT NOT NULL DEFAULT 'smpc');"
     "CREATE TABLE image (id INTEGER PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL,"
     " label INTEGER NOT NULL DEFAULT 0, scores BLOB, attempts INTEGER NOT NULL DEFAULT 0, error TEXT);"
     "CREATE INDEX waiting ON image (id) WHERE state = 0;"
@@ -32,10 +33,12 @@ static const char *const statements[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [FIND] = "SELECT id, key, model, optimise, reveal, described, stored, done, failed, sealed FROM job"
+    [FIND] = "SELECT id, key, model, optimise, reveal, described, stored, done, failed, sealed,"
+	     " personality FROM job"
 	     " WHERE key = ?1",
     [ADD] =
-	"INSERT INTO job (key, model, optimise, reveal, described, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	"INSERT INTO job (key, model, optimise, reveal, described, touched, personality)"
+	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [REMOVE_PIXELS] = "DELETE FROM pixels WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32",
     [REMOVE_IMAGES] = "DELETE FROM image WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32",
     [REMOVE_JOB] = "DELETE FROM job WHERE id = ?1",
@@ -56,7 +59,8 @@ static const char *const statements[STATEMENTS] = {
     [FORGET_PIXELS] = "DELETE FROM pixels WHERE id = ?1",
     [READ] = "SELECT id, name, state, label, scores, attempts, error FROM image"
 	     " WHERE id >= (?1 << 32) + ?2 AND id < (?1 + 1) << 32 ORDER BY id LIMIT ?3",
-    [EACH] = "SELECT id, key, model, optimise, reveal, described, stored, done, failed, sealed FROM job"
+    [EACH] = "SELECT id, key, model, optimise, reveal, described, stored, done, failed, sealed,"
+	     " personality FROM job"
 	     " WHERE stored > done + failed",
     [OLD] = "SELECT id FROM job WHERE touched < ?1 LIMIT 1",
     [HELD] = "SELECT total(length(bytes)) FROM pixels",
@@ -186,6 +190,15 @@ static int create(struct ledger *l, struct err *e)
 	return execute(l, "BEGIN EXCLUSIVE", e) || execute(l, schema, e) || execute(l, number, e) ? -1 : 0;
 }
 
+/* Version 1 knew one personality. */
+static int migrate(struct ledger *l, struct err *e)
+{
+	return execute(l,
+		       "BEGIN EXCLUSIVE; ALTER TABLE job ADD COLUMN personality TEXT NOT NULL DEFAULT 'smpc';"
+		       " PRAGMA user_version = 2; COMMIT",
+		       e);
+}
+
 static int check_whole(struct ledger *l, struct err *e)
 {
 	char verdict[160];
@@ -215,6 +228,8 @@ static int check(struct ledger *l, struct err *e)
 	if (application != APPLICATION)
 		return err_set(e, ERR_INPUT, "%s is a SQLite file, but no ledger of obscura: name another",
 			       l->path);
+	if (version == 1)
+		return check_whole(l, e) || migrate(l, e) ? -1 : 0;
 	if (version != VERSION)
 		return err_set(
 		    e, ERR_INPUT,
@@ -316,9 +331,11 @@ static int copy_blob(sqlite3_stmt *s, int column, uint8_t **out, size_t *bytes)
 static int read_job(struct ledger *l, enum statement which, struct ledger_job *job, struct err *e)
 {
 	sqlite3_stmt *s = l->s[which];
-	const char *model = (const char *)sqlite3_column_text(s, 2);
+	const char *model = (const char *)sqlite3_column_text(s, 2),
+		   *personality = (const char *)sqlite3_column_text(s, 10);
 
 	memset(job, 0, sizeof(*job));
+	snprintf(job->personality, sizeof(job->personality), "%s", personality ? personality : "");
 	job->id = sqlite3_column_int64(s, 0);
 	job->model = strdup(model ? model : "");
 	job->optimise = (uint32_t)sqlite3_column_int(s, 3);
@@ -359,6 +376,7 @@ int ledger_add(struct ledger *l, struct ledger_job *job, struct err *e)
 	sqlite3_bind_blob64(s, 5, job->described_bytes ? (const void *)job->described : "",
 			    job->described_bytes, SQLITE_STATIC);
 	sqlite3_bind_int64(s, 6, ledger_now());
+	sqlite3_bind_text(s, 7, job->personality, -1, SQLITE_STATIC);
 	if (ledger_run(l, ADD, e))
 		return -1;
 	job->id = sqlite3_last_insert_rowid(l->db);

@@ -34,6 +34,7 @@ struct ledger_job {
 	uint8_t key[LEDGER_KEY];
 	char *model; /* owns */
 	uint32_t optimise, reveal;
+	char personality[16];
 	uint8_t *described; /* owns */
 	size_t described_bytes;
 	uint64_t stored, done, failed; /* images */
@@ -49,7 +50,7 @@ void ledger_close(struct ledger *l);
 /* 1: *job is filled (ledger_job_free), 0: there is none, -1. */
 int ledger_find(struct ledger *l, const uint8_t key[LEDGER_KEY], struct ledger_job *job,
 		struct err *e) MUST_USE;
-/* key, model, optimise, reveal and described of job; its id is set. */
+/* key, model, optimise, reveal, personality and described of job; its id is set. */
 int ledger_add(struct ledger *l, struct ledger_job *job, struct err *e) MUST_USE;
 /* The job and all its images are deleted. */
 int ledger_remove(struct ledger *l, int64_t job, struct err *e) MUST_USE;

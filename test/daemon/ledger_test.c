@@ -331,6 +331,30 @@ static void test_hostile_files(void **state)
 	expect_refused(f, "version 99");
 }
 
+/* Version 1 had no personality: its jobs are of smpc. */
+static void test_version_1(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger_job job;
+	sqlite3 *db;
+
+	assert_int_equal(put(f, 0, 3), 1);
+	ledger_close(f->l);
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "ALTER TABLE job DROP COLUMN personality; PRAGMA user_version = 1", NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(db);
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(ledger_open(&f->l, f->path, 1 << 20, &f->e), 0);
+		assert_int_equal(ledger_find(f->l, f->job.key, &job, &f->e), 1);
+		assert_string_equal(job.personality, "smpc");
+		assert_int_equal(job.stored, 3);
+		ledger_job_free(&job);
+		if (!twice)
+			ledger_close(f->l);
+	}
+}
+
 static void test_one_process(void **state)
 {
 	struct fixture *f = *state;
@@ -408,6 +432,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_pixels_are_gone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_each_and_prune, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_hostile_files, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_one_process, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
 	};
