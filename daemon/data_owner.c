@@ -338,6 +338,7 @@ static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry
 {
 	static const char *const names[OWNER_STATES] = {"opening", "receiving weights", "pairing", "ready",
 							"failed"};
+	enum plan_optimise mode = n->optimise == PLAN_AUTO ? n->chosen : n->optimise;
 	struct pool_status pool = {0};
 	Wire__Pool *p = malloc(sizeof(*p));
 
@@ -348,6 +349,9 @@ static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry
 		owner_pool(n->owner, &pool);
 	p->model = n->model;
 	p->peer = d->config->model_owner;
+	p->personality = (char *)(uintptr_t)personality_name(n->personality);
+	p->mode = (char *)(uintptr_t)(mode == PLAN_BANDWIDTH ? "bandwidth" : "latency");
+	p->reveal = (char *)(uintptr_t)(n->reveal == REVEAL_LABEL ? "label" : "logits");
 	p->state = (char *)(uintptr_t)(n->owner ? names[owner_state(n->owner)] : "closed");
 	p->depth = pool.depth;
 	p->high = pool.high;

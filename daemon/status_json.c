@@ -20,6 +20,9 @@ struct json_object *status_pool(const Wire__Pool *p)
 	struct json_object *o = json_object_new_object();
 
 	json_text(o, "model", p->model);
+	json_text(o, "personality", p->personality);
+	json_text(o, "mode", p->mode);
+	json_text(o, "reveal", p->reveal);
 	json_text(o, "peer", p->peer);
 	json_text(o, "state", p->state);
 	json_count(o, "depth", p->depth);

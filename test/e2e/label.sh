@@ -21,6 +21,7 @@ for sample in "$ROOT"/test/models/*.onnx; do
 	is "$name: logits give the same labels" 40 "$(jq .label "$T/logits" | paste - "$T/labels" | awk '$1==$2' | wc -l)"
 	is "$name: a label costs round trips, more than logits" yes "$([ "$(jq -s '.[0].round_trips' "$T/out")" -gt "$(jq -s '.[0].round_trips' "$T/logits")" ] && echo yes)"
 done
+is "obscura status tells the sessions of a model apart" "smpc bandwidth label,smpc latency label,smpc latency logits" "$("$OBSCURA" status --socket="$T/data-owner.sock" --json | jq -r '.pools[]|select(.model=="digits_mlp")|.personality+" "+.mode+" "+.reveal' | sort | paste -sd,)"
 IDX=$(pictures_of digits)
 for mode in latency bandwidth; do
 	classify --model secret --optimise $mode --limit 1 "$IDX" >/dev/null 2>"$T/err"
