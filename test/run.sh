@@ -26,8 +26,10 @@ count() {
 run() { # run NAME SECONDS COMMAND…
 	name=$1 limit=$2 log=build/log/$V-$(echo "$1" | tr / -).log
 	shift 2
+	before=$(date +%s)
 	timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null
 	code=$?
+	echo "$name: $(($(date +%s) - before)) s"
 	count "$log" $code "$name"
 	grep -aE '^skip - ' "$log"
 }
