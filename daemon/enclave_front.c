@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each connection from outside gets a socket pair, whose other end goes to the child; bytes pass through both
- * ways. */
+ * ways (enclave_relay.c). */
 #include "daemon/enclave_front.h"
 
 #include <errno.h>
@@ -14,28 +14,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/listener.h>
 
 #include "daemon/enclave.h"
 #include "daemon/enclave_keep.h"
 #include "daemon/enclave_quote.h"
+#include "daemon/enclave_relay.h"
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
 #include "daemon/seal.h"
 
 #define RELAYS 256
 #define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
-#define QUEUE (1u << 20) /* bytes that wait for one side before the other is read again */
-
-/* side[0]: outside, side[1]: the child. */
-struct relay {
-	struct relay *next, **at;
-	struct enclave_front *front;
-	struct bufferevent *side[2];
-	int ending; /* one side has ended; the other gets what is queued for it */
-};
 
 struct enclave_front {
 	struct event_base *base;
@@ -44,61 +34,8 @@ struct enclave_front {
 	int fd; /* to the child: sockets of new connections; back: "R" */
 	pid_t quoter, keeper;
 	const struct quote_provider *provider;
-	struct relay *relays;
-	unsigned n;
+	struct relays *relays;
 };
-
-static void relay_free(struct relay *r)
-{
-	*r->at = r->next;
-	if (r->next)
-		r->next->at = r->at;
-	for (int i = 0; i < 2; i++)
-		if (r->side[i])
-			bufferevent_free(r->side[i]);
-	r->front->n--;
-	free(r);
-}
-
-static struct bufferevent *other(const struct relay *r, const struct bufferevent *b)
-{
-	return r->side[r->side[0] == b];
-}
-
-static void on_bytes(struct bufferevent *b, void *ctx)
-{
-	struct bufferevent *to = other(ctx, b);
-
-	bufferevent_write_buffer(to, bufferevent_get_input(b));
-	if (evbuffer_get_length(bufferevent_get_output(to)) > QUEUE)
-		bufferevent_disable(b, EV_READ);
-}
-
-static void on_taken(struct bufferevent *b, void *ctx)
-{
-	struct relay *r = ctx;
-
-	if (r->ending)
-		relay_free(r);
-	else
-		bufferevent_enable(other(r, b), EV_READ);
-}
-
-static void on_end(struct bufferevent *b, short what, void *ctx)
-{
-	struct relay *r = ctx;
-	struct bufferevent *to = other(r, b);
-
-	if (what & BEV_EVENT_CONNECTED)
-		return;
-	if (r->ending || !evbuffer_get_length(bufferevent_get_output(to))) {
-		relay_free(r);
-		return;
-	}
-	r->ending = 1;
-	bufferevent_disable(b, EV_READ | EV_WRITE);
-	bufferevent_disable(to, EV_READ);
-}
 
 /* ---- new connections ---- */
 
@@ -117,7 +54,8 @@ static int hand_over(int control, int fd, char what)
 	return sendmsg(control, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
 }
 
-static int relay_sides(struct relay *r, int outside)
+/* One end of a pair for the child, which blocks there and has a thread for each; bytes pass through the other. Takes outside. */
+static int relay(struct enclave_front *f, int outside)
 {
 	int pair[2];
 
@@ -125,49 +63,28 @@ static int relay_sides(struct relay *r, int outside)
 		close(outside);
 		return -1;
 	}
-	evutil_make_socket_nonblocking(pair[0]); /* the child's end blocks: it has a thread for each */
-	r->side[0] = bufferevent_socket_new(r->front->base, outside, BEV_OPT_CLOSE_ON_FREE);
-	r->side[1] = bufferevent_socket_new(r->front->base, pair[0], BEV_OPT_CLOSE_ON_FREE);
-	if (!r->side[0])
+	evutil_make_socket_nonblocking(pair[0]);
+	if (hand_over(f->fd, pair[1], ENCLAVE_HANDS_CONNECTION)) {
 		close(outside);
-	if (!r->side[1])
 		close(pair[0]);
-	if (!r->side[0] || !r->side[1] || hand_over(r->front->fd, pair[1], ENCLAVE_HANDS_CONNECTION)) {
 		close(pair[1]);
 		return -1;
 	}
 	close(pair[1]);
-	return 0;
+	return relay_start(f->relays, outside, pair[0], SILENT_S);
 }
 
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int n, void *ctx)
 {
-	const struct timeval silent = {.tv_sec = SILENT_S};
 	struct enclave_front *f = ctx;
-	struct relay *r = f->n < RELAYS ? calloc(1, sizeof(*r)) : NULL;
 
-	if (!r) {
+	if (relays_full(f->relays)) {
 		close(fd);
 		return;
 	}
 	socket_no_delay(fd);
-	r->front = f;
-	r->next = f->relays;
-	r->at = &f->relays;
-	if (r->next)
-		r->next->at = &r->next;
-	f->relays = r;
-	f->n++;
-	if (relay_sides(r, fd)) {
+	if (relay(f, fd))
 		log_line(LOG_WARNING, "a connection cannot be handed to the enclave");
-		relay_free(r);
-		return;
-	}
-	for (int i = 0; i < 2; i++) {
-		bufferevent_setcb(r->side[i], on_bytes, on_taken, on_end, r);
-		bufferevent_enable(r->side[i], EV_READ | EV_WRITE);
-	}
-	bufferevent_set_timeouts(r->side[0], &silent, &silent);
 }
 
 /* ---- the child ---- */
@@ -180,8 +97,8 @@ static void stop(struct enclave_front *f)
 	if (f->control)
 		event_free(f->control);
 	f->control = NULL;
-	while (f->relays)
-		relay_free(f->relays);
+	relays_free(f->relays);
+	f->relays = NULL;
 }
 
 static void on_control(evutil_socket_t fd, short what, void *ctx)
@@ -344,6 +261,11 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f->base = net_base(net);
 	f->fd = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
+	f->relays = relays_new(f->base, RELAYS);
+	if (!f->relays) {
+		err_set(e, ERR_ENV, "out of memory");
+		goto fail;
+	}
 	if (!f->provider || start(f, config, e) || enclave_front_rules(f, config, e) ||
 	    hand_models(f, config, e) || start_keeper(f, config, e) ||
 	    listen_at(f, config->enclave_listen, e))
