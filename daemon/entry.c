@@ -345,7 +345,7 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f)
 
 void entry_lost(struct entry *n, struct channel *c, const struct err *why)
 {
-	if (!n->owner || (!personality_provider(n->personality) && c != owner_channel(n->d, MODEL_OWNER)))
+	if (!n->owner || (!personality_provider(n->personality) && !(c->peer & ROLE_M)))
 		return;
 	n->weighed = 0; /* what comes back may be another link */
 	owner_lost(n->owner, c, why->text);

@@ -59,6 +59,7 @@ start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$N
 port model-owner >/dev/null
 for _ in $(seq 50); do classify --model digits_conv --personality he --limit 1 "$STACK" >/dev/null 2>&1 && break; sleep 0.2; done # until it is connected again
 batch "$STACK" --personality he --out "$T/again.csv" --json >"$T/out" 2>"$T/err"
+is "the data owner survives a model owner that comes back" "0 1" "$(kill -0 "$(cat "$T/data-owner.pid")"; echo $?) $(grep -c "ready; model owner" "$T/data-owner.log")"
 is "and new ones run" "" "$(jq .label "$T/again.csv" | diff - "$T/labels")"
 batch "$STACK" --personality clear --out "$T/none.csv" >"$T/out" 2>"$T/err"
 is "not offered: refused" "4 1" "$? $(grep -c 'there is he' "$T/err")"
