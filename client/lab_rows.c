@@ -202,6 +202,9 @@ void lab_json(struct json_object *o, const struct measured *m)
 	if (row->net->link.native)
 		return;
 	x = json_object_new_object();
+	json_real(json_object_object_get(o, "seconds"), "computing", row->compute);
+	json_real(json_object_object_get(o, "seconds"), "waiting",
+		  m->online.median > row->compute ? m->online.median - row->compute : 0);
 	json_real(x, "compute", row->compute);
 	json_real(x, "transfer", row->transfer);
 	json_real(x, "online", row->online);
