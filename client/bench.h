@@ -71,7 +71,7 @@ struct measured;
 /* ---- bench_enclave.c ---- */
 /* Flags of roles with a simulated enclave; the texts live here. */
 struct bench_enclave {
-	char simulation[128], policy[140], at[96];
+	char simulation[128], policy[140], at[96], listen[64];
 	const char *modeller[3], *owner[3];
 };
 /* Before the servers start: modeller; after that: a model, and owner. */

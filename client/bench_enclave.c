@@ -39,7 +39,10 @@ int bench_enclave_servers(struct bench *b, struct bench_enclave *x, struct err *
 		return -1;
 	snprintf(x->simulation, sizeof(x->simulation), "--simulation=%s", folder);
 	snprintf(x->policy, sizeof(x->policy), "--policy=%s/policy.conf", folder);
-	x->modeller[0] = "--enclave-listen=127.0.0.1:0";
+	snprintf(x->listen, sizeof(x->listen), "--enclave-listen=%s:%d",
+		 b->roles.net ? link_net_address(b->roles.net, LINK_MODEL_OWNER) : "127.0.0.1",
+		 b->roles.net && !b->roles.net->link.native ? 7404 : 0);
+	x->modeller[0] = x->listen;
 	x->modeller[1] = "--tee=sim";
 	x->modeller[2] = x->simulation;
 	return 0;
@@ -49,6 +52,7 @@ int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const stru
 {
 	struct roles *r = &b->roles;
 	char enclave[96], ca[96], certificate[96], key[96];
+	int failed;
 
 	if (roles_enclave(r, e))
 		return -1;
@@ -60,9 +64,12 @@ int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const stru
 	snprintf(ca, sizeof(ca), "--ca=%s/pki/ca.pem", r->folder);
 	snprintf(certificate, sizeof(certificate), "--certificate=%s/pki/model-owner.pem", r->folder);
 	snprintf(key, sizeof(key), "--key=%s/pki/model-owner.key", r->folder);
-	return roles_quietly((char *[]){r->obscura, "model", "provision", (char *)(uintptr_t)m->file, enclave, x->policy,
-					"--accept-simulated", ca, certificate, key, NULL},
-			     e);
+	if (r->net && link_net_enter(r->net, LINK_MODEL_OWNER, e))
+		return -1;
+	failed = roles_quietly((char *[]){r->obscura, "model", "provision", (char *)(uintptr_t)m->file, enclave, x->policy,
+					  "--accept-simulated", ca, certificate, key, NULL},
+			       e);
+	return (r->net && link_net_home(r->net, e)) || failed ? -1 : 0;
 }
 
 /* ---- a cold connection: TCP, TLS, nonce, evidence, its verification, one answer ---- */
@@ -143,7 +150,7 @@ static int measure_beside(struct load *l, struct measured *m, struct err *e)
 int bench_enclave_measure(struct bench *b, struct load *l, struct measured *m, struct err *e)
 {
 	m->simulated = 1;
-	if (m->batch != 1 || m->in_flight != 1 || m->owners != 1)
+	if (b->lab || m->batch != 1 || m->in_flight != 1 || m->owners != 1)
 		return 0;
 	return measure_beside(l, m, e) || measure_cold(b, m, e) ? -1 : 0;
 }

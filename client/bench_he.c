@@ -31,8 +31,6 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 		if (which == PERSONALITIES)
 			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is none of smpc, he, clear, enclave",
 				       (int)(n < 40 ? n : 40), p);
-		if (which == PERSONALITY_ENCLAVE && flag[FLAG_links])
-			return err_set(e, ERR_USAGE, "--personalities: the enclave is measured on loopback only, not with --links");
 		wanted[which] = 1;
 	}
 	return 0;
@@ -140,7 +138,8 @@ int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way wa
 	for (int o = PLAN_LATENCY; wanted[PERSONALITY_SMPC] && o <= PLAN_BANDWIDTH; o++)
 		if (!only || !strcmp(only, o == PLAN_BANDWIDTH ? "bandwidth" : "latency"))
 			ways[(*n)++] = (struct bench_way){PERSONALITY_SMPC, o, NULL};
-	if (wanted[PERSONALITY_CLEAR])
-		ways[(*n)++] = (struct bench_way){PERSONALITY_CLEAR, PLAN_LATENCY, NULL};
+	for (enum personality p = PERSONALITY_CLEAR; p <= PERSONALITY_ENCLAVE; p++)
+		if (wanted[p])
+			ways[(*n)++] = (struct bench_way){p, PLAN_LATENCY, NULL};
 	return wanted[PERSONALITY_HE] ? he_ways(b, m, ways, n, e) : 0;
 }

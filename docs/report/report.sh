@@ -132,7 +132,7 @@ for m in $MODELS; do plots "$m"; done
 		cell = rows++ ? "td" : "th"
 		if (cell == "th") printf "<div class=\"wide\"><table><thead>"
 		printf "<tr>"
-		for (i = 2; i < n; i++) { gsub(/^ +| +$/, "", c[i]); printf "<%s%s>%s</%s>", cell, c[i] ~ /^[-+]?[0-9.]+( %| kB| MB)?$/ ? " class=\"n\"" : length(c[i]) > 40 ? " class=\"t\"" : "", text(c[i]), cell }
+		for (i = 2; i < n; i++) { gsub(/^ +| +$/, "", c[i]); printf "<%s%s>%s</%s>", cell, c[i] ~ /^[-+]?[0-9.]+( %| kB| MB)?$/ ? " class=\"n\"" : (length(c[i]) > 40 ? " class=\"t\"" : ""), text(c[i]), cell }
 		print cell == "th" ? "</tr></thead><tbody>" : "</tr>"
 		next
 	}

@@ -35,17 +35,17 @@ is "an interrupted run goes on" "0 8 1" "$? $(jq -R 'fromjson? | select(.kind=="
 lab --resume
 is "and has nothing to do when it is whole" "0 8" "$? $(jq -R 'fromjson? | select(.kind=="macro")|1' "$OUT/bench.jsonl" | wc -l)" || cat "$T/err"
 
-# he and clear on the same link: no provider; each says what it leaks
-lab_he() { timeout 250 "$OBSCURA" bench --links test --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --personalities he,clear --quick --out "$T/he" >"$T/table" 2>"$T/err" </dev/null; }
+# the others on the same link: no provider; each says what it leaks, and the enclave that it is simulated
+lab_he() { timeout 250 "$OBSCURA" bench --links test --link-file "$T/links.conf" --models "$ROOT/test/models/digits_mlp.onnx" --batch 1 --personalities he,clear,enclave --quick --out "$T/he" >"$T/table" 2>"$T/err" </dev/null; }
 lab_he
-is "he and clear on links: as planned, and none faster than its round trips" "0 native/clear native/he S native/he S tickets test/clear test/he S test/he S tickets" "$? $(jq -r 'select(.kind=="macro" and .as_predicted and (.leaks|length)>0 and
+is "he, clear and enclave on links: as planned, and none faster than its round trips" "0 native/clear native/enclave native/he S native/he S tickets test/clear test/enclave test/he S test/he S tickets" "$? $(jq -r 'select(.kind=="macro" and .as_predicted and ((.leaks|length)>0 or .simulated) and .simulated==(.way=="enclave") and .cpu_seconds.model_owner>0 and .wire_pairs.data_owner_model_owner.sent>=.bytes.online.sent and
 	(.link=="native" or (.seconds.online.least>=.round_trips*0.0249 and .predicted_seconds.transfer>=.round_trips*0.0249)))|"\(.link)/\(.way)"' "$T/he/bench.jsonl" | sort | paste -sd' ')" || cat "$T/err"
 
 # the report: one file, nothing from elsewhere, each setting in both
 if have gnuplot gnuplot-nox; then
 	sh docs/report/report.sh "$OUT" >"$T/table" 2>"$T/err"
 	is "report: made" 0 $? || cat "$T/err"
-	is "  four plots, each row in HTML and Markdown" "4 8 8" "$(grep -c '<svg' "$OUT/report.html") $(grep -cE '^<tr><td>(native|test)</td><td>digits_mlp' "$OUT/report.html") $(grep -cE '^\| (native|test) \| digits_mlp' "$OUT/report.md")"
+	is "  four plots of a model, each row in HTML and Markdown, and what others published beside it" "4 8 8 1" "$(grep -c '<svg' "$OUT/report.html") $(grep -cE '^<tr><td>(native|test)</td><td>digits_mlp' "$OUT/report.html") $(grep -cE '^\| (native|test) \| digits_mlp' "$OUT/report.md") $(grep -c '^| model_z | HE-Transformer (paper) | 549000 ' "$OUT/report.md")"
 	is "  and nothing is loaded from elsewhere" "" "$(grep -oE '(src|href)="[^#][^"]*"|url\([^#)]*\)' "$OUT/report.html")"
 	echo '{"kind":"conditions"}' >"$T/out/bench.jsonl"
 	sh docs/report/report.sh "$OUT" >"$T/table" 2>"$T/err"
