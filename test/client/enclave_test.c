@@ -285,11 +285,37 @@ static void refused_test(void **state)
 	assert_int_equal(meet(GARBAGE, 1, &e), ERR_PEER);
 }
 
+/* The key to which releases are sealed is read from the policy as it was written; another form is refused. */
+static void release_key_test(void **state)
+{
+	uint8_t key[ENCLAVE_RELEASE_KEY], got[ENCLAVE_RELEASE_KEY];
+	char policy[ENCLAVE_POLICY];
+	struct span text = {(const uint8_t *)policy, ENCLAVE_POLICY - 1};
+	struct err e = {0};
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(7 * i + 200);
+	assert_int_equal(enclave_policy(policy, authority.certificate, key, &e), 0);
+	assert_int_equal(strlen(policy), text.n);
+	assert_int_equal(enclave_policy_release(text, got), 0);
+	assert_memory_equal(got, key, sizeof(key));
+	for (size_t i = ENCLAVE_POLICY_CA - 1; i < text.n; i++) {
+		char was = policy[i];
+
+		policy[i] = 'x';
+		assert_int_equal(enclave_policy_release(text, got), -1);
+		policy[i] = was;
+	}
+	text.n--;
+	assert_int_equal(enclave_policy_release(text, got), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(honest_test),
 	    cmocka_unit_test(refused_test),
+	    cmocka_unit_test(release_key_test),
 	};
 
 	return cmocka_run_group_tests_name("enclave client", tests, setup, teardown);
