@@ -259,6 +259,22 @@ static void on_event(struct bufferevent *socket, short what, void *ctx)
 	finish(x, NULL);
 }
 
+/* Like evbuffer_remove, but leaves nothing in what libevent frees. */
+static void take_pixels(struct evbuffer *in, uint8_t *out, size_t n)
+{
+	struct evbuffer_iovec piece;
+
+	while (n && evbuffer_peek(in, 1, NULL, &piece, 1) > 0 && piece.iov_len) {
+		size_t part = piece.iov_len < n ? piece.iov_len : n;
+
+		memcpy(out, piece.iov_base, part);
+		sodium_memzero(piece.iov_base, part);
+		evbuffer_drain(in, part);
+		out += part;
+		n -= part;
+	}
+}
+
 static void on_read(struct bufferevent *socket, void *ctx)
 {
 	struct decoding *x = ctx;
@@ -280,7 +296,7 @@ static void on_read(struct bufferevent *socket, void *ctx)
 	chw = malloc(pixels);
 	if (chw) {
 		evbuffer_drain(in, sizeof(a));
-		evbuffer_remove(in, chw, pixels);
+		take_pixels(in, chw, pixels);
 	} else {
 		err_set(&x->err, ERR_ENV, "out of memory for a picture");
 	}
@@ -305,6 +321,24 @@ static int hand_over(int control, int fd)
 	return failed;
 }
 
+/* What libevent has sent. */
+static void wipe(const void *bytes, size_t n, void *all)
+{
+	sodium_memzero(all, n);
+	free(all);
+}
+
+/* The picture goes from where it lies: a copy of libevent's would stay in freed memory. 0: it is libevent's. */
+static int send_picture(struct decoding *x)
+{
+	if (!x->question.bytes)
+		return 0;
+	if (evbuffer_add_reference(bufferevent_get_output(x->socket), x->bytes, x->question.bytes, wipe, x->bytes))
+		return -1;
+	x->bytes = NULL;
+	return 0;
+}
+
 static int run(struct decoding *x, struct err *e)
 {
 	struct decoder *d = x->decoder;
@@ -323,11 +357,9 @@ static int run(struct decoding *x, struct err *e)
 		return err_set(e, ERR_ENV, "the decoder of pictures has ended; restart the daemon");
 	bufferevent_setcb(x->socket, on_read, NULL, on_event, x);
 	bufferevent_write(x->socket, &x->question, sizeof(x->question));
-	bufferevent_write(x->socket, x->bytes, x->question.bytes);
+	if (send_picture(x))
+		return err_set(e, ERR_ENV, "out of memory for a picture");
 	bufferevent_enable(x->socket, EV_READ | EV_WRITE);
-	sodium_memzero(x->bytes, x->question.bytes);
-	free(x->bytes);
-	x->bytes = NULL;
 	return 0;
 }
 

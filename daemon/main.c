@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* obscurad data-owner|model-owner|provider [-c FILE] [-t] [-T] [--sample] [--name=value …] */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 #include "daemon/notify.h"
 #include "daemon/reload.h"
 #include "protocol/profile.h"
+
+#define FREED 0xdb /* not 0: M_PERTURB would be off */
 
 static const struct {
 	const char *name;
@@ -49,7 +52,8 @@ static int fail(const struct err *e)
 	return e->code;
 }
 
-/* What a role's process must never do: write a core with secrets, or files that others read. */
+/* What a role's process must never do: write a core with secrets, files that others read, or leave in freed memory what libraries
+ * held (requests, pictures, answers): glibc fills it. */
 static void harden(void)
 {
 	struct rlimit none = {0, 0};
@@ -57,6 +61,7 @@ static void harden(void)
 	umask(077);
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
+	mallopt(M_PERTURB, FREED);
 }
 
 /* -T, -t: no role is started. */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers that break the rules, against real roles: hostile.py ATTACK PKI ADDRESS [ARGUMENT...]. Prints what came of it."""
+import base64
 import hashlib
+import json
 import os
 import random
 import socket
@@ -326,7 +328,57 @@ def bomb():
     return values + rows + data(3, large) + number(9, 1)
 
 
-ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans, names)}
+def remains(pid, address):
+    """Sends a picture in every form to the HTTP API; prints the forms of which something is still in the daemon's memory."""
+    host, port = address.rsplit(':', 1)
+
+    def post(body, head):
+        s = socket.create_connection((host, int(port)), 10)
+        s.sendall(f'POST /v2/models/digits_mlp/infer HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n{head}\r\n\r\n'.encode() + body)
+        answer = b''
+        while more := s.recv(1 << 16):
+            answer += more
+        if b'HTTP/1.1 200' not in answer:
+            raise Gone(answer)
+
+    def memory():
+        with open(f'/proc/{pid}/maps') as maps, open(f'/proc/{pid}/mem', 'rb') as mem:
+            for line in maps:
+                first, last = (int(x, 16) for x in line.split()[0].split('-'))
+                if line.split()[1][0] != 'r' or '[v' in line:
+                    continue
+                try:
+                    mem.seek(first)
+                    yield mem.read(last - first)
+                except OSError:
+                    pass
+
+    def request(**more):
+        return json.dumps({'inputs': [{'name': 'image', **more}], 'outputs': [{'name': 'label'}, {'name': 'view_data_owner'}]}).encode()
+    left, marks = [], {}
+    for form in ('raw', 'json', 'file', 'base64'):
+        pixels = os.urandom(784)
+        file = b'P5 28 28 255\n' + pixels
+        if form == 'raw':
+            post(pixels, 'Inference-Header-Content-Length: 0')
+        elif form == 'json':
+            post(request(datatype='UINT8', shape=[1, 1, 28, 28], data=list(pixels)), 'Content-Type: application/json')
+        elif form == 'base64':
+            post(request(datatype='BYTES', shape=[1], data=[base64.b64encode(file).decode()]), 'Content-Type: application/json')
+        else:
+            head = request(datatype='BYTES', shape=[1], parameters={'binary_data_size': len(file) + 4})
+            post(head + struct.pack('<I', len(file)) + file, f'Inference-Header-Content-Length: {len(head)}')
+        text = ','.join(str(x) for x in pixels)
+        marks[form] = [pixels[n:n + 24] for n in range(0, 760, 40)] + [text[n:n + 40].encode() for n in range(0, 2000, 100)]
+        marks[form] += [text[n:n + 40].replace(',', ', ').encode() for n in range(0, 2000, 100)]
+        marks[form] += [base64.b64encode(file)[n:n + 32] for n in range(20, 1000, 50)]
+    time.sleep(1.5)  # buffers of connections shrink after a quiet second
+    for block in memory():
+        left += [form for form, all_ in marks.items() if any(mark in block for mark in all_)]
+    print('left:', *sorted(set(left)))
+
+
+ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans, names, remains)}
 
 if __name__ == '__main__':
     try:
