@@ -23,7 +23,7 @@ static int deny(scmp_filter_ctx filter, char *spec)
 	if (call == __NR_SCMP_ERROR)
 		return -1;
 	return argument ? seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 1,
-					   SCMP_CMP(at, SCMP_CMP_EQ, value))
+					   SCMP_CMP(at, SCMP_CMP_EQ, value, 0))
 			: seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
 }
 
