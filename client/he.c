@@ -20,23 +20,32 @@ int args_he_set(const struct args *a, int *set, struct err *e)
 	return *set < HE_SETS ? 0 : err_set(e, ERR_USAGE, "--he-set: \"%.20s\" is none of auto, S and L", text);
 }
 
-int he_local_plan(struct he_local *m, const struct args *a, const struct graph *g, struct err *e)
+int he_local_make(struct he_local *m, const struct graph *g, const struct plan_options *options, int set, struct err *e)
 {
-	struct plan_options options;
+	struct plan_options mine = *options;
 	struct bounds *bounds = NULL;
-	int set, r;
+	int r;
 
 	memset(m, 0, sizeof(*m));
-	if (args_plan(a, &options, e) || args_he_set(a, &set, e))
-		return -1;
-	he_plan_options(&options);
-	if (plan_make(&m->plan, &m->weights, &bounds, g, &options, e))
+	he_plan_options(&mine);
+	if (plan_make(&m->plan, &m->weights, &bounds, g, &mine, e))
 		return -1;
 	r = he_plan_make(&m->hp, m->plan, m->weights, bounds, set, e);
 	bounds_free(bounds);
 	if (r)
 		he_local_free(m);
 	return r;
+}
+
+int he_local_plan(struct he_local *m, const struct args *a, const struct graph *g, struct err *e)
+{
+	struct plan_options options;
+	int set;
+
+	memset(m, 0, sizeof(*m));
+	if (args_plan(a, &options, e) || args_he_set(a, &set, e))
+		return -1;
+	return he_local_make(m, g, &options, set, e);
 }
 
 static int make_keys(struct he_local *m, struct err *e)
@@ -161,7 +170,7 @@ static struct json_object *json_step(const struct he_plan *hp, const struct he_s
 	return o;
 }
 
-static int print_json(const struct he_plan *hp, const char *name, struct err *e)
+static int print_json(const struct he_plan *hp, const char *name, const struct he_offers *offers, struct err *e)
 {
 	struct json_object *o = json_object_new_object(), *bytes = json_object_new_object(), *rows = json_object_new_array();
 
@@ -178,17 +187,26 @@ static int print_json(const struct he_plan *hp, const char *name, struct err *e)
 	json_object_object_add(o, "bytes", bytes);
 	json_count(o, "setup_bytes", he_public_bytes(hp->set));
 	json_count(o, "weights_memory", hp->weights);
+	if (offers)
+		json_object_object_add(o, "offers", he_offers_json(offers));
 	return json_line(o, e);
 }
 
 int he_plan_command(const struct args *a, const struct graph *g, struct err *e)
 {
+	struct he_offers offers;
 	struct he_local m;
-	int r;
+	int r, set;
 
 	if (he_local_plan(&m, a, g, e))
 		return -1;
-	r = a->flag[FLAG_json] ? print_json(m.hp, g->name, e) : print_plan(m.hp, g->name, e);
+	r = args_he_set(a, &set, e);
+	if (!r && set < 0)
+		r = he_offers_make(&offers, a, g, e);
+	if (!r && a->flag[FLAG_json])
+		r = print_json(m.hp, g->name, set < 0 ? &offers : NULL, e);
+	else if (!r)
+		r = print_plan(m.hp, g->name, e) || (set < 0 && he_offers_print(&offers, e)) ? -1 : 0;
 	he_local_free(&m);
 	return r;
 }

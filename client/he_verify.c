@@ -198,16 +198,34 @@ static int verdict(const struct found *f, double least, struct err *e)
 	return trial_verdict(&f->tally, least, e);
 }
 
-static int verify_with(const struct args *a, struct verify *v, double least, struct err *e)
+static int run_all(struct verify *v, size_t threads, double *seconds, struct err *e)
 {
 	struct trial trial = {
 	    .samples = v->samples, .batch = 1, .of = v, .start = start, .infer = infer, .end = end};
-	double seconds;
 
 	v->labels = calloc(v->samples->n + 1, sizeof(*v->labels));
 	if (!v->labels)
 		return err_set(e, ERR_ENV, "out of memory");
-	if (trial_run(&trial, a->config.threads, &seconds, e) ||
+	return trial_run(&trial, threads, seconds, e);
+}
+
+int he_verify_tally(const struct he_local *m, const struct graph *g, const struct samples *s, size_t threads, struct tally *tally,
+		    struct err *e)
+{
+	struct verify v = {.graph = g, .samples = s, .m = m};
+	double seconds;
+	int r = run_all(&v, threads, &seconds, e);
+
+	free(v.labels);
+	*tally = v.found.tally;
+	return r;
+}
+
+static int verify_with(const struct args *a, struct verify *v, double least, struct err *e)
+{
+	double seconds;
+
+	if (run_all(v, a->config.threads, &seconds, e) ||
 	    trial_write_labels(a, v->labels, v->samples->n, e))
 		return -1;
 	if (!a->flag[FLAG_json])

@@ -48,6 +48,12 @@ is "a new model owner, set L" '[true]' "$(he --json "$(pictures_of digits_conv)"
 is "standalone" '[true]' "$("$OBSCURA" classify --standalone --personality he --json $(creds "$T/pki" data-owner) --provider="$NOBODY" --model-owner="$MODEL_OWNER" "$(pictures_of digits_conv)" 2>&1 | jq -sc '[.[]|.bytes==.predicted.bytes]|unique')"
 stop_all
 
+# the plan offers both sets, and says what fewer bits do to labels
+"$OBSCURA" plan "$M/digits_conv.onnx" --personality he --images "$(pictures_of digits_conv)" --labels "$ROOT/test/images/digits-labels-idx1-ubyte" --json >"$T/plan"
+is "plan: sets and widths, the fewer bits the fewer bytes" "L/16/12 S/16/12 S/8/6 S/7/3 S/6/2 true" "$(jq -r '([.offers[]|"\(.set)/\(.weight_bits)/\(.activation_bits)"]|join(" ")) + " " + ([.offers[].bytes.online|.sent+.received]|.==(sort|reverse)|tostring)' "$T/plan")"
+"$OBSCURA" verify "$M/digits_conv.onnx" --personality he --he-set S --weight-bits 6 --activation-bits 2 --images "$(pictures_of digits_conv)" --labels "$ROOT/test/images/digits-labels-idx1-ubyte" --json --min-agreement 0 >"$T/verify"
+is "plan: agreement, accuracy and bytes are those of verify" "$(jq -c '[.images,.float_accuracy,.bytes.online]' "$T/verify") true" "$(jq -c '.offers[4]|[.images,.float_accuracy,.bytes.online]' "$T/plan") $(jq -s '(.[0].offers[4].accuracy-.[1].accuracy|fabs)<0.05 and (.[0].offers[4].label_agreement-.[1].label_agreement|fabs)<0.05' "$T/plan" "$T/verify")"
+
 # few bits: fewer bytes, those of the plan of as many bits
 # shellcheck disable=SC2046
 start model-owner "$OBSCURAD" model-owner --listen="$MODEL_OWNER" --provider="$NOBODY" --personalities=he --he-set=S --he-weight-bits=6 --he-activation-bits=3 --models="$M/digits_conv.onnx" $(creds "$T/pki" model-owner)
