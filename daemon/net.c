@@ -256,13 +256,13 @@ int net_read_tls(const struct net *net, const struct config *next, struct tls *t
 	return tls_new(tls, next, net->self, e);
 }
 
-/* The list of the revoked may be a new one. The peer reads why. */
+/* The list of the revoked may be a new one, and the authorities others. The peer reads why. */
 static void check_peer(void *ctx, struct conn *c)
 {
 	struct net *net = ctx;
 	struct err e = {0}, told = {0};
 
-	if (!c->ssl || !tls_still_good(&net->tls, c->ssl, &e))
+	if (!c->ssl || !tls_still_trusted(&net->tls, c->ssl, &e))
 		return;
 	err_set(&told, ERR_PEER, "your%s", e.text + strlen("its"));
 	channel_send_error(&c->channel, 0, &told, "");

@@ -349,6 +349,28 @@ int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e)
 	return 0;
 }
 
+int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	char name[64] = "";
+	int good = cert && ctx && X509_STORE_CTX_init(ctx, SSL_CTX_get_cert_store(tls->ctx), cert, SSL_get_peer_cert_chain(ssl));
+
+	if (good) {
+		/* lists are tls_still_good's: one that has ended cuts no connection that stands */
+		X509_VERIFY_PARAM_clear_flags(X509_STORE_CTX_get0_param(ctx), X509_V_FLAG_CRL_CHECK);
+		good = X509_verify_cert(ctx) == 1;
+		subject(cert, NID_commonName, name, sizeof(name));
+	}
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+	if (tls_still_good(tls, ssl, e))
+		return -1;
+	return good ? 0
+		    : err_set(e, ERR_PEER, "its certificate (%s) is of an unknown authority, not of %.120s", name,
+			      tls->authority);
+}
+
 /* A list of the certificate's authority that has ended since it was read says nothing any more. A whole handshake looks at that
  * itself; one that resumes does not. */
 static int lists_in_force(const struct tls *tls, X509 *cert, struct err *e)

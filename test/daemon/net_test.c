@@ -399,6 +399,25 @@ static void test_resumption_without_list(void **state)
 		fail_msg("%s", D->why.text);
 }
 
+/* An authority that is not trusted any more: who is here by its word has to go, not only who comes anew. */
+static void test_authority_is_replaced(void **state)
+{
+	struct tls tls;
+	struct err e = {0};
+
+	both_up();
+	assert_int_equal(net_read_tls(M->net, &M->config, &tls, &e), 0);
+	assert_int_equal(net_take_tls(M->net, &tls), 0);
+	turn_for(50);
+	assert_int_equal(M->downs, 0); /* nothing has changed */
+	set(&M->config, "ca", certs_path("other", ".pem"));
+	assert_int_equal(net_read_tls(M->net, &M->config, &tls, &e), 0);
+	assert_int_equal(net_take_tls(M->net, &tls), 0);
+	AWAIT(M->downs == 1 && D->downs >= 1);
+	assert_int_equal(M->ups, 1);
+	assert_non_null(strstr(M->why.text, "is of an unknown authority, not of"));
+}
+
 /* Room for so many descriptors, twice; skips where the system does not give it. */
 static void need_descriptors(rlim_t n)
 {
@@ -497,7 +516,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
 	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
 	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
-	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list), TEST(test_strangers_hold_places), TEST(test_one_peer_holds_places),
+	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list), TEST(test_authority_is_replaced), TEST(test_strangers_hold_places), TEST(test_one_peer_holds_places),
 	    TEST(test_stop),
 	};
 
