@@ -90,12 +90,13 @@ static int cold_once(const struct enclave_how *how, const Wire__Classify *q, dou
 static int measure_cold(struct bench *b, struct measured *m, struct err *e)
 {
 	char ca[96], certificate[96], key[96], policy[128];
+	struct enclave_trust *trust = NULL; /* files are read once, as a daemon does */
 	struct config config = {.enclave = b->roles.enclave_at, .ca = ca, .certificate = certificate, .key = key, .step_ms = 10000};
-	struct enclave_how how = {.config = &config, .policy = policy, .accept_simulated = 1, .role = 'D'};
+	struct enclave_how how = {.config = &config, .policy = policy, .accept_simulated = 1, .role = 'D', .keep = &trust};
 	ProtobufCBinaryData image = {m->model->pixels, m->model->images};
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 	double samples[COLD_SAMPLES];
-	int n = 0;
+	int n = 0, failed = 0;
 
 	snprintf(ca, sizeof(ca), "%s/pki/ca.pem", b->roles.folder);
 	snprintf(certificate, sizeof(certificate), "%s/pki/data-owner.pem", b->roles.folder);
@@ -104,11 +105,11 @@ static int measure_cold(struct bench *b, struct measured *m, struct err *e)
 	q.model = (char *)(uintptr_t)m->model->name;
 	q.images = &image;
 	q.n_images = 1;
-	for (; n < COLD_SAMPLES && !roles_stopped; n++)
-		if (cold_once(&how, &q, &samples[n], e))
-			return err_context(e, "a new connection to the enclave");
-	if (roles_go_on(e))
-		return -1;
+	for (; n < COLD_SAMPLES && !failed; n++)
+		failed = roles_go_on(e) || cold_once(&how, &q, &samples[n], e);
+	enclave_trust_free(trust);
+	if (failed)
+		return err_context(e, "a new connection to the enclave");
 	m->cold = bench_stat(samples, (size_t)n);
 	return 0;
 }

@@ -65,21 +65,28 @@ static void file_of(char out[512], const char *given, char role, const char *end
 		snprintf(out, 512, "/etc/obscura/pki/%s%s", role == 'M' ? "model-owner" : "data-owner", end);
 }
 
-static int handshake(struct enclave *x, const struct config *c, char role, struct err *e)
+/* Our certificate, for all connections. */
+static int read_identity(struct enclave_trust *t, const struct config *c, char role, struct err *e)
 {
 	char cert[512], key[512];
-	int r;
 
 	file_of(cert, c->certificate, role, ".pem");
 	file_of(key, c->key, role, ".key");
-	x->tls = SSL_CTX_new(TLS_client_method());
-	if (!x->tls || !SSL_CTX_set_min_proto_version(x->tls, TLS1_3_VERSION))
+	t->tls = SSL_CTX_new(TLS_client_method());
+	if (!t->tls || !SSL_CTX_set_min_proto_version(t->tls, TLS1_3_VERSION))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
-	if (SSL_CTX_use_certificate_chain_file(x->tls, cert) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(x->tls, key, SSL_FILETYPE_PEM) != 1)
+	if (SSL_CTX_use_certificate_chain_file(t->tls, cert) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(t->tls, key, SSL_FILETYPE_PEM) != 1)
 		return err_set(e, ERR_INPUT, "cannot use %.200s with %.200s (--certificate, --key)", cert,
 			       key);
-	x->ssl = SSL_new(x->tls);
+	return 0;
+}
+
+static int handshake(struct enclave *x, const struct config *c, struct err *e)
+{
+	int r;
+
+	x->ssl = SSL_new(x->trust->tls);
 	if (!x->ssl || !SSL_set_fd(x->ssl, x->fd))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
 	errno = 0;
@@ -93,17 +100,17 @@ static int handshake(struct enclave *x, const struct config *c, char role, struc
 
 /* ---- evidence ---- */
 
-static int read_policy(struct enclave *x, const struct enclave_how *how, struct err *e)
+static int read_policy(struct enclave_trust *t, const struct enclave_how *how, struct err *e)
 {
 	if (!how->policy || !*how->policy)
 		return err_set(e, ERR_USAGE, "say what you accept: --policy FILE (docs/ATTESTATION.md)");
-	if (attest_policy_read(&x->policy, how->policy, e))
+	if (attest_policy_read(&t->policy, how->policy, e))
 		return -1;
 	if (how->accept_simulated)
-		x->policy.policy.allow |= 1u << ATTEST_ALLOW_SIMULATED;
-	if (how->chain && attest_policy_chain(&x->policy, how->chain, e))
+		t->policy.policy.allow |= 1u << ATTEST_ALLOW_SIMULATED;
+	if (how->chain && attest_policy_chain(&t->policy, how->chain, e))
 		return -1;
-	return how->collateral ? attest_policy_collateral(&x->policy, how->collateral, e) : 0;
+	return how->collateral ? attest_policy_collateral(&t->policy, how->collateral, e) : 0;
 }
 
 static int read_authority(const char *path, X509 **ca, struct err *e)
@@ -118,24 +125,46 @@ static int read_authority(const char *path, X509 **ca, struct err *e)
 	return *ca ? 0 : err_set(e, ERR_INPUT, "%.300s: this is no PEM certificate", path);
 }
 
+static int trust_new(struct enclave_trust **trust, const struct enclave_how *how, struct err *e)
+{
+	struct enclave_trust *t = calloc(1, sizeof(*t));
+
+	*trust = NULL;
+	if (!t)
+		return err_set(e, ERR_ENV, "out of memory");
+	if (read_policy(t, how, e) || read_identity(t, how->config, how->role, e) || read_authority(how->config->ca, &t->authority, e)) {
+		enclave_trust_free(t);
+		return -1;
+	}
+	*trust = t;
+	return 0;
+}
+
+void enclave_trust_free(struct enclave_trust *t)
+{
+	if (!t)
+		return;
+	SSL_CTX_free(t->tls);
+	X509_free(t->authority);
+	attest_policy_free(&t->policy);
+	ERR_clear_error();
+	free(t);
+}
+
 /* What an enclave that obeys our authority would have been asked to sign. */
-static int expected_data(struct enclave *x, const struct config *c, char role, const uint8_t *nonce,
+static int expected_data(struct enclave *x, char role, const uint8_t *nonce,
 			 struct span policy, struct span manifest, uint8_t out[64], struct err *e)
 {
 	struct binding b = {.role = (uint8_t)role, .nonce = nonce, .policy = policy, .manifest = manifest};
 	uint8_t exporter[BINDING_NONCE], *der = NULL;
 	char want[ENCLAVE_POLICY];
-	X509 *ca, *cert = SSL_get0_peer_certificate(x->ssl);
+	X509 *cert = SSL_get0_peer_certificate(x->ssl);
 	int n = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der) : -1, bad;
 
 	bad = n <= 0 || SSL_export_keying_material(x->ssl, exporter, sizeof(exporter), BINDING_EXPORTER_LABEL,
 						   strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) != 1
 		  ? err_set(e, ERR_PEER, "the enclave's TLS is unusable")
-		  : read_authority(c->ca, &ca, e);
-	if (!bad) {
-		bad = enclave_policy(want, ca, x->release, e);
-		X509_free(ca);
-	}
+		  : enclave_policy(want, x->trust->authority, x->release, e);
 	if (!bad && (enclave_policy_release(policy, x->release) || memcmp(policy.p, want, ENCLAVE_POLICY_CA)))
 		bad = err_set(e, ERR_ATTEST,
 			      "the enclave obeys another authority: expected %.67s, received %.*s", want,
@@ -157,12 +186,12 @@ static int check_manifest(struct enclave *x, struct span manifest, struct err *e
 	if (manifest.n)
 		memcpy(x->manifest, manifest.p, manifest.n);
 	line = strchr(x->manifest, '\n');
-	if (x->policy.min_model_version &&
-	    (!line || strtoull(line + 1, NULL, 10) < x->policy.min_model_version))
+	if (x->trust->policy.min_model_version &&
+	    (!line || strtoull(line + 1, NULL, 10) < x->trust->policy.min_model_version))
 		return err_set(
 		    e, ERR_ATTEST,
 		    "the enclave's model is too old: expected version %llu at least, received %.40s",
-		    (unsigned long long)x->policy.min_model_version,
+		    (unsigned long long)x->trust->policy.min_model_version,
 		    line ? strtok(strdupa(line + 1), "\n") : "no model");
 	return 0;
 }
@@ -214,9 +243,9 @@ static int judge_boot(struct enclave *x, struct attest_result *r, struct err *e)
 	n = i2d_X509(cert, &der);
 	bad = n <= 0 ? err_set(e, ERR_ENV, "out of memory")
 		     : attest_judge(r, ENCLAVE_RATLS, (struct span){der, (size_t)n}, (struct span){NULL, 0},
-				    &x->policy, (int64_t)time(NULL), e);
+				    &x->trust->policy, (int64_t)time(NULL), e);
 	OPENSSL_free(der);
-	return bad || check_age(cert, x->policy.boot_evidence_age, e) ? -1 : 0;
+	return bad || check_age(cert, x->trust->policy.boot_evidence_age, e) ? -1 : 0;
 }
 
 static int judge(struct enclave *x, struct span kind, struct span report, struct span chain,
@@ -224,11 +253,16 @@ static int judge(struct enclave *x, struct span kind, struct span report, struct
 {
 	unsigned number = kind.n == 1 ? *kind.p : 0;
 	struct attest_result r;
+	size_t n_values;
+	int bad;
 
-	if (number == ENCLAVE_RATLS
-		? judge_boot(x, &r, e)
-		: demand_data(&x->policy, data, e) ||
-		      attest_judge(&r, number, report, chain, &x->policy, (int64_t)time(NULL), e))
+	n_values = x->trust->policy.policy.n_values;
+	bad = number == ENCLAVE_RATLS
+		      ? judge_boot(x, &r, e)
+		      : demand_data(&x->trust->policy, data, e) ||
+			    attest_judge(&r, number, report, chain, &x->trust->policy, (int64_t)time(NULL), e);
+	x->trust->policy.policy.n_values = n_values; /* without this connection's */
+	if (bad)
 		return -1;
 	if (!attest_accepted(r.verdict))
 		return err_set(e, ERR_ATTEST, "attestation rejected: %s: %s%s%s",
@@ -252,7 +286,7 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 	int bad;
 
 	x->boot =
-	    role == 'D' && x->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
+	    role == 'D' && x->trust->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
 	if (!x->boot && RAND_bytes(hello + 1, BINDING_NONCE) != 1)
 		return err_set(e, ERR_ENV, "this system gives no random numbers");
 	if (enclave_send(x->ssl, ENCLAVE_HELLO, hello, sizeof(hello), e) ||
@@ -261,12 +295,24 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 	if (enclave_evidence_read((struct span){body, n}, &v))
 		bad = err_set(e, ERR_PEER, "the enclave's evidence is malformed");
 	else
-		bad = expected_data(x, how->config, role, hello + 1, v.policy, v.manifest, data, e) ||
+		bad = expected_data(x, role, hello + 1, v.policy, v.manifest, data, e) ||
 		      judge(x, v.kind, v.report, v.chain, data, e) ||
 		      (role == 'D' ? check_manifest(x, v.manifest, e)
 				   : enclave_files_check(how->config, v.policy, e));
 	free(body);
 	return bad ? -1 : 0;
+}
+
+/* Kept, or read now. */
+static int trust(struct enclave *x, const struct enclave_how *how, struct err *e)
+{
+	x->kept = how->keep != NULL;
+	x->trust = how->keep ? *how->keep : NULL;
+	if (!x->trust && trust_new(&x->trust, how, e))
+		return -1;
+	if (how->keep)
+		*how->keep = x->trust;
+	return 0;
 }
 
 int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err *e)
@@ -278,8 +324,8 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 	if (!x)
 		return err_set(e, ERR_ENV, "out of memory");
 	x->fd = -1;
-	if (read_policy(x, how, e) || dial(&x->fd, how->config->enclave, how->config->step_ms, e) ||
-	    handshake(x, how->config, how->role, e) || attest(x, how, e)) {
+	if (trust(x, how, e) || dial(&x->fd, how->config->enclave, how->config->step_ms, e) ||
+	    handshake(x, how->config, e) || attest(x, how, e)) {
 		enclave_close(x);
 		return -1;
 	}
@@ -300,9 +346,9 @@ void enclave_close(struct enclave *x)
 	if (x->ssl && SSL_is_init_finished(x->ssl))
 		SSL_shutdown(x->ssl);
 	SSL_free(x->ssl);
-	SSL_CTX_free(x->tls);
 	free(x->in);
-	attest_policy_free(&x->policy);
+	if (!x->kept)
+		enclave_trust_free(x->trust);
 	if (x->fd >= 0)
 		close(x->fd);
 	ERR_clear_error();

@@ -9,13 +9,18 @@
 #include "wire.pb-c.h"
 
 struct enclave;
+struct enclave_trust;
 struct enclave_how {
 	const struct config *config; /* enclave, ca, certificate, key, step_ms */
 	const char *policy;	     /* file; NULL or "": an error that says what to do */
 	const char *chain, *collateral; /* file and folder beside those of the policy; NULL: none */
 	int accept_simulated;
 	char role; /* 'D' or 'M': whose certificate config has */
+	/* Where what these files say is kept for the next connection, which must have the same files; NULL: nowhere. One
+	 * connection is dialled at a time. */
+	struct enclave_trust **keep;
 };
+void enclave_trust_free(struct enclave_trust *t); /* after the connections that were made with it; NULL is allowed */
 /* TLS to config->enclave, a nonce, evidence; verified against the policy before anything else is said. Blocks. ERR_ATTEST names
  * expected and received. */
 int enclave_dial(struct enclave **x, const struct enclave_how *how, struct err *e) MUST_USE;

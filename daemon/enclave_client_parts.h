@@ -5,13 +5,20 @@
 
 #include "daemon/enclave_client.h"
 
+/* What the files say. */
+struct enclave_trust {
+	SSL_CTX *tls; /* with our certificate */
+	X509 *authority;
+	struct attest_policy_file policy;
+};
+
 struct enclave {
-	SSL_CTX *tls;
+	struct enclave_trust *trust; /* owns it if it is not kept */
+	int kept;
 	SSL *ssl;
 	int fd;
 	double connect_s;
 	int simulated, boot; /* boot: evidence in the certificate is enough */
-	struct attest_policy_file policy;
 	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
 	char manifest[ENCLAVE_MANIFEST_MAX];
 	/* of enclave_pump: the question, and the answer as far as it is there */

@@ -21,7 +21,8 @@ struct dialling {
 	struct enclave_link *link; /* NULL: it has gone */
 	struct config config;	   /* only the strings below, which it owns, and step_ms */
 	struct enclave_how how;
-	struct enclave *x; /* result */
+	struct enclave_trust *trust; /* owns meanwhile */
+	struct enclave *x;	     /* result */
 	struct err err;
 };
 
@@ -31,6 +32,7 @@ struct enclave_link {
 	struct enclave *x; /* NULL: not connected */
 	struct event *readable, *writable;
 	struct dialling *dialling;
+	struct enclave_trust *trust; /* owns: what the files say; NULL: to be read */
 	struct request *first, *asked; /* waiting; under way, out of the list */
 	struct err why;		       /* of the last loss or refusal */
 	uint64_t attested_us, used_us, again_us, backoff_us;
@@ -174,6 +176,7 @@ static void dialling_free(struct dialling *d)
 	free(c->certificate);
 	free(c->key);
 	free(c->policy);
+	enclave_trust_free(d->trust);
 	free(d);
 }
 
@@ -221,7 +224,6 @@ static void connected(struct enclave_link *l, struct enclave *x)
 	}
 	l->attested_us = now_us(l);
 	l->backoff_us = BACKOFF_FIRST_US;
-	l->renew = 0;
 	l->why = (struct err){0};
 	log_line(LOG_INFO, "connected to the enclave at %.200s, which has proved itself%s", l->config->enclave,
 		 enclave_simulated(x) ? " (simulated: no hardware isolation)" : "");
@@ -235,6 +237,10 @@ static void dial_done(struct job *job)
 
 	if (l)
 		l->dialling = NULL;
+	if (l && d->x && !l->renew) { /* who was refused may change the files */
+		l->trust = d->trust;
+		d->trust = NULL;
+	}
 	if (l && d->x)
 		connected(l, d->x);
 	else if (l)
@@ -242,6 +248,12 @@ static void dial_done(struct job *job)
 	else
 		enclave_close(d->x);
 	dialling_free(d);
+}
+
+static void forget_trust(struct enclave_link *l)
+{
+	enclave_trust_free(l->trust);
+	l->trust = NULL;
 }
 
 static void dial(struct enclave_link *l)
@@ -263,7 +275,13 @@ static void dial(struct enclave_link *l)
 	d->how = (struct enclave_how){.config = &d->config,
 				      .policy = d->config.policy,
 				      .accept_simulated = !strcmp(c->accept_simulated, "on"),
-				      .role = 'D'};
+				      .role = 'D',
+				      .keep = &d->trust};
+	if (l->renew)
+		forget_trust(l);
+	d->trust = l->trust;
+	l->trust = NULL;
+	l->renew = 0;
 	if (!d->config.enclave || !d->config.ca || !d->config.certificate || !d->config.key || !d->config.policy) {
 		dialling_free(d);
 		return;
@@ -303,8 +321,10 @@ void enclave_link_tick(struct enclave_link *l)
 	int wanted = l->first || (l->ever && now < l->used_us + UINT64_C(1000000) * WANTED_S);
 
 	expire(l, now);
-	if (l->x && !l->asked && is_old(l, now))
+	if (l->x && !l->asked && is_old(l, now)) {
 		disconnect(l);
+		forget_trust(l);
+	}
 	if (!l->x && wanted && now >= l->again_us)
 		dial(l);
 	if (l->first && l->x)
@@ -383,5 +403,6 @@ void enclave_link_free(struct enclave_link *l)
 	l->asked = NULL;
 	refuse_waiting(l, &stops);
 	disconnect(l);
+	forget_trust(l);
 	free(l);
 }
