@@ -50,8 +50,8 @@ uint32_t enclave_observe(pid_t child);
 
 /* tee: the provider that the quoter asks. */
 int enclave_child_main(const char *tee);
-/* In Gramine: listens by itself. sealed: a model file of the host, NULL: none. */
-int enclave_gramine_main(const char *address, const char *ca, const char *sealed);
+/* In Gramine: listens by itself. words: access=FILE, revoked=FILE, sealed models of the host; NULL at the end. */
+int enclave_gramine_main(const char *address, const char *ca, char *const *words);
 /* tee: a row of enclave_quote.c; ca: the authority whose certificates the child obeys; key, chain: files of
  * the simulation's quoting key, NULL for hardware. */
 int enclave_quoter_main(const char *tee, const char *ca, const char *key, const char *chain);

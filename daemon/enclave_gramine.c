@@ -97,19 +97,42 @@ static void serve(int listener)
 	}
 }
 
-static int start(const char *address, const char *ca, const char *sealed, int *listener, struct err *e)
+/* access=FILE and revoked=FILE are enforced; any other word is a sealed model. What they say to a front end
+ * goes to standard error. */
+static int take_file(const char *word, struct err *e)
+{
+	static const struct {
+		const char *name;
+		char what;
+	} rows[] = {{"access=", ENCLAVE_HANDS_ACCESS}, {"revoked=", ENCLAVE_HANDS_REVOKED}};
+	char what = 0;
+	int fd;
+
+	for (size_t i = 0; !what && i < sizeof(rows) / sizeof(*rows); i++)
+		if (!strncmp(word, rows[i].name, strlen(rows[i].name))) {
+			what = rows[i].what;
+			word += strlen(rows[i].name);
+		}
+	fd = open_file(word, e);
+	if (fd < 0)
+		return -1;
+	if (what)
+		enclave_rules_handed(what, fd);
+	else
+		enclave_owner_lies_here(fd);
+	return 0;
+}
+
+static int start(const char *address, const char *ca, char *const *words, int *listener, struct err *e)
 {
 	const struct quote_provider *gramine = quote_choose("gramine", &quote_host_linux, e);
-	int file = gramine ? open_file(ca, e) : -1, model = -1;
+	int file = gramine ? open_file(ca, e) : -1;
 
 	if (file < 0 || enclave_child_prepare(file, gramine, 1, e))
 		return -1;
-	if (sealed) {
-		model = open_file(sealed, e);
-		if (model < 0)
+	while (*words)
+		if (take_file(*words++, e))
 			return -1;
-		enclave_owner_lies_here(model);
-	}
 	*listener = listen_at(address, e);
 	return *listener < 0 ? -1 : 0;
 }
@@ -133,12 +156,12 @@ static void say_ready(int listener)
 		host, ntohs(v6 ? six->sin6_port : four->sin_port));
 }
 
-int enclave_gramine_main(const char *address, const char *ca, const char *sealed)
+int enclave_gramine_main(const char *address, const char *ca, char *const *words)
 {
 	struct err e = {0};
 	int listener;
 
-	if (start(address, ca, sealed, &listener, &e)) {
+	if (start(address, ca, words, &listener, &e)) {
 		fprintf(stderr, "obscura-enclave: %s\n", e.text);
 		return e.code;
 	}
