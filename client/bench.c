@@ -131,7 +131,7 @@ struct setting {
 /* Flags of all roles; the texts live here. */
 struct flags {
 	char high[48], low[48], memory[48], profile[ROLES][160];
-	char he_set[16], personality[40];
+	char he_set[16], he_bits[2][32], personality[40];
 	struct bench_enclave enclave;
 	const char *owner[9], *modeller[8], *provider[2];
 	struct roles_flags roles;
@@ -163,6 +163,10 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";
 		snprintf(f->he_set, sizeof(f->he_set), "--he-set=%s", he_params(s->he->set)->name);
 		f->modeller[m++] = f->he_set;
+		snprintf(f->he_bits[0], sizeof(f->he_bits[0]), "--he-weight-bits=%u", s->he->weight_bits);
+		snprintf(f->he_bits[1], sizeof(f->he_bits[1]), "--he-activation-bits=%u", s->he->activation_bits);
+		f->modeller[m++] = f->he_bits[0];
+		f->modeller[m++] = f->he_bits[1];
 	}
 	if (!b->profile)
 		return;

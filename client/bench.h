@@ -46,6 +46,7 @@ struct bench_he {
 	enum he_set set;
 	int offline;	  /* with tickets */
 	const char *name; /* in tables, in the place of the mode */
+	unsigned weight_bits, activation_bits; /* 0: the defaults */
 };
 /* A personality and how it is asked for. */
 struct bench_way {
@@ -164,6 +165,8 @@ struct measured {
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
 	struct lab_row lab;	 /* all 0: loopback */
 };
+/* bench_he.c: the floor of its messages, those that are online. */
+int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e) MUST_USE;
 struct lab;
 /* Fills a row from `kind` to `owners` on. */
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,

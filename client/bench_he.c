@@ -6,11 +6,14 @@
 
 #include "client/bench.h"
 #include "client/bench_table.h"
+#include "client/he.h"
+#include "nn/he_offline.h"
 
 #define HE_BATCH_MAX 8 /* unless --batch says more: a request is megabytes of ciphertexts */
 
 static const struct bench_he variants[] = {
-    {HE_L, 0, "he L"}, {HE_L, 1, "he L tickets"}, {HE_S, 0, "he S"}, {HE_S, 1, "he S tickets"}};
+    {HE_L, 0, "he L", 0, 0},	   {HE_L, 1, "he L tickets", 0, 0}, {HE_S, 0, "he S", 0, 0},
+    {HE_S, 1, "he S tickets", 0, 0}, {HE_S, 0, "he S 6/2 bits", 6, 2}};
 #define VARIANTS (sizeof(variants) / sizeof(*variants))
 
 /* ---- what was asked ---- */
@@ -38,26 +41,53 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 
 /* ---- rows ---- */
 
+static int plan_of(struct he_local *made, const struct bench_model *m, const struct bench_he *he, int set, struct err *e)
+{
+	struct plan_options options = plan_defaults();
+
+	if (he && he->weight_bits) {
+		options.weight_bits = he->weight_bits;
+		options.activation_bits = he->activation_bits;
+	}
+	return he_local_make(made, m->graph, &options, set, e);
+}
+
 /* 0: the model has no plan in this set (−1: in none), which e says. Returns in *taken, if wanted, the set. */
 static int has_plan(const struct bench_model *m, int set, enum he_set *taken, struct err *e)
 {
-	struct plan_options options = plan_defaults();
-	struct weights *weights = NULL;
-	struct bounds *bounds = NULL;
-	struct plan *plan = NULL;
-	struct he_plan *hp = NULL;
-	int r;
+	struct he_local made;
 
-	if (plan_make(&plan, &weights, &bounds, m->graph, &options, e))
+	if (plan_of(&made, m, NULL, set, e))
+		return e->code == ERR_INPUT ? 0 : -1;
+	if (taken)
+		*taken = made.hp->set;
+	he_local_free(&made);
+	return 1;
+}
+
+/* The messages of its round trips, and nothing else, as a program. */
+int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e)
+{
+	struct message messages[2 * TAPE_MAX_ROWS];
+	struct program p = {.messages = messages};
+	struct he_local made;
+	int failed;
+
+	memset(messages, 0, sizeof(messages));
+	if (plan_of(&made, m->model, m->he, (int)m->he->set, e))
 		return -1;
-	r = he_plan_make(&hp, plan, weights, bounds, set, e);
-	if (!r && taken)
-		*taken = hp->set;
-	he_plan_free(hp);
-	bounds_free(bounds);
-	weights_free(weights);
-	plan_free(plan);
-	return !r ? 1 : e->code == ERR_INPUT ? 0 : -1;
+	for (uint16_t i = 0; i < made.hp->levels; i++) {
+		struct message *two = messages + p.n_messages;
+
+		two[0].from = P0;
+		two[1].from = P1;
+		two[0].bytes = m->he->offline ? he_masked_up(made.hp, i) : he_request_bytes(made.hp, i, 1);
+		two[1].bytes = m->he->offline ? he_masked_down(made.hp, i) : he_answer_bytes(made.hp, i, 1);
+		p.n_messages += 2;
+	}
+	failed = bench_floor(f, r, &p, m->batch, seconds, e);
+	he_local_free(&made);
+	return failed;
 }
 
 static int one_model(struct bench *b, const struct bench_model *m, struct err *e)
@@ -121,7 +151,7 @@ static int he_ways(struct bench *b, const struct bench_model *m, struct bench_wa
 	if (!there)
 		bench_note(b->markdown, "%s, he: %s", m->name, why.text);
 	for (size_t i = 0; there && i < VARIANTS; i++)
-		if (variants[i].set == set)
+		if (variants[i].set == set && !variants[i].weight_bits)
 			ways[(*n)++] = (struct bench_way){PERSONALITY_HE, PLAN_LATENCY, &variants[i]};
 	return 0;
 }

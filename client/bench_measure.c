@@ -213,6 +213,7 @@ static int measure_floors(struct bench *b, struct load *l, const struct program 
 	struct pool_status pool;
 
 	return await_pool(l, &pool, e) || measure_local(l, m, e) ||
+		       (m->he && bench_he_floor(&m->floor, &b->roles, m, b->latency_seconds / 4, e)) ||
 		       (m->personality == PERSONALITY_SMPC && bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e))
 		   ? -1
 		   : 0;

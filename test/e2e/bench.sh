@@ -47,19 +47,19 @@ HE_MODEL=$ROOT/test/models/digits_mlp.onnx
 timeout 200 "$OBSCURA" bench --quick --personalities he --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
 is "bench, he: exit code" 0 $? || cat "$T/err"
 jq -c 'select(.kind=="macro")' "$J" >"$T/rows"
-is "bench, he: rows for sets, tickets and batches" "L/false/1 L/false/8 L/true/1 L/true/8 S/false/1 S/false/8 S/true/1 S/true/8" "$(jq -r '"\(.he_set)/\(.he_offline)/\(.batch)"' "$T/rows" | sort | tr '\n' ' ' | sed 's/ $//')"
-is "bench, he: every row says the leak, and has no provider" 8 "$(jq -c 'select(.personality=="he" and (.leaks|startswith("pre-activations")) and .cpu_seconds.provider==0 and .cpu_seconds.model_owner>0 and
-	.wire_pairs.model_owner_provider.received==0 and .images>0 and .requests>0 and .agreement>=0.9 and .seconds.online.least>0)' "$T/rows" | wc -l)"
-is "bench, he: bytes and round trips are the prediction's" 8 "$(jq -c 'select(.as_predicted and .round_trips==.predicted.round_trips and .bytes.online==.predicted.bytes.online and .bytes.offline==.predicted.bytes.offline)' "$T/rows" | wc -l)"
+is "bench, he: rows for sets, tickets and batches" "L/false/1/16 L/false/8/16 L/true/1/16 L/true/8/16 S/false/1/16 S/false/1/6 S/false/8/16 S/false/8/6 S/true/1/16 S/true/8/16" "$(jq -r '"\(.he_set)/\(.he_offline)/\(.batch)/\(.he_weight_bits)"' "$T/rows" | sort | tr '\n' ' ' | sed 's/ $//')"
+is "bench, he: every row says the leak, has no provider, and the floor of its messages" 10 "$(jq -c 'select(.personality=="he" and (.leaks|startswith("pre-activations")) and .cpu_seconds.provider==0 and .cpu_seconds.model_owner>0 and
+	.wire_pairs.model_owner_provider.received==0 and .images>0 and .requests>0 and .agreement>=0.9 and .seconds.online.least>0 and (.batch>1 or .floor.tls.median>0))' "$T/rows" | wc -l)"
+is "bench, he: bytes and round trips are the prediction's" 10 "$(jq -c 'select(.as_predicted and .round_trips==.predicted.round_trips and .bytes.online==.predicted.bytes.online and .bytes.offline==.predicted.bytes.offline)' "$T/rows" | wc -l)"
 for set in S L; do
 	want=$("$OBSCURA" plan "$HE_MODEL" --personality he --he-set $set --json | jq -c '.bytes.online|[.sent,.received]')
-	is "bench, he: set $set sends what obscura plan says, ahead of time or not" "$want $want" "$(jq -c "select(.he_set==\"$set\" and .batch==1 and .he_offline==false).predicted.bytes.online|[.sent,.received]" "$T/rows") $(jq -c --argjson s 64 "select(.he_set==\"$set\" and .batch==1 and .he_offline==true).predicted.bytes.offline|[.sent+\$s,.received]" "$T/rows")"
+	is "bench, he: set $set sends what obscura plan says, ahead of time or not" "$want $want" "$(jq -c "select(.he_set==\"$set\" and .batch==1 and .he_offline==false and .he_weight_bits==16).predicted.bytes.online|[.sent,.received]" "$T/rows") $(jq -c --argjson s 64 "select(.he_set==\"$set\" and .batch==1 and .he_offline==true).predicted.bytes.offline|[.sent+\$s,.received]" "$T/rows")"
 done
 
 timeout 120 "$OBSCURA" bench --quick --profile --personalities he --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
 is "bench --profile, he: exit code" 0 $? || cat "$T/err"
 jq -c 'select(.kind=="profile")' "$J" >"$T/profile"
-is "bench --profile, he: encrypting, transforms, products, masks, decrypting and network stand in every linear row" "L/false S/false" "$(jq -r 'select((.he_offline|not) and .personality=="he" and (.leaks|length)>0 and
+is "bench --profile, he: encrypting, transforms, products, masks, decrypting and network stand in every linear row" "L/false S/false S/false" "$(jq -r 'select((.he_offline|not) and .personality=="he" and (.leaks|length)>0 and
 	([.rows[]|select(.op=="linear").seconds|.data_owner.encrypt>0 and .data_owner.transform>0 and .data_owner.decrypt>0 and .model_owner.transform>0 and .model_owner.multiply>0 and .model_owner.mask>0 and .network>0]|length==3 and all) and
 	([.rows[]|select(.op!="linear").seconds|.data_owner.encrypt==0 and .model_owner.multiply==0 and .network==0]|all) and
 	(([.seconds.data_owner[]]|add) as $s | $s>0.3*.online and $s<1.1*.online))|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
