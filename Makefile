@@ -160,7 +160,7 @@ bench: build/packages.ok
 
 # report.md and report.html beside the bench.jsonl of a folder: docs/EXPERIMENTS.md.
 report:
-	@sh docs/report/report.sh $(RESULTS)
+	@sh docs/report/report.sh $(RESULTS) $(LOOPBACK)
 
 clean:
 	rm -rf build

@@ -155,8 +155,8 @@ void lab_predict(struct lab *l, struct measured *m)
 						    (double)m->planned_on.received / link->byte_rate[w][d]);
 	row->online = row->transfer + row->compute;
 	samples = samples < SAMPLES_LEAST ? SAMPLES_LEAST : samples;
-	b->latency_seconds = time_for(samples, row->online, b->quick ? 0.25 : 0.6);
-	b->steady_seconds = time_for(samples / 2, row->online, b->quick ? 0.4 : 0.8);
+	b->latency_seconds = time_for(samples, row->online, b->quick ? 0.25 : 0.5);
+	b->steady_seconds = time_for(samples / 2, row->online, b->quick ? 0.4 : 0.6);
 }
 
 void lab_note(struct lab *l, const struct measured *m)

@@ -33,8 +33,20 @@ double enclave_now(void)
 
 /* ---- the connection ---- */
 
-static int dial(int *fd, const char *address, uint64_t ms, struct err *e)
+/* Pictures leave at once where they can: congestion.c. */
+static void set_congestion(int fd, const struct config *c)
 {
+	char name[CONGESTION_BYTES];
+	struct err ignore = {0}; /* the daemon said it when it started */
+
+	if (!congestion_choose(name, c->congestion ? c->congestion : "auto", &ignore))
+		socket_congestion(fd, name);
+}
+
+static int dial(int *fd, const struct config *config, struct err *e)
+{
+	const char *address = config->enclave;
+	uint64_t ms = config->step_ms;
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
 	struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 	char host[256], port[16];
@@ -50,6 +62,7 @@ static int dial(int *fd, const char *address, uint64_t ms, struct err *e)
 		setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 		setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 		setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		set_congestion(*fd, config);
 	}
 	bad = *fd < 0 || connect(*fd, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
@@ -324,7 +337,7 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 	if (!x)
 		return err_set(e, ERR_ENV, "out of memory");
 	x->fd = -1;
-	if (trust(x, how, e) || dial(&x->fd, how->config->enclave, how->config->step_ms, e) ||
+	if (trust(x, how, e) || dial(&x->fd, how->config, e) ||
 	    handshake(x, how->config, e) || attest(x, how, e)) {
 		enclave_close(x);
 		return -1;
