@@ -51,3 +51,7 @@ greeting() {
 	{ printf '\041\000\000\000\001D'; head -c 32 /dev/urandom; } >"$T/greeting"
 	cat "$T/greeting"
 }
+# grown FILE BYTES: until it has so many
+grown() {
+	for _ in $(seq 200); do [ "$(wc -c <"$1")" -ge "$2" ] && return; sleep 0.05; done
+}

@@ -78,7 +78,7 @@ mkfifo "$T/slow"
 	-key "$T/second-data-owner.key" >"$T/open" 2>/dev/null &
 CLIENT=$!
 exec 9>"$T/slow"
-for _ in $(seq 100); do [ "$(wc -c <"$T/open")" -gt 500 ] && break; sleep 0.05; done
+grown "$T/open" 500
 revoke "$T/second-data-owner.pem"
 reload "enforces the revocation list"
 second_asks; is "a revoked data owner is refused" 4 $?

@@ -7,9 +7,10 @@
 make_simulation
 PICTURE=$ROOT/test/images/digits-idx3-ubyte
 measurement() { # of the report in fresh evidence: bytes 38 to 85 of the answer to a greeting
-	{ greeting; sleep 0.5; } |
-		openssl s_client -connect "$ENCLAVE" -quiet -no_ign_eof -tls1_3 -cert "$T/pki/data-owner.pem" -key "$T/pki/data-owner.key" 2>/dev/null |
-		od -An -v -tx1 -j38 -N48 | tr -d ' \n'
+	: >"$T/answer"
+	{ greeting; grown "$T/answer" 86; } |
+		openssl s_client -connect "$ENCLAVE" -quiet -no_ign_eof -tls1_3 -cert "$T/pki/data-owner.pem" -key "$T/pki/data-owner.key" 2>/dev/null >"$T/answer"
+	od -An -v -tx1 -j38 -N48 "$T/answer" | tr -d ' \n'
 }
 ZERO=$(head -c 96 /dev/zero | tr '\0' 0)
 refused() { # refused WORD [CALLS]

@@ -63,13 +63,14 @@ says "because it was made for another connection, expected and received" "WANT_R
 is "and the picture never left: the proxy saw 38 bytes of a greeting" 38 "$(wc -c <"$T/asked")"
 
 # Kept and sent again: evidence that the enclave gave to us, for our nonce.
-{ greeting; sleep 2; } | up >"$T/kept"
+{ greeting; grown "$T/kept" 1000; sleep 0.2; } | up >"$T/kept"
 [ "$(wc -c <"$T/kept")" -gt 1000 ] && ok "evidence of another connection was kept" || not_ok "evidence of another connection was kept" "$(cat "$T/proxy.err")"
-({ cat "$T/kept"; sleep 5; } | down >/dev/null) &
+({ cat "$T/kept"; while [ -d "$T" ] && [ ! -e "$T/replayed" ]; do sleep 0.1; done; } | down >/dev/null) &
 job=$!
 PIDS="$PIDS $job"
 proxy_port "$(server_of $job)" || not_ok "a server that replays listens" "$(cat "$T/proxy.err")"
 good "$PICTURE" --limit 1 >"$T/out" 2>"$T/err"; is "evidence replayed on another connection is refused" 6 $?
+touch "$T/replayed"
 says "with expected and received" "WANT_REPORT_DATA.*expected [0-9a-f]\{128\}, received [0-9a-f]\{128\}"
 ENCLAVE=$DIRECT
 good "$PICTURE" --limit 1 >/dev/null 2>"$T/err"; is "directly, it is accepted as before" 0 $?

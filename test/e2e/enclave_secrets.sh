@@ -39,7 +39,7 @@ provision "$T/mine/planted.onnx" >/dev/null 2>"$T/err"; is "a model with the pat
 
 # While pictures are under way: one client after the other sends them.
 : >"$T/sent"
-(while [ ! -e "$T/stop" ]; do good "$T/mine/planted-idx3-ubyte" --json 2>"$T/err" | wc -l >>"$T/sent"; done) &
+(while [ -d "$T" ] && [ ! -e "$T/stop" ]; do good "$T/mine/planted-idx3-ubyte" --json 2>"$T/err" | wc -l >>"$T/sent"; done) &
 CLIENTS=$!
 child_of() { awk '{print $1}' "/proc/$1/task/$1/children" 2>/dev/null; }
 FOUND=0
