@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by test/e2e/*.sh and test/sys/*.sh: a throw-away PKI and the three roles as real processes on free ports.
+export LC_ALL=C.UTF-8 # the programs print ×, … and names in UTF-8, and patterns here count characters
 B=$(cd "${OBSCURA_BUILD:-build/rel}" && pwd)
 OBSCURA=$B/obscura
 OBSCURAD=$B/obscurad

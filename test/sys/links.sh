@@ -15,6 +15,8 @@ bench() {
 	jq -c 'select(.kind=="link")' "$T/out/bench.jsonl" >"$T/rows"
 	return $code
 }
+# disturbed NAME: obscura itself would not measure on such a link: other work on this host is too much for it
+disturbed() { [ $code = 1 ] && grep -q 'refused' "$T/err" && echo "skip - $1 (other work on this host disturbs too much, asked $try times)"; }
 for link in wan wan-us wan-slow; do
 	for try in 1 2 3; do
 		bench --links $link
@@ -22,6 +24,7 @@ for link in wan wan-us wan-slow; do
 		good=$(jq -r '.refused==false and .measured.off_rtt<=0.05 and .measured.off_rate<=0.15 and (.made.mechanism|IN("netem","emulator"))' "$T/rows")
 		[ "$code $good" = "0 true" ] && break
 	done
+	disturbed "$link" && continue
 	is "$link: round trips within 5 %, rates within 15 %, of all pairs, both ways ($(jq -r '"off by \(.measured.off_rtt*1000|round/10) % and \(.measured.off_rate*1000|round/10) %, \(.made.mechanism)"' "$T/rows"), asked $try times)" "0 true" "$code $good" || cat "$T/err"
 done
 is "a link's row has all that was measured, and the conditions" true "$(jq '.made.mtu==1500 and (.made.congestion_control|length)>0 and (.made.tcp_rmem|length)>0 and .measured.rounds>=16 and
@@ -29,7 +32,7 @@ is "a link's row has all that was measured, and the conditions" true "$(jq '.mad
 
 # own links: a direction of its own, loss and jitter. The emulator: netem is not asked for jitter without disorder
 for try in 1 2 3; do bench --links uneven --link-file "$T/links.conf" --mechanism emulator; code=$?; [ $code = 0 ] && break; done
-is "a link of one's own: pairs and directions differ (asked $try times)" "0 true" "$code $(jq '.measured|
+disturbed "a link of one's own" || is "a link of one's own: pairs and directions differ (asked $try times)" "0 true" "$code $(jq '.measured|
 	(.data_owner_and_model_owner|.rtt>=0.0399 and .rtt<0.042 and .there<1.3e6 and .back>5e6) and
 	(.model_owner_and_provider|.rtt>=0.0039 and .rtt<0.0048) and (.data_owner_and_provider.rtt|.>=0.0199 and .<0.0215)' "$T/rows")" || cat "$T/err" "$T/table"
 bench --links lossy --link-file "$T/links.conf" --mechanism emulator
@@ -37,7 +40,7 @@ is "loss: packets are lost, about as many as the profile says" true "$(jq '.made
 
 # rate alone: the kernel's own queues
 for try in 1 2 3; do bench --links rate-only; code=$?; [ $code = 0 ] && break; done
-is "rate alone (asked $try times)" "0 true" "$code $(jq '.measured.off_rate<=0.15 and (.made.mechanism|IN("netem","tbf"))' "$T/rows")" || cat "$T/err" "$T/table"
+disturbed "rate alone" || is "rate alone (asked $try times)" "0 true" "$code $(jq '.measured.off_rate<=0.15 and (.made.mechanism|IN("netem","tbf"))' "$T/rows")" || cat "$T/err" "$T/table"
 
 # without root: a user namespace of one's own. Programs must be where anybody may run them
 install -m755 -Dt "$T/bin" "$OBSCURA" && chmod 755 "$T" && install -d -m777 "$T/nobody"
@@ -48,7 +51,7 @@ if anyone unshare -Urn true 2>/dev/null; then
 		code=$?
 		[ $code = 0 ] && break
 	done
-	is "without root: rate alone (asked $try times)" 0 $code || cat "$T/err"
+	disturbed "without root: rate alone" || is "without root: rate alone (asked $try times)" 0 $code || cat "$T/err"
 	if ! anyone test -r /dev/net/tun; then
 		anyone timeout 200 "$T/bin/obscura" bench --check --links metro --out "$T/nobody/out" >"$T/table" 2>"$T/err" </dev/null
 		is "without root and without /dev/net/tun: told what is missing" "7 1" "$? $(grep -c '/dev/net/tun: Permission denied; the link emulator needs it' "$T/err")" || cat "$T/err"
@@ -60,7 +63,7 @@ if anyone unshare -Urn true 2>/dev/null; then
 		code=$?
 		[ $code = 0 ] && break
 	done
-	is "without root: metro by the emulator (asked $try times)" 0 $code || cat "$T/err"
+	disturbed "without root: metro" || is "without root: metro by the emulator (asked $try times)" 0 $code || cat "$T/err"
 else
 	echo "skip - links without root (no user namespaces)"
 fi
