@@ -52,17 +52,3 @@ const char *err_name(enum err_code code)
 	}
 	return "UNKNOWN";
 }
-
-const char *err_meaning(enum err_code code)
-{
-	switch (code) {
-	case ERR_NONE:
-		return "success";
-#define ERR(name, exit_code, meaning)                                                                        \
-	case ERR_##name:                                                                                     \
-		return meaning;
-#include "conf/errors.def"
-#undef ERR
-	}
-	return "unknown";
-}

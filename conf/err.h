@@ -30,7 +30,4 @@ int err_context(struct err *e, const char *format, ...) __attribute__((format(pr
 /* Its name in errors.def, "PEER", "INPUT": for logs and metrics. */
 const char *err_name(enum err_code code);
 
-/* The meaning of a code, from errors.def. */
-const char *err_meaning(enum err_code code);
-
 #endif

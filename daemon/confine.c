@@ -107,7 +107,7 @@ int confine_enter(int only)
 	return filter();
 }
 
-static int put(const void *p, size_t n)
+int confine_put(const void *p, size_t n)
 {
 	const uint8_t *at = p;
 
@@ -135,8 +135,8 @@ static void __attribute__((noreturn)) child(int out, confine_decoder decode, con
 	r.w = im.w;
 	r.h = im.h;
 	r.c = im.c;
-	if (!put(&r, sizeof(r)) && !r.failed)
-		put(im.pixels, (size_t)im.w * im.h * im.c);
+	if (!confine_put(&r, sizeof(r)) && !r.failed)
+		confine_put(im.pixels, (size_t)im.w * im.h * im.c);
 	_exit(0);
 }
 

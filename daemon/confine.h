@@ -17,5 +17,7 @@ int confine_decode(struct image *im, confine_decoder decode, const uint8_t *byte
  * which becomes CONFINE_FD. For good. */
 #define CONFINE_FD 3
 int confine_enter(int only) MUST_USE;
+/* All n bytes to CONFINE_FD; -1: whoever reads it is gone. */
+int confine_put(const void *p, size_t n);
 
 #endif

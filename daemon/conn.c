@@ -455,16 +455,6 @@ const char *conn_names(const struct conn *c)
 	return c->names;
 }
 
-void conn_set_ctx(struct conn *c, void *ctx)
-{
-	c->own_ctx = ctx;
-}
-
-void *conn_ctx(const struct conn *c)
-{
-	return c->own_ctx;
-}
-
 struct conn_wire conn_wire(const struct conn *c)
 {
 	struct conn_wire wire = c->wire;

@@ -24,7 +24,7 @@ struct conn {
 	unsigned allowed; /* roles that the peer may have */
 	struct event *readable, *writable, *closer;
 	const struct net_handler *handler;
-	void *ctx, *own_ctx;
+	void *ctx;
 	struct connector *connector; /* the outgoing address; NULL when accepted, or a Unix socket */
 	uint8_t *in;		     /* bytes [in_at, in_have) wait to be frames */
 	size_t in_at, in_have, in_room;

@@ -66,21 +66,6 @@ static int get_all(void *p, size_t n)
 	return 0;
 }
 
-static int put_all(const void *p, size_t n)
-{
-	const uint8_t *at = p;
-
-	while (n) {
-		ssize_t k = write(CONFINE_FD, at, n);
-
-		if (k <= 0)
-			return -1;
-		at += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 static int decode(uint8_t **chw, struct question *q, struct err *e)
 {
 	uint8_t *bytes;
@@ -108,8 +93,8 @@ static void __attribute__((noreturn)) child(int fd)
 				       "cannot confine the decoder of pictures: this system refuses seccomp "
 				       "or rlimits");
 	a.failed = a.err.code || decode(&chw, &q, &a.err);
-	if (!put_all(&a, sizeof(a)) && !a.failed)
-		put_all(chw, shape_size(q.fit.want));
+	if (!confine_put(&a, sizeof(a)) && !a.failed)
+		confine_put(chw, shape_size(q.fit.want));
 	_exit(0);
 }
 

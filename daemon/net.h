@@ -52,8 +52,6 @@ struct channel *conn_channel(struct conn *c);
 double conn_rtt(const struct conn *c);
 /* The peer's certificate: its common name, then its hosts, one a line. "" before the handshake and on a Unix socket. */
 const char *conn_names(const struct conn *c);
-void conn_set_ctx(struct conn *c, void *ctx); /* per-connection context of an accepted connection */
-void *conn_ctx(const struct conn *c);
 /* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no
  * inference: all but BEGIN, STEP and ABORT; and the bodies of STEP. TLS's own bytes (22 a record) count as
  * online. */

@@ -86,7 +86,6 @@ int val_dims(struct val *v, unsigned rank, const int64_t *dims,
 int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims,
 		  struct err *e) MUST_USE;
 const char *dims_text(char text[ONNX_SHAPE_TEXT], unsigned rank, const int64_t *dims);
-int shape_text(char *text, size_t n, struct shape s);
 
 /* nn/onnx_call.c — what every operator needs. */
 int refuse(const struct call *c, struct err *e, const char *format, ...)
