@@ -8,7 +8,7 @@
 #include "client/lab.h"
 
 #define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
-#define PATIENCE_LEAST 25 /* seconds: on a slow link much longer */
+#define PATIENCE_LEAST 12 /* seconds: on a slow link much longer */
 #define BURST 32    /* without tickets */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200

@@ -8,7 +8,7 @@
 #include "client/bench_table.h"
 #include "client/json.h"
 
-#define LATENCY_SAMPLES 36 /* requests of all repetitions of a row for which a slow link is waited for */
+#define LATENCY_SAMPLES 30 /* requests of all repetitions of a row for which a slow link is waited for */
 #define SAMPLES_LEAST 10   /* of each */
 
 /* ---- what is known ---- */
