@@ -253,7 +253,7 @@ static void each_field_is_narrowed(void **state)
 
 static void labels_are_for_people(void **state)
 {
-	static const char *const bad[] = {"a\033[31mb", "line\nbreak", "\x7f", "\xc2\x9b" "31m", "\x9b", "half \xc3"};
+	static const char *const bad[] = {"a\033[31mb", "line\nbreak", "\x7f", ("\xc2\x9b" "31m"), "\x9b", "half \xc3"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		Wire__Plan *p = fresh();
