@@ -163,6 +163,7 @@ static int take_model(struct run *r, const uint8_t *packed, size_t n, struct err
 	r->results.names = r->model->labels;
 	r->results.n_names = r->model->n_labels;
 	r->results.personality = r->personality;
+	r->results.simulated = r->model->simulated;
 	return 0;
 }
 

@@ -22,6 +22,7 @@ struct results {
 	results_page page;
 	void *ctx;
 	enum personality personality;
+	int simulated; /* an enclave without hardware isolation */
 	uint64_t n; /* images */
 	/* what came out */
 	uint64_t done, failed, right;

@@ -317,6 +317,7 @@ static int json_summary(const struct results *r, double seconds, uint64_t images
 	json_text(o, "personality", personality_name(r->personality));
 	if (*personality_leaks(r->personality))
 		json_text(o, "leaks", personality_leaks(r->personality));
+	json_object_object_add(o, "simulated", json_object_new_boolean(r->simulated));
 	json_count(o, "images", r->n);
 	json_count(o, "done", r->done);
 	json_count(o, "failed", r->failed);
@@ -350,6 +351,8 @@ int results_summary(const struct results *r, double seconds, uint64_t images, st
 	printf("\nresults in %s\n", r->path);
 	if (*personality_leaks(r->personality))
 		printf("%s leaks %s\n", personality_name(r->personality), personality_leaks(r->personality));
+	if (r->simulated)
+		puts("simulated: no hardware isolation");
 	if (!r->truth)
 		return 0;
 	printf("%llu of %llu are what the labels say: accuracy %.4f\n", (unsigned long long)r->right,

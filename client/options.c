@@ -220,7 +220,7 @@ int args_reveal(const struct args *a, enum plan_reveal *reveal, struct err *e)
 /* Whether a command knows it: plan and verify have nothing to say of an enclave, which runs clear's plan. */
 static int has_personality(const char *command, enum personality p)
 {
-	return p != PERSONALITY_ENCLAVE || !strcmp(command, "classify");
+	return p != PERSONALITY_ENCLAVE || !strcmp(command, "classify") || !strcmp(command, "batch");
 }
 
 int args_personality(const struct args *a, enum personality *p, struct err *e)

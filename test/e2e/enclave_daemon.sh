@@ -35,6 +35,8 @@ curl -s --unix-socket "$T/admin" http://x/metrics >"$T/metrics"
 is "metrics count them as simulated" yes "$(grep -q '^obscura_simulated_inferences_total [1-9]' "$T/metrics" && echo yes)"
 "$OBSCURA" status --socket="$T/data-owner.sock" >"$T/status" 2>&1
 is "status says so" yes "$(grep -q 'enclave.*simulated: no hardware isolation' "$T/status" && echo yes)"
+"$OBSCURA" batch "$DIGITS" --personality enclave --model digits_conv --socket="$T/data-owner.sock" --out "$T/job.jsonl" --json >"$T/job" 2>"$T/err"
+is "a job of all pictures" "0 true $(tr '\n' ' ' <"$T/labels")" "$? $(jq -r .simulated "$T/job") $(jq .label "$T/job.jsonl" | tr '\n' ' ')"
 printf '{"inputs":[{"name":"image","shape":[1,1,28,28],"datatype":"UINT8","data":[%s]}],"parameters":{"personality":"enclave"}}' "$(python3 -c 'print(",".join(["7"]*784))')" >"$T/body"
 curl -s --unix-socket "$T/http" -H 'Content-Type: application/json' -d @"$T/body" http://x/v2/models/digits_conv/infer >"$T/http.out"
 is "the HTTP API" '["enclave",true]' "$(jq -c '[.parameters.personality,.parameters.simulated]' "$T/http.out")"
