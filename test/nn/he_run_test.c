@@ -214,6 +214,33 @@ static void networks(void **state)
 	}
 }
 
+/* Few bits: layers in the smaller ring, beside others. */
+static void narrow(void **state)
+{
+	struct plan_options o = plan_defaults();
+	unsigned small = 0, all = 0;
+	struct net n;
+
+	o.weight_bits = 6;
+	o.activation_bits = 3;
+	he_plan_options(&o);
+	assert_int_equal(o.pixel_bits, 8);
+	for (unsigned which = 0; net_zoo(&n, which, 2, 9, 8); which++) {
+		struct planned p = net_plan(&n.g, &o);
+		struct he_plan *hp;
+		struct err e = {0};
+
+		assert_int_equal(he_plan_make(&hp, p.plan, p.weights, p.bounds, HE_S, &e), 0);
+		for (uint16_t i = 0; i < hp->n_steps; i++, all++)
+			small += hp->steps[i].width.small;
+		he_plan_free(hp);
+		planned_free(&p);
+		one_network(&n.g, &o, HE_S, 2);
+		net_free(&n);
+	}
+	assert_true(small > all / 2);
+}
+
 static void batches(void **state)
 {
 	struct plan_options o = plan_defaults();
@@ -342,6 +369,50 @@ static void refusals(void **state)
 	refused(&o, -1, ERR_USAGE, "use --reveal logits, or smpc");
 }
 
+static int skips_alone(const struct row *row)
+{
+	for (uint16_t i = 0; i < row->n_terms; i++)
+		if (row->terms[i].kind != TERM_SKIP)
+			return 0;
+	return row->kind == OP_LINEAR;
+}
+
+/* A sum of values that the data owner has needs no answer; constants in it would, and are refused: the row and a remedy are named. */
+static void constants_of_skips(void **state)
+{
+	struct plan_options o = plan_defaults();
+	unsigned found = 0;
+	struct net n;
+
+	for (unsigned which = 0; net_zoo(&n, which, 2, 6, 7); which++) {
+		struct planned p = net_plan(&n.g, &o);
+
+		for (uint16_t i = 0; i < p.plan->tape.n_rows; i++) {
+			struct layer_weights *w = &p.weights->rows[i];
+			struct he_plan *hp;
+			struct err e = {0};
+			char name[16];
+
+			if (!skips_alone(&p.plan->tape.rows[i]) || !w->n_bias)
+				continue;
+			found++;
+			assert_int_equal(he_plan_make(&hp, p.plan, p.weights, p.bounds, HE_L, &e), 0);
+			he_plan_free(hp);
+			w->bias[w->n_bias - 1] += 3;
+			assert_int_equal(he_plan_make(&hp, p.plan, p.weights, p.bounds, -1, &e), -1);
+			snprintf(name, sizeof(name), "row %u ", i);
+			assert_null(hp);
+			assert_int_equal(e.code, ERR_INPUT);
+			if (!strstr(e.text, name) || !strstr(e.text, "use smpc"))
+				fail_msg("\"%s\" names neither %s nor a remedy", e.text, name);
+			w->bias[w->n_bias - 1] -= 3;
+		}
+		planned_free(&p);
+		net_free(&n);
+	}
+	assert_true(found);
+}
+
 /* The bound holds by a margin that is positive and not idle: the error of every row is within it, and deviates by a quarter of a unit at most. */
 static void budgets(void **state)
 {
@@ -375,7 +446,7 @@ static void budgets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(refusals), cmocka_unit_test(budgets), cmocka_unit_test(networks), cmocka_unit_test(batches),
+	    cmocka_unit_test(refusals), cmocka_unit_test(constants_of_skips), cmocka_unit_test(budgets), cmocka_unit_test(networks), cmocka_unit_test(narrow), cmocka_unit_test(batches),
 	    cmocka_unit_test(model_x),	cmocka_unit_test(model_y), cmocka_unit_test(model_z),
 	};
 
