@@ -165,7 +165,10 @@ struct measured {
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
 	struct lab_row lab;	 /* all 0: loopback */
 };
-/* bench_he.c: the floor of its messages, those that are online. */
+/* bench_he.c: its plan (he_local_free). */
+struct he_local;
+int bench_he_plan(struct he_local *made, const struct measured *m, struct err *e) MUST_USE;
+/* The floor of its messages, those that are online. */
 int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e) MUST_USE;
 struct lab;
 /* Fills a row from `kind` to `owners` on. */

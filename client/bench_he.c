@@ -65,6 +65,11 @@ static int has_plan(const struct bench_model *m, int set, enum he_set *taken, st
 	return 1;
 }
 
+int bench_he_plan(struct he_local *made, const struct measured *m, struct err *e)
+{
+	return plan_of(made, m->model, m->he, (int)m->he->set, e);
+}
+
 /* The messages of its round trips, and nothing else, as a program. */
 int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e)
 {
@@ -74,7 +79,7 @@ int bench_he_floor(struct floor *f, const struct roles *r, const struct measured
 	int failed;
 
 	memset(messages, 0, sizeof(messages));
-	if (plan_of(&made, m->model, m->he, (int)m->he->set, e))
+	if (bench_he_plan(&made, m, e))
 		return -1;
 	for (uint16_t i = 0; i < made.hp->levels; i++) {
 		struct message *two = messages + p.n_messages;

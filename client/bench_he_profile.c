@@ -6,8 +6,10 @@
 
 #include "client/bench_profile.h"
 #include "client/bench_table.h"
+#include "client/he.h"
 #include "client/json.h"
 #include "client/rows.h"
+#include "nn/he_offline.h"
 
 static const struct {
 	enum of of;
@@ -63,6 +65,60 @@ static double all_network(const struct taken *rows, size_t n)
 	return sum;
 }
 
+/* ---- bytes ---- */
+
+/* Payload of one image: of a round trip at the first row that it answers. */
+struct sent {
+	uint64_t online[2], offline[2]; /* by the data owner, by the model owner */
+};
+
+static void level_bytes(struct sent *s, const struct he_plan *hp, uint16_t level, int tickets)
+{
+	s->online[0] = tickets ? he_masked_up(hp, level) : he_request_bytes(hp, level, 1);
+	s->online[1] = tickets ? he_masked_down(hp, level) : he_answer_bytes(hp, level, 1);
+	s->offline[0] = tickets ? hp->up[level] + (level ? 0 : HE_SEED_BYTES) : 0; /* one seed for the ticket */
+	s->offline[1] = tickets ? hp->down[level] : 0;
+}
+
+static int count_bytes(struct sent *rows, size_t n, const struct measured *m, struct err *e)
+{
+	struct he_local made;
+	uint16_t next = 0;
+
+	if (bench_he_plan(&made, m, e))
+		return -1;
+	for (uint16_t i = 0; i < made.hp->n_steps; i++)
+		if (made.hp->steps[i].level == next && made.hp->steps[i].row < n)
+			level_bytes(&rows[made.hp->steps[i].row], made.hp, next++, m->he->offline);
+	he_local_free(&made);
+	return 0;
+}
+
+static void add_sent(struct sent *sum, const struct sent *s)
+{
+	for (int i = 0; i < 2; i++) {
+		sum->online[i] += s->online[i];
+		sum->offline[i] += s->offline[i];
+	}
+}
+
+static struct json_object *json_sent(const struct sent *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "online", json_counted(s->online[0], s->online[1], NULL));
+	json_object_object_add(o, "offline", json_counted(s->offline[0], s->offline[1], NULL));
+	return o;
+}
+
+static void sent_cells(struct bench_table *t, const struct sent *s)
+{
+	for (int i = 0; i < 2; i++)
+		bench_table_cell(t, "%llu", (unsigned long long)s->online[i]);
+	for (int i = 0; i < 2; i++)
+		bench_table_cell(t, "%llu", (unsigned long long)s->offline[i]);
+}
+
 /* ---- output ---- */
 
 static void cells(struct bench_table *t, const struct taken *x, double wire)
@@ -74,7 +130,8 @@ static void cells(struct bench_table *t, const struct taken *x, double wire)
 			1e6);
 }
 
-static void row_line(struct bench_table *t, const struct tape *tape, const struct taken *rows, uint16_t i)
+static void row_line(struct bench_table *t, const struct tape *tape, const struct taken *rows, const struct sent *sent,
+		     uint16_t i)
 {
 	const struct shape shape = tape->values[tape->rows[i].out].shape;
 	char text[96];
@@ -84,6 +141,7 @@ static void row_line(struct bench_table *t, const struct tape *tape, const struc
 	bench_table_cell(t, "%s", row_describe(&tape->rows[i], text, sizeof(text)));
 	bench_table_cell(t, "%u×%u×%u", shape.c, shape.h, shape.w);
 	cells(t, &rows[i], network(rows, tape->n_rows, i));
+	sent_cells(t, &sent[i]);
 }
 
 static void print_rest(FILE *f, const struct measured *m, const struct taken *sum)
@@ -102,8 +160,9 @@ static void print_rest(FILE *f, const struct measured *m, const struct taken *su
 }
 
 static int print(const struct bench *b, const struct measured *m, const struct tape *tape,
-		 const struct taken *rows, const struct taken *sum, struct err *e)
+		 const struct taken *rows, const struct taken *sum, const struct sent *sent, struct err *e)
 {
+	struct sent all = {0};
 	struct bench_table *t;
 	char title[200];
 
@@ -113,16 +172,19 @@ static int print(const struct bench *b, const struct measured *m, const struct t
 	if (bench_table_new(
 		&t, b->markdown, title,
 		"ROW|STEP|OUT|>D ENCRYPTS|>TRANSFORMS|>MASKS|>DECRYPTS|>COMPUTES|>SENDS|>NETWORK|>M "
-		"TRANSFORMS|>MULTIPLIES|>MASKS|>COMPUTES|>SENDS",
+		"TRANSFORMS|>MULTIPLIES|>MASKS|>COMPUTES|>SENDS|>BYTES SENT|>RECEIVED|>AHEAD|>RECEIVED",
 		e))
 		return -1;
-	for (uint16_t i = 0; i < tape->n_rows; i++)
-		row_line(t, tape, rows, i);
+	for (uint16_t i = 0; i < tape->n_rows; i++) {
+		row_line(t, tape, rows, sent, i);
+		add_sent(&all, &sent[i]);
+	}
 	bench_table_row(t);
 	bench_table_cell(t, " ");
 	bench_table_cell(t, "all");
 	bench_table_cell(t, " ");
 	cells(t, sum, all_network(rows, tape->n_rows));
+	sent_cells(t, &all);
 	if (bench_table_print(t, e))
 		return -1;
 	print_rest(b->markdown, m, sum);
@@ -142,7 +204,7 @@ static struct json_object *json_taken(const struct taken *t, double wire)
 	return o;
 }
 
-static struct json_object *json_rows(const struct tape *tape, const struct taken *rows)
+static struct json_object *json_rows(const struct tape *tape, const struct taken *rows, const struct sent *sent)
 {
 	struct json_object *list = json_object_new_array();
 
@@ -154,13 +216,14 @@ static struct json_object *json_rows(const struct tape *tape, const struct taken
 		json_text(o, "op", ops[tape->rows[i].kind]->name);
 		json_text(o, "step", row_describe(&tape->rows[i], text, sizeof(text)));
 		json_object_object_add(o, "seconds", json_taken(&rows[i], network(rows, tape->n_rows, i)));
+		json_object_object_add(o, "bytes", json_sent(&sent[i]));
 		json_object_array_add(list, o);
 	}
 	return list;
 }
 
 static struct json_object *json_profile(const struct measured *m, const struct tape *tape,
-					const struct taken *rows, const struct taken *sum)
+					const struct taken *rows, const struct taken *sum, const struct sent *sent)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -169,6 +232,7 @@ static struct json_object *json_profile(const struct measured *m, const struct t
 	json_text(o, "personality", "he");
 	json_text(o, "he_set", he_params(m->he->set)->name);
 	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
+	json_text(o, "way", m->he->name);
 	json_text(o, "leaks", HE_LEAKS);
 	json_text(o, "link", "native");
 	json_count(o, "batch", m->batch);
@@ -176,7 +240,7 @@ static struct json_object *json_profile(const struct measured *m, const struct t
 	json_real(o, "online", m->online.mean);
 	json_real(o, "total", m->client.mean);
 	json_object_object_add(o, "seconds", json_taken(sum, all_network(rows, tape->n_rows)));
-	json_object_object_add(o, "rows", json_rows(tape, rows));
+	json_object_object_add(o, "rows", json_rows(tape, rows, sent));
 	return o;
 }
 
@@ -184,16 +248,18 @@ int bench_he_profile(struct bench *b, const struct measured *m, const struct pro
 {
 	size_t n = p->tape->n_rows;
 	struct taken *rows = calloc(n, sizeof(*rows)), sum;
-	int failed = rows ? 0 : err_set(e, ERR_ENV, "out of memory");
+	struct sent *sent = calloc(n, sizeof(*sent));
+	int failed = rows && sent ? 0 : err_set(e, ERR_ENV, "out of memory");
 
-	failed = failed || profile_read(rows, n, &b->roles, OF_OWNER, e) ||
+	failed = failed || count_bytes(sent, n, m, e) || profile_read(rows, n, &b->roles, OF_OWNER, e) ||
 		 profile_read(rows, n, &b->roles, OF_MODELLER, e);
 	if (!failed) {
 		profile_total(&sum, rows, n);
 		bench_clear(b);
-		failed = print(b, m, p->tape, rows, &sum, e) ||
-			 report_line(b, json_profile(m, p->tape, rows, &sum), e);
+		failed = print(b, m, p->tape, rows, &sum, sent, e) ||
+			 report_line(b, json_profile(m, p->tape, rows, &sum, sent), e);
 	}
 	free(rows);
+	free(sent);
 	return failed ? -1 : 0;
 }

@@ -65,6 +65,9 @@ is "bench --profile, he: encrypting, transforms, products, masks, decrypting and
 	(([.seconds.data_owner[]]|add) as $s | $s>0 and $s<1.1*.online))|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
 is "bench --profile, he: with tickets nothing is encrypted online" "L/true S/true" "$(jq -r 'select(.he_offline and .seconds.data_owner.encrypt==0 and .seconds.data_owner.transform==0 and .seconds.model_owner.transform==0 and .seconds.data_owner.mask>0 and .seconds.model_owner.multiply>0)|"\(.he_set)/\(.he_offline)"' "$T/profile" | sort | tr '\n' ' ' | sed 's/ $//')"
 
+want=$("$OBSCURA" plan "$HE_MODEL" --personality he --he-set S --json | jq -c '.bytes.online|[.sent,.received]')
+is "bench --profile, he: bytes of the rows add up to the plan's, with tickets ahead of time" "$want $want" "$(jq -c 'select(.way=="he S").rows|[([.[].bytes.online.sent]|add),([.[].bytes.online.received]|add)]' "$T/profile") $(jq -c 'select(.way=="he S tickets").rows|[([.[].bytes.offline.sent]|add)+64,([.[].bytes.offline.received]|add)]' "$T/profile")"
+
 # kernels
 timeout 120 "$OBSCURA" bench --quick --micro --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
 is "bench --micro: exit code" 0 $? || cat "$T/err"
