@@ -174,7 +174,8 @@ static int measure_steady(struct bench *b, struct load *l, struct measured *m, s
 				 .seconds = b->steady_seconds / 4};
 	struct snapshot before, after;
 	struct load_result lead = {0};
-	int failed = load_run(l, &spec, &lead, e); /* until the pool is as it stays under this load */
+	/* until the pool is as it stays under this load; on a link bursts have emptied it just now */
+	int failed = b->lab && m->latency_requests ? 0 : load_run(l, &spec, &lead, e);
 
 	load_result_free(&lead);
 	if (failed || snapshot(b, l, &before, e))
@@ -227,9 +228,9 @@ int measure_row(struct bench *b, struct load *l, const struct program *p, struct
 		return -1;
 	if (b->lab)
 		lab_predict(b->lab, m);
-	if (alone && m->batch <= bench_pool(b, p) && measure_latency(b, l, m, e))
+	if (alone && measure_floors(b, l, p, m, e)) /* first: it leaves a full pool to the next */
 		return -1;
-	if (alone && measure_floors(b, l, p, m, e))
+	if (alone && m->batch <= bench_pool(b, p) && measure_latency(b, l, m, e))
 		return -1;
 	if (measure_steady(b, l, m, e))
 		return -1;
