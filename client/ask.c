@@ -83,7 +83,8 @@ static void on_alarm(evutil_socket_t fd, short what, void *ctx)
 
 	if (a->done)
 		return;
-	err_set(&a->err, ERR_REACH, "the data owner does not answer");
+	err_set(&a->err, ERR_REACH, "the data owner does not answer%s",
+		a->wanted ? "" : "; --socket names its local socket (not admin.sock, not http.sock)");
 	finish(a);
 }
 

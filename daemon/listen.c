@@ -278,11 +278,10 @@ int socket_listen_unix(const char *path, const char *option, struct err *e)
 	umask(mask);
 	if (!failed)
 		return fd;
-	err_set(
-	    e, ERR_ENV,
-	    "cannot listen on %s: %s; the same role may be running already, or --%s=PATH names a place you "
-	    "can write to",
-	    path, strerror(errno), option);
+	err_set(e, ERR_ENV, "cannot listen on %s: %s; %s; --%s=PATH names another", path, strerror(errno),
+		errno == EADDRINUSE ? "this role runs already, or another role has the same socket"
+				    : "it must be a place that this user can write to",
+		option);
 	close(fd);
 	return -1;
 }

@@ -121,6 +121,9 @@ static int readable(const char *what, const char *path, struct err *e)
 {
 	if (access(path, R_OK) == 0)
 		return 0;
+	if (errno == EACCES)
+		return err_set(e, ERR_ENV, "cannot read the %s %s: %s; it must be this user's own (chown)", what, path,
+			       strerror(errno));
 	return err_set(e, ERR_INPUT,
 		       "cannot read the %s %s: %s; make one with `obscura pki init` and `obscura pki issue`, "
 		       "or name it with --%s",
