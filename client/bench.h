@@ -221,6 +221,12 @@ void bench_clear(struct bench *b);
 uint64_t bench_pool(const struct bench *b, const struct program *p);
 uint64_t bench_pool_low(uint64_t high);
 
+/* ---- bench_files.c ---- */
+/* What was measured where: first in each file. */
+int bench_open_results(struct bench *b, struct err *e) MUST_USE;
+/* What was measured is on the disk before we say that it was. */
+int bench_close_results(struct bench *b, struct err *e) MUST_USE;
+
 /* ---- bench_report.c ---- */
 int report_row(struct bench *b, const struct measured *m, struct err *e) MUST_USE;
 int report_line(struct bench *b, struct json_object *o, struct err *e) MUST_USE; /* takes o */

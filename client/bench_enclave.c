@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura bench --personalities enclave: a simulated enclave behind the model owner, asked through the data owner's daemon like any
- * other personality; what a warm request takes beyond clear's, asked in turns; what a cold connection takes. */
+/* obscura bench --personalities enclave: a simulated enclave behind the model owner, asked through the data
+ * owner's daemon like any other personality; what a warm request takes beyond clear's, asked in turns; what a
+ * cold connection takes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,15 @@ static int prepare(struct bench *b, char folder[96], struct err *e)
 	if (!access(folder, F_OK))
 		return 0;
 	if (geteuid())
-		return err_set(e, ERR_ENV, "a simulated enclave has a user and namespaces of its own: bench must be started as root for "
-					   "--personalities enclave");
+		return err_set(e, ERR_ENV,
+			       "a simulated enclave has a user and namespaces of its own: bench must be "
+			       "started as root for "
+			       "--personalities enclave");
 	snprintf(program, sizeof(program), "%s", b->roles.obscurad);
 	snprintf(strrchr(program, '/'), 32, "/obscura-enclave");
-	return roles_quietly((char *[]){b->roles.obscura, "attest", "simulation", "--dir", folder, "--program", program, NULL}, e);
+	return roles_quietly(
+	    (char *[]){b->roles.obscura, "attest", "simulation", "--dir", folder, "--program", program, NULL},
+	    e);
 }
 
 int bench_enclave_servers(struct bench *b, struct bench_enclave *x, struct err *e)
@@ -48,7 +53,8 @@ int bench_enclave_servers(struct bench *b, struct bench_enclave *x, struct err *
 	return 0;
 }
 
-int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const struct bench_model *m, struct err *e)
+int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const struct bench_model *m,
+			    struct err *e)
 {
 	struct roles *r = &b->roles;
 	char enclave[96], ca[96], certificate[96], key[96];
@@ -66,9 +72,10 @@ int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const stru
 	snprintf(key, sizeof(key), "--key=%s/pki/model-owner.key", r->folder);
 	if (r->net && link_net_enter(r->net, LINK_MODEL_OWNER, e))
 		return -1;
-	failed = roles_quietly((char *[]){r->obscura, "model", "provision", (char *)(uintptr_t)m->file, enclave, x->policy,
-					  "--accept-simulated", ca, certificate, key, NULL},
-			       e);
+	failed =
+	    roles_quietly((char *[]){r->obscura, "model", "provision", (char *)(uintptr_t)m->file, enclave,
+				     x->policy, "--accept-simulated", ca, certificate, key, NULL},
+			  e);
 	return (r->net && link_net_home(r->net, e)) || failed ? -1 : 0;
 }
 
@@ -91,8 +98,13 @@ static int measure_cold(struct bench *b, struct measured *m, struct err *e)
 {
 	char ca[96], certificate[96], key[96], policy[128];
 	struct enclave_trust *trust = NULL; /* files are read once, as a daemon does */
-	struct config config = {.enclave = b->roles.enclave_at, .ca = ca, .certificate = certificate, .key = key, .step_ms = 10000};
-	struct enclave_how how = {.config = &config, .policy = policy, .accept_simulated = 1, .role = 'D', .keep = &trust};
+	struct config config = {.enclave = b->roles.enclave_at,
+				.ca = ca,
+				.certificate = certificate,
+				.key = key,
+				.step_ms = 10000};
+	struct enclave_how how = {
+	    .config = &config, .policy = policy, .accept_simulated = 1, .role = 'D', .keep = &trust};
 	ProtobufCBinaryData image = {m->model->pixels, m->model->images};
 	Wire__Classify q = WIRE__CLASSIFY__INIT;
 	double samples[COLD_SAMPLES];
@@ -116,9 +128,11 @@ static int measure_cold(struct bench *b, struct measured *m, struct err *e)
 
 /* ---- beside clear ---- */
 
-static int turn(struct load *l, const struct measured *m, enum personality p, double *samples, size_t *n, struct err *e)
+static int turn(struct load *l, const struct measured *m, enum personality p, double *samples, size_t *n,
+		struct err *e)
 {
-	struct load_spec spec = {.model = m->model, .batch = 1, .in_flight = 1, .requests = TURN_REQUESTS, .seconds = 5};
+	struct load_spec spec = {
+	    .model = m->model, .batch = 1, .in_flight = 1, .requests = TURN_REQUESTS, .seconds = 5};
 	struct load_result r = {0};
 	int failed;
 
@@ -164,10 +178,13 @@ void bench_enclave_note(const struct bench *b)
 		if (!m->cold.n)
 			continue;
 		bench_note(b->markdown,
-			   "%s: a warm request takes %.0f µs in the enclave, %.0f µs in clear (medians of %zu, one image, asked in "
-			   "turns): %+.0f µs; a cold connection with its evidence verified %.2f ms (median of %zu). Simulated: no "
+			   "%s: a warm request takes %.0f µs in the enclave, %.0f µs in clear (medians of "
+			   "%zu, one image, asked in "
+			   "turns): %+.0f µs; a cold connection with its evidence verified %.2f ms (median "
+			   "of %zu). Simulated: no "
 			   "hardware isolation.",
-			   m->model->name, m->beside[1].median * 1e6, m->beside[0].median * 1e6, m->beside[1].n,
-			   (m->beside[1].median - m->beside[0].median) * 1e6, m->cold.median * 1e3, m->cold.n);
+			   m->model->name, m->beside[1].median * 1e6, m->beside[0].median * 1e6,
+			   m->beside[1].n, (m->beside[1].median - m->beside[0].median) * 1e6,
+			   m->cold.median * 1e3, m->cold.n);
 	}
 }

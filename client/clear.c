@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* obscura plan and verify --personality clear: every picture through the fast evaluation, held against the fixed-point reference bit
- * by bit and against the float model. */
+/* obscura plan and verify --personality clear: every picture through the fast evaluation, held against the
+ * fixed-point reference bit by bit and against the float model. */
 #include "client/clear.h"
 
 #include <math.h>
@@ -57,10 +57,12 @@ int clear_plan_command(const struct args *a, const struct graph *g, struct err *
 	int r = local_new(&m, a, g, e);
 
 	if (!r && !a->flag[FLAG_json]) {
-		printf("%s, clear: 1 round trip; %llu bytes sent and %llu received by the data owner for one image\n", g->name,
-		       (unsigned long long)m.predicted.online[P0], (unsigned long long)m.predicted.online[P1]);
-		printf("  %llu multiply-adds at the model owner\n  leaks %s\n", (unsigned long long)clear_work(m.model),
-		       personality_leaks(PERSONALITY_CLEAR));
+		printf("%s, clear: 1 round trip; %llu bytes sent and %llu received by the data owner for one "
+		       "image\n",
+		       g->name, (unsigned long long)m.predicted.online[P0],
+		       (unsigned long long)m.predicted.online[P1]);
+		printf("  %llu multiply-adds at the model owner\n  leaks %s\n",
+		       (unsigned long long)clear_work(m.model), personality_leaks(PERSONALITY_CLEAR));
 	} else if (!r) {
 		o = json_object_new_object();
 		json_text(o, "model", g->name);
@@ -144,7 +146,8 @@ static void *start(void *verify, struct err *e)
 	w->want = calloc(words, sizeof(*w->want));
 	if (!w->result || !w->want)
 		err_set(e, ERR_ENV, "out of memory");
-	else if (!clear_new(&w->clear, v->m->model, TOGETHER, e) && !fixed_new(&w->fixed, v->m->plan, v->m->weights, e) &&
+	else if (!clear_new(&w->clear, v->m->model, TOGETHER, e) &&
+		 !fixed_new(&w->fixed, v->m->plan, v->m->weights, e) &&
 		 !critic_new(&w->critic, v->graph, v->m->plan, v->samples, e))
 		return w;
 	end(v, w);
@@ -180,12 +183,15 @@ static void print_table(const struct verify *v, double seconds)
 	double n = (double)t->images;
 	char text[24];
 
-	printf("%s, clear: %llu images in %s\n", v->graph->name, (unsigned long long)t->images, sheet_seconds(text, seconds));
+	printf("%s, clear: %llu images in %s\n", v->graph->name, (unsigned long long)t->images,
+	       sheet_seconds(text, seconds));
 	printf("  labels equal to the float model's   %.6g\n", (double)t->agree / n);
 	if (v->samples->labels)
-		printf("  accuracy, fixed-point and float     %.6g, %.6g\n", (double)t->right / n, (double)t->float_right / n);
+		printf("  accuracy, fixed-point and float     %.6g, %.6g\n", (double)t->right / n,
+		       (double)t->float_right / n);
 	if (v->m->plan->reveal == REVEAL_LOGITS)
-		printf("  error of scores, largest and mean   %.3g, %.3g\n", t->max_error, t->sum_error / (double)t->errors);
+		printf("  error of scores, largest and mean   %.3g, %.3g\n", t->max_error,
+		       t->sum_error / (double)t->errors);
 	printf("  not equal to the reference, bit by bit %llu\n", (unsigned long long)v->found.fixed_differs);
 }
 
@@ -198,15 +204,18 @@ static int verify_with(const struct args *a, struct verify *v, double least, str
 	v->labels = calloc(v->samples->n, sizeof(*v->labels));
 	if (!v->labels)
 		return err_set(e, ERR_ENV, "out of memory");
-	if (trial_run(&trial, a->config.threads, &seconds, e) || trial_write_labels(a, v->labels, v->samples->n, e))
+	if (trial_run(&trial, a->config.threads, &seconds, e) ||
+	    trial_write_labels(a, v->labels, v->samples->n, e))
 		return -1;
 	if (!a->flag[FLAG_json])
 		print_table(v, seconds);
 	else if (print_json(v, seconds, e))
 		return -1;
 	if (v->found.fixed_differs)
-		return err_set(e, ERR_RESULT, "%llu of %llu results differ from the fixed-point reference: this is a bug",
-			       (unsigned long long)v->found.fixed_differs, (unsigned long long)v->found.tally.images);
+		return err_set(e, ERR_RESULT,
+			       "%llu of %llu results differ from the fixed-point reference: this is a bug",
+			       (unsigned long long)v->found.fixed_differs,
+			       (unsigned long long)v->found.tally.images);
 	return trial_verdict(&v->found.tally, least, e);
 }
 

@@ -145,7 +145,8 @@ static int trust_new(struct enclave_trust **trust, const struct enclave_how *how
 	*trust = NULL;
 	if (!t)
 		return err_set(e, ERR_ENV, "out of memory");
-	if (read_policy(t, how, e) || read_identity(t, how->config, how->role, e) || read_authority(how->config->ca, &t->authority, e)) {
+	if (read_policy(t, how, e) || read_identity(t, how->config, how->role, e) ||
+	    read_authority(how->config->ca, &t->authority, e)) {
 		enclave_trust_free(t);
 		return -1;
 	}
@@ -165,8 +166,8 @@ void enclave_trust_free(struct enclave_trust *t)
 }
 
 /* What an enclave that obeys our authority would have been asked to sign. */
-static int expected_data(struct enclave *x, char role, const uint8_t *nonce,
-			 struct span policy, struct span manifest, uint8_t out[64], struct err *e)
+static int expected_data(struct enclave *x, char role, const uint8_t *nonce, struct span policy,
+			 struct span manifest, uint8_t out[64], struct err *e)
 {
 	struct binding b = {.role = (uint8_t)role, .nonce = nonce, .policy = policy, .manifest = manifest};
 	uint8_t exporter[BINDING_NONCE], *der = NULL;
@@ -271,9 +272,9 @@ static int judge(struct enclave *x, struct span kind, struct span report, struct
 
 	n_values = x->trust->policy.policy.n_values;
 	bad = number == ENCLAVE_RATLS
-		      ? judge_boot(x, &r, e)
-		      : demand_data(&x->trust->policy, data, e) ||
-			    attest_judge(&r, number, report, chain, &x->trust->policy, (int64_t)time(NULL), e);
+		  ? judge_boot(x, &r, e)
+		  : demand_data(&x->trust->policy, data, e) ||
+			attest_judge(&r, number, report, chain, &x->trust->policy, (int64_t)time(NULL), e);
 	x->trust->policy.policy.n_values = n_values; /* without this connection's */
 	if (bad)
 		return -1;
@@ -298,8 +299,8 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 	enum enclave_type type;
 	int bad;
 
-	x->boot =
-	    role == 'D' && x->trust->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
+	x->boot = role == 'D' &&
+		  x->trust->policy.boot_evidence_age; /* a model goes to this connection's enclave only */
 	if (!x->boot && RAND_bytes(hello + 1, BINDING_NONCE) != 1)
 		return err_set(e, ERR_ENV, "this system gives no random numbers");
 	if (enclave_send(x->ssl, ENCLAVE_HELLO, hello, sizeof(hello), e) ||
@@ -337,8 +338,8 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 	if (!x)
 		return err_set(e, ERR_ENV, "out of memory");
 	x->fd = -1;
-	if (trust(x, how, e) || dial(&x->fd, how->config, e) ||
-	    handshake(x, how->config, e) || attest(x, how, e)) {
+	if (trust(x, how, e) || dial(&x->fd, how->config, e) || handshake(x, how->config, e) ||
+	    attest(x, how, e)) {
 		enclave_close(x);
 		return -1;
 	}
@@ -464,7 +465,8 @@ int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classifie
 	free(body);
 	if (!*reply)
 		return err_set(e, ERR_PEER, "the enclave's answer cannot be read");
-	if (!enclave_account(x, *reply, q->n_images, q->n_images ? q->images[0].len : 0, start, BIO_number_written(out) - sent, BIO_number_read(in) - received, e))
+	if (!enclave_account(x, *reply, q->n_images, q->n_images ? q->images[0].len : 0, start,
+			     BIO_number_written(out) - sent, BIO_number_read(in) - received, e))
 		return 0;
 	wire__classified__free_unpacked(*reply, NULL);
 	*reply = NULL;

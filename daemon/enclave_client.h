@@ -11,18 +11,19 @@
 struct enclave;
 struct enclave_trust;
 struct enclave_how {
-	const struct config *config; /* enclave, ca, certificate, key, step_ms */
-	const char *policy;	     /* file; NULL or "": an error that says what to do */
+	const struct config *config;	/* enclave, ca, certificate, key, step_ms */
+	const char *policy;		/* file; NULL or "": an error that says what to do */
 	const char *chain, *collateral; /* file and folder beside those of the policy; NULL: none */
 	int accept_simulated;
 	char role; /* 'D' or 'M': whose certificate config has */
-	/* Where what these files say is kept for the next connection, which must have the same files; NULL: nowhere. One
-	 * connection is dialled at a time. */
+	/* Where what these files say is kept for the next connection, which must have the same files; NULL:
+	 * nowhere. One connection is dialled at a time. */
 	struct enclave_trust **keep;
 };
-void enclave_trust_free(struct enclave_trust *t); /* after the connections that were made with it; NULL is allowed */
-/* TLS to config->enclave, a nonce, evidence; verified against the policy before anything else is said. Blocks. ERR_ATTEST names
- * expected and received. */
+void enclave_trust_free(
+    struct enclave_trust *t); /* after the connections that were made with it; NULL is allowed */
+/* TLS to config->enclave, a nonce, evidence; verified against the policy before anything else is said.
+ * Blocks. ERR_ATTEST names expected and received. */
 int enclave_dial(struct enclave **x, const struct enclave_how *how, struct err *e) MUST_USE;
 void enclave_close(struct enclave *x);
 /* Whether its evidence was simulated: then every output says so. */
@@ -49,8 +50,9 @@ size_t enclave_packed(const Wire__Classify *q);
 void enclave_pack(const Wire__Classify *q, uint8_t *packed);
 /* packed is borrowed until the answer is there; images of image_bytes each. */
 void enclave_ask(struct enclave *x, const uint8_t *packed, size_t n, size_t images, size_t image_bytes);
-/* Sends and receives what it can. 1: *reply (new) is the answer; 0: not yet, *writes says whether for want of room to send. -1: the
- * connection is of no use any more. Without a question it finds out whether the other side has gone. */
+/* Sends and receives what it can. 1: *reply (new) is the answer; 0: not yet, *writes says whether for want of
+ * room to send. -1: the connection is of no use any more. Without a question it finds out whether the other
+ * side has gone. */
 int enclave_pump(struct enclave *x, int *writes, Wire__Classified **reply, struct err *e) MUST_USE;
 
 #endif

@@ -17,8 +17,9 @@ int enclave_loose(struct enclave *x, struct err *e)
 	int flags = fcntl(x->fd, F_GETFL);
 
 	SSL_set_mode(x->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	return flags < 0 || fcntl(x->fd, F_SETFL, flags | O_NONBLOCK) ? err_set(e, ERR_ENV, "a socket cannot be set: %s", strerror(errno))
-								      : 0;
+	return flags < 0 || fcntl(x->fd, F_SETFL, flags | O_NONBLOCK)
+		   ? err_set(e, ERR_ENV, "a socket cannot be set: %s", strerror(errno))
+		   : 0;
 }
 
 int enclave_fd(const struct enclave *x)

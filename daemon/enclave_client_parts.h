@@ -18,7 +18,7 @@ struct enclave {
 	SSL *ssl;
 	int fd;
 	double connect_s;
-	int simulated, boot; /* boot: evidence in the certificate is enough */
+	int simulated, boot;		      /* boot: evidence in the certificate is enough */
 	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
 	char manifest[ENCLAVE_MANIFEST_MAX];
 	/* of enclave_pump: the question, and the answer as far as it is there */
@@ -32,7 +32,7 @@ struct enclave {
 
 double enclave_now(void); /* seconds */
 /* Times, bytes and "simulated" are what this side has seen, whatever the answer says. */
-int enclave_account(struct enclave *x, Wire__Classified *c, size_t images, size_t image_bytes, double seconds, uint64_t sent,
-		    uint64_t received, struct err *e) MUST_USE;
+int enclave_account(struct enclave *x, Wire__Classified *c, size_t images, size_t image_bytes, double seconds,
+		    uint64_t sent, uint64_t received, struct err *e) MUST_USE;
 
 #endif

@@ -9,8 +9,8 @@
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 
-#define ATTESTED_S 3600		 /* so old may a proof be that new pictures are sent under */
-#define WANTED_S 600		 /* not used for so long: a lost connection is not made again before somebody asks */
+#define ATTESTED_S 3600 /* so old may a proof be that new pictures are sent under */
+#define WANTED_S 600	/* not used for so long: a lost connection is not made again before somebody asks */
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 10000000
 #define RETRIES 1 /* of a request whose connection was lost before its answer */
@@ -32,7 +32,7 @@ struct enclave_link {
 	struct enclave *x; /* NULL: not connected */
 	struct event *readable, *writable;
 	struct dialling *dialling;
-	struct enclave_trust *trust; /* owns: what the files say; NULL: to be read */
+	struct enclave_trust *trust;   /* owns: what the files say; NULL: to be read */
 	struct request *first, *asked; /* waiting; under way, out of the list */
 	struct err why;		       /* of the last loss or refusal */
 	uint64_t attested_us, used_us, again_us, backoff_us;
@@ -67,7 +67,8 @@ static void count_inference(const struct enclave_link *l, const Wire__Classified
 		const Wire__Counted *c = m->results[i]->bytes->online;
 
 		metrics_add(METRIC_payload_bytes_total, (double)c->sent, METRIC_LABELS("online", "sent"));
-		metrics_add(METRIC_payload_bytes_total, (double)c->received, METRIC_LABELS("online", "received"));
+		metrics_add(METRIC_payload_bytes_total, (double)c->received,
+			    METRIC_LABELS("online", "received"));
 	}
 }
 
@@ -79,7 +80,8 @@ static void answered(struct enclave_link *l, Wire__Classified *m)
 	l->asked = NULL;
 	l->used_us = now;
 	for (size_t i = 0; i < m->n_results; i++) {
-		m->results[i]->connect = (double)(r->ready_us - r->asked_us) / 1e6; /* what this one waited, for others too */
+		m->results[i]->connect =
+		    (double)(r->ready_us - r->asked_us) / 1e6; /* what this one waited, for others too */
 		m->results[i]->total = (double)(now - r->asked_us) / 1e6;
 	}
 	if (m->n_results)
@@ -102,13 +104,14 @@ static void disconnect(struct enclave_link *l)
 	l->x = NULL;
 }
 
-/* A request that was under way is asked once more, of a new connection: nothing is lost by asking twice. What the enclave itself has
- * refused is not. */
+/* A request that was under way is asked once more, of a new connection: nothing is lost by asking twice. What
+ * the enclave itself has refused is not. */
 static void lost(struct enclave_link *l, const struct err *why)
 {
 	struct request *r = l->asked;
 
-	log_err(l->asked || why->code != ERR_REACH ? LOG_WARNING : LOG_INFO, "the enclave's connection ended", why);
+	log_err(l->asked || why->code != ERR_REACH ? LOG_WARNING : LOG_INFO, "the enclave's connection ended",
+		why);
 	l->why = *why;
 	l->asked = NULL;
 	disconnect(l);
@@ -225,8 +228,8 @@ static void connected(struct enclave_link *l, struct enclave *x)
 	l->attested_us = now_us(l);
 	l->backoff_us = BACKOFF_FIRST_US;
 	l->why = (struct err){0};
-	log_line(LOG_INFO, "connected to the enclave at %.200s, which has proved itself%s", l->config->enclave,
-		 enclave_simulated(x) ? " (simulated: no hardware isolation)" : "");
+	log_line(LOG_INFO, "connected to the enclave at %.200s, which has proved itself%s",
+		 l->config->enclave, enclave_simulated(x) ? " (simulated: no hardware isolation)" : "");
 	pump(l);
 }
 
@@ -282,7 +285,8 @@ static void dial(struct enclave_link *l)
 	d->trust = l->trust;
 	l->trust = NULL;
 	l->renew = 0;
-	if (!d->config.enclave || !d->config.ca || !d->config.certificate || !d->config.key || !d->config.policy) {
+	if (!d->config.enclave || !d->config.ca || !d->config.certificate || !d->config.key ||
+	    !d->config.policy) {
 		dialling_free(d);
 		return;
 	}
@@ -294,7 +298,8 @@ static void dial(struct enclave_link *l)
 
 static void expire(struct enclave_link *l, uint64_t now)
 {
-	static const struct err late = {.code = ERR_REACH, .text = "the enclave did not answer within the deadline of the request"};
+	static const struct err late = {
+	    .code = ERR_REACH, .text = "the enclave did not answer within the deadline of the request"};
 
 	for (struct request **at = &l->first, *r; (r = *at);) {
 		if (now < r->deadline_us) {
@@ -353,7 +358,8 @@ void enclave_link_ask(struct enclave_link *l, struct request *r, const Wire__Cla
 	r->packed_bytes = enclave_packed(q);
 	r->packed = memory_take(r->memory, r->packed_bytes);
 	if (!r->packed || r->packed_bytes > ENCLAVE_BODY_MAX) {
-		err_set(&e, ERR_ENV, "%zu bytes are too many for one question to an enclave", r->packed_bytes);
+		err_set(&e, ERR_ENV, "%zu bytes are too many for one question to an enclave",
+			r->packed_bytes);
 		refuse(r, &e);
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/enclave_link.h — private to the data owner: its connection to an enclave. It is made when first asked for, on a worker, and
- * then kept; it proves itself again after ATTESTED_S, whenever it is made anew, and after a reload. Requests are asked one after
- * another. */
+/* daemon/enclave_link.h — private to the data owner: its connection to an enclave. It is made when first
+ * asked for, on a worker, and then kept; it proves itself again after ATTESTED_S, whenever it is made anew,
+ * and after a reload. Requests are asked one after another. */
 #ifndef OBSCURA_DAEMON_ENCLAVE_LINK_H
 #define OBSCURA_DAEMON_ENCLAVE_LINK_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/enclave_relay.h — bytes between two sockets, both ways: what one has sent is passed on at once, and waits only while the
- * other takes no more. */
+/* daemon/enclave_relay.h — bytes between two sockets, both ways: what one has sent is passed on at once, and
+ * waits only while the other takes no more. */
 #ifndef OBSCURA_DAEMON_ENCLAVE_RELAY_H
 #define OBSCURA_DAEMON_ENCLAVE_RELAY_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values of a batch stand one image after another. A masked wire (FORM_MASKED) holds its words mod 2^k, whatever is above: who reads
- * it takes y = the signed representative, then z = (y + 2^(f-1)) >> f. All other values are the integers themselves. */
+/* Values of a batch stand one image after another. A masked wire (FORM_MASKED) holds its words mod 2^k,
+ * whatever is above: who reads it takes y = the signed representative, then z = (y + 2^(f-1)) >> f. All other
+ * values are the integers themselves. */
 #include "nn/clear.h"
 
 #include <stdlib.h>
@@ -62,7 +63,8 @@ size_t clear_bytes(const struct plan *plan)
 
 /* ---- the model ---- */
 
-static int pack_term(struct clear_row *to, const struct row *row, uint16_t j, const int64_t *w, unsigned k, struct err *e)
+static int pack_term(struct clear_row *to, const struct row *row, uint16_t j, const int64_t *w, unsigned k,
+		     struct err *e)
 {
 	size_t n = term_weights(&row->terms[j]);
 	int small = 1;
@@ -103,7 +105,8 @@ static int pack_rows(struct clear_model *m, const struct weights *weights, struc
 	const struct tape *t = &m->plan->tape;
 
 	if (weights->n_rows != t->n_rows)
-		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u", weights->n_rows, t->n_rows);
+		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u",
+			       weights->n_rows, t->n_rows);
 	for (uint16_t i = 0; i < t->n_rows; i++)
 		if ((t->rows[i].kind == OP_LINEAR && pack_linear(m, i, &weights->rows[i], e)) ||
 		    (t->rows[i].kind == OP_MAX && pool_sets_new(&m->rows[i].sets, &t->rows[i].post, e)))
@@ -111,7 +114,8 @@ static int pack_rows(struct clear_model *m, const struct weights *weights, struc
 	return 0;
 }
 
-int clear_model_new(struct clear_model **model, const struct plan *plan, const struct weights *weights, struct err *e)
+int clear_model_new(struct clear_model **model, const struct plan *plan, const struct weights *weights,
+		    struct err *e)
 {
 	struct clear_model *m = calloc(1, sizeof(*m));
 
@@ -365,7 +369,8 @@ static void run_row(struct clear *c, uint16_t at, size_t n)
 	else if (row->kind == OP_RELU || row->kind == OP_TRUNC || row->kind == OP_SQUARE)
 		run_words(row->kind, in, c->values[row->in[0]], c->values[row->out], n * to);
 	for (size_t b = 0; row->kind == OP_MAX && b < n; b++)
-		run_max(&c->model->rows[at].sets, c->values[row->in[0]] + b * from, in, c->values[row->out] + b * to);
+		run_max(&c->model->rows[at].sets, c->values[row->in[0]] + b * from, in,
+			c->values[row->out] + b * to);
 	for (size_t b = 0; row->kind == OP_ARGMAX && b < n; b++)
 		c->values[row->out][b] = greatest(c->values[row->in[0]] + b * from, from, in);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner's end of a session of the clear personality. Memory is taken when it opens, none for an inference. */
+/* The model owner's end of a session of the clear personality. Memory is taken when it opens, none for an
+ * inference. */
 #include "protocol/clear.h"
 
 #include <sodium.h>
@@ -14,8 +15,8 @@
 #define INLINE_WORK 16000000u /* multiply-adds, about half a millisecond: more is a worker's */
 #define TOGETHER 16	      /* images that go through a layer at once */
 
-/* IDLE: between inferences; ASKED: pixels are received; BUSY: a worker computes; SWALLOW: what is still sent of a refused inference is
- * dropped. */
+/* IDLE: between inferences; ASKED: pixels are received; BUSY: a worker computes; SWALLOW: what is still sent
+ * of a refused inference is dropped. */
 enum state { IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
 static const char *const state_names[STATES] = {
     [IDLE] = "no inference runs",    [ASKED] = "pictures are received", [BUSY] = "an answer is computed",
@@ -27,8 +28,8 @@ struct desk {
 	struct job job;		  /* first */
 	struct clear_modeller *m; /* NULL: the session has gone */
 	int busy;
-	const struct plan *plan; /* borrows: of struct served */
-	struct clear *clear;	 /* own */
+	const struct plan *plan;  /* borrows: of struct served */
+	struct clear *clear;	  /* own */
 	uint8_t *pixels, *answer; /* the answer has FRAME_HEADER bytes before it */
 	int64_t *result;
 	size_t batch, batch_max;
@@ -89,8 +90,8 @@ static int fail(struct clear_modeller *m, const struct err *why, const struct ch
 
 	if (m->state != OVER) {
 		m->err = *why;
-		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (clear), %s: over: %s", m->served->name,
-			 state_names[m->state], why->text);
+		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (clear), %s: over: %s",
+			 m->served->name, state_names[m->state], why->text);
 		enter(m, OVER);
 		if (m->data_owner && m->data_owner != told && why->code)
 			channel_send_error(m->data_owner, m->session, why, "");
@@ -129,13 +130,15 @@ static int take_memory(struct clear_modeller *m, struct err *e)
 	d->plan = plan;
 	d->batch_max = clear_batch(plan, m->options.max_batch, m->options.pool_bytes);
 	if (!d->batch_max)
-		return err_set(e, ERR_ENV, "an image of model %s takes %zu bytes, more than pool_memory allows", m->served->name,
-			       shape_size(plan->input));
+		return err_set(e, ERR_ENV,
+			       "an image of model %s takes %zu bytes, more than pool_memory allows",
+			       m->served->name, shape_size(plan->input));
 	d->pixels = malloc(d->batch_max * shape_size(plan->input));
 	d->answer = malloc(FRAME_HEADER + d->batch_max * clear_bytes(plan));
 	d->result = calloc(d->batch_max * clear_words(plan), sizeof(*d->result));
 	if (!d->pixels || !d->answer || !d->result)
-		return err_set(e, ERR_ENV, "out of memory for %zu images of model %s", d->batch_max, m->served->name);
+		return err_set(e, ERR_ENV, "out of memory for %zu images of model %s", d->batch_max,
+			       m->served->name);
 	return clear_new(&d->clear, m->served->clear, d->batch_max < TOGETHER ? d->batch_max : TOGETHER, e);
 }
 
@@ -156,8 +159,9 @@ static int send_opened(struct clear_modeller *m, struct err *e)
 	return 0;
 }
 
-static int open_session(void **out, const struct host *host, const struct modeller_options *options, const struct served *served,
-			struct channel *data_owner, uint16_t session, struct err *e)
+static int open_session(void **out, const struct host *host, const struct modeller_options *options,
+			const struct served *served, struct channel *data_owner, uint16_t session,
+			struct err *e)
 {
 	struct clear_modeller *m = calloc(1, sizeof(*m));
 
@@ -209,8 +213,9 @@ static int on_begin(void *modeller, const struct frame *f, struct err *e)
 	for (int i = 0; i < 4; i++)
 		n |= (uint32_t)f->body[16 + i] << (8 * i);
 	if (!n || n > m->desk->batch_max || f->lane != m->lane)
-		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n,
-				m->lane, m->desk->batch_max);
+		return error_of(e, m->data_owner,
+				"began inference %u of %u images; %u is next, at most %zu are allowed",
+				f->lane, n, m->lane, m->desk->batch_max);
 	m->desk->batch = n;
 	m->got = 0;
 	if (allowed(m, n, &why)) {
@@ -281,9 +286,10 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	if (m->state == SWALLOW && f->lane == m->lane - 1)
 		return 0;
 	if (m->state != ASKED || f->lane != m->lane || f->sequence)
-		return error_of(e, m->data_owner, "sent message %u of inference %u, which is not the next", f->sequence, f->lane);
-	if (f->length > bytes - m->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
+		return error_of(e, m->data_owner, "sent message %u of inference %u, which is not the next",
+				f->sequence, f->lane);
+	if (f->length > bytes - m->got || ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes
+								   : m->got + f->length != bytes))
 		return error_of(e, m->data_owner, "sent pictures of another size than %zu bytes", bytes);
 	memcpy(d->pixels + m->got, f->body, f->length);
 	m->got += f->length;
@@ -317,7 +323,8 @@ static int frame_session(void *modeller, struct channel *from, const struct fram
 		err_set(&why, ERR_NONE, "%s closed the session", from->name);
 		return fail(m, &why, from, e);
 	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state], &why);
+	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state],
+			 &why);
 	if (!row || row->handle(m, f, &why) < 0) {
 		if (!why.peer[0] && why.code == ERR_PEER)
 			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
@@ -335,7 +342,8 @@ static int tick_session(void *modeller, struct err *e)
 		return fail(m, &m->err, NULL, e);
 	if (m->state != ASKED || now_us(m) - m->since_us < (uint64_t)m->options.step_ms * 1000)
 		return 0;
-	error_of(&why, m->data_owner, "did not go on within %u ms while %s", m->options.step_ms, state_names[m->state]);
+	error_of(&why, m->data_owner, "did not go on within %u ms while %s", m->options.step_ms,
+		 state_names[m->state]);
 	return fail(m, &why, NULL, e);
 }
 
@@ -346,7 +354,8 @@ static void lost_session(void *modeller, struct channel *c, const char *why)
 
 	if (c != m->data_owner)
 		return;
-	error_of(&e, c, "went away while %s%s%s", state_names[m->state], why && why[0] ? ": " : "", why ? why : "");
+	error_of(&e, c, "went away while %s%s%s", state_names[m->state], why && why[0] ? ": " : "",
+		 why ? why : "");
 	fail(m, &e, c, NULL);
 	m->data_owner = NULL;
 }

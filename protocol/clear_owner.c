@@ -79,8 +79,8 @@ static int fail(struct clear_owner *o, const struct err *why, const struct chann
 		o->err = *why;
 		if (!o->err.code)
 			err_set(&o->err, ERR_PEER, "the session failed");
-		host_log(o->host, LOG_WARNING, "session %u, model %s (clear): %s -> failed: %s", o->session, o->model,
-			 state_names[o->state], o->err.text);
+		host_log(o->host, LOG_WARNING, "session %u, model %s (clear): %s -> failed: %s", o->session,
+			 o->model, state_names[o->state], o->err.text);
 		o->state = OWNER_FAILED;
 		if (o->model_owner && o->model_owner != told)
 			channel_send_error(o->model_owner, o->session, &o->err, "");
@@ -147,7 +147,8 @@ static int take_opened(struct clear_owner *o, const Wire__Opened *in, struct err
 /* Memory for results, the first time; what the model owner will see is what there is. */
 static int prepare(struct clear_owner *o, struct inference *i)
 {
-	size_t pixels = i->batch * shape_size(o->plan->input), n = i->batch * clear_words(o->plan) * sizeof(*i->result);
+	size_t pixels = i->batch * shape_size(o->plan->input),
+	       n = i->batch * clear_words(o->plan) * sizeof(*i->result);
 	struct err e = {0};
 
 	if (i->result)
@@ -167,7 +168,11 @@ static int prepare(struct clear_owner *o, struct inference *i)
 static void send_begin(struct clear_owner *o)
 {
 	uint8_t body[20];
-	struct frame f = {.type = FRAME_BEGIN, .session = o->session, .lane = o->lane, .length = sizeof(body), .body = body};
+	struct frame f = {.type = FRAME_BEGIN,
+			  .session = o->session,
+			  .lane = o->lane,
+			  .length = sizeof(body),
+			  .body = body};
 
 	memcpy(body, o->epoch, 16);
 	for (int i = 0; i < 4; i++)
@@ -264,9 +269,10 @@ static int on_step(struct clear_owner *o, const struct frame *f, struct err *e)
 	size_t bytes = o->part * o->predicted.online[P1];
 
 	if (!o->part || f->lane != o->lane || f->sequence != 1)
-		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for", f->sequence, f->lane);
-	if (f->length > bytes - o->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes : o->got + f->length != bytes))
+		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for",
+				f->sequence, f->lane);
+	if (f->length > bytes - o->got || ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes
+								   : o->got + f->length != bytes))
 		return error_of(e, o->model_owner, "sent an answer of another size than %zu bytes", bytes);
 	memcpy(o->answer + o->got, f->body, f->length);
 	o->got += f->length;
@@ -357,7 +363,8 @@ static int frame_session(void *owner, struct channel *from, const struct frame *
 		error_of(&why, from, "closed the session");
 		return fail(o, &why, from, e);
 	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state], &why);
+	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state],
+			 &why);
 	if (!row || row->handle(o, f, &why) < 0) {
 		if (!why.peer[0] && why.code == ERR_PEER)
 			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
@@ -376,7 +383,8 @@ static int tick_session(void *owner, struct err *e)
 		return fail(o, &o->err, NULL, e);
 	if ((o->state == OWNER_READY && !o->part) || now_us(o) - o->since_us < (uint64_t)ms * 1000)
 		return 0;
-	error_of(&why, o->model_owner, o->part ? "did not answer within %u ms" : "did not open the session within %u ms", ms);
+	error_of(&why, o->model_owner,
+		 o->part ? "did not answer within %u ms" : "did not open the session within %u ms", ms);
 	return fail(o, &why, NULL, e);
 }
 
@@ -387,8 +395,9 @@ static void lost_session(void *owner, struct channel *c, const char *why)
 
 	if (c != o->model_owner)
 		return;
-	error_of(&e, c, "went away while %s%s%s", o->part ? "an answer was waited for" : state_names[o->state],
-		 why && why[0] ? ": " : "", why ? why : "");
+	error_of(&e, c, "went away while %s%s%s",
+		 o->part ? "an answer was waited for" : state_names[o->state], why && why[0] ? ": " : "",
+		 why ? why : "");
 	o->model_owner = NULL;
 	fail(o, &e, NULL, NULL);
 }
@@ -422,8 +431,8 @@ static void pool_session(const void *owner, struct pool_status *s)
 	*s = (struct pool_status){0}; /* nothing is made ahead */
 }
 
-static int open_session(void **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
-			uint16_t session, struct err *e)
+static int open_session(void **owner, const struct host *host, const struct owner_options *options,
+			struct channel *model_owner, uint16_t session, struct err *e)
 {
 	struct clear_owner *o = calloc(1, sizeof(*o));
 

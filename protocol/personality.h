@@ -18,7 +18,7 @@ const char *personality_name(enum personality p);
 enum personality personality_named(const char *name);
 /* The same of the first n characters. */
 enum personality personality_of(const char *name, size_t n);
-int personality_provider(enum personality p);	     /* whether a provider takes part */
+int personality_provider(enum personality p);	   /* whether a provider takes part */
 const char *personality_leaks(enum personality p); /* "": nothing */
 
 /* ---- sessions of all but smpc: owner_… and modeller_… of session.h call these, and need no provider ---- */
@@ -34,8 +34,8 @@ struct served;
 struct modeller_options;
 
 struct owner_kind {
-	int (*open)(void **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
-		    uint16_t session, struct err *e);
+	int (*open)(void **owner, const struct host *host, const struct owner_options *options,
+		    struct channel *model_owner, uint16_t session, struct err *e);
 	int (*frame)(void *owner, struct channel *from, const struct frame *f, struct err *e);
 	int (*tick)(void *owner, struct err *e);
 	void (*infer)(void *owner, struct inference *i);
@@ -48,8 +48,8 @@ struct owner_kind {
 	void (*free)(void *owner);
 };
 struct modeller_kind {
-	int (*open)(void **modeller, const struct host *host, const struct modeller_options *options, const struct served *served,
-		    struct channel *data_owner, uint16_t session, struct err *e);
+	int (*open)(void **modeller, const struct host *host, const struct modeller_options *options,
+		    const struct served *served, struct channel *data_owner, uint16_t session, struct err *e);
 	int (*frame)(void *modeller, struct channel *from, const struct frame *f, struct err *e);
 	int (*tick)(void *modeller, struct err *e);
 	void (*lost)(void *modeller, struct channel *c, const char *why);
@@ -57,7 +57,8 @@ struct modeller_kind {
 	void (*pool)(const void *modeller, struct pool_status *s);
 	void (*free)(void *modeller);
 };
-/* NULL: there are none (smpc, whose own session.h describes; enclave, which is not reached through the model owner's sessions). */
+/* NULL: there are none (smpc, whose own session.h describes; enclave, which is not reached through the model
+ * owner's sessions). */
 const struct owner_kind *owner_kind(enum personality p);
 const struct modeller_kind *modeller_kind(enum personality p);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The relay of an enclave's front end: nothing is lost, nothing is reordered, a slow reader stops its sender, what was sent before
- * an end still arrives. */
+/* The relay of an enclave's front end: nothing is lost, nothing is reordered, a slow reader stops its sender,
+ * what was sent before an end still arrives. */
 #include "daemon/enclave_relay.h"
 
 #include <fcntl.h>
@@ -23,7 +23,8 @@ static int setup(void **state)
 
 	base = event_base_new();
 	all = base ? relays_new(base, 1) : NULL;
-	if (!all || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b))
+	if (!all || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b))
 		return -1;
 	client = a[0];
 	enclave = b[0];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fast evaluation in the clear against the fixed-point reference: every network of the zoo, both modes, scores and labels, all
- * kernels in force, batches whole and in parts. */
+/* The fast evaluation in the clear against the fixed-point reference: every network of the zoo, both modes,
+ * scores and labels, all kernels in force, batches whole and in parts. */
 #include "nn/clear.h"
 #include "crypto/ring.h"
 #include "test/nn/net.h"
@@ -63,7 +63,8 @@ static void packs(const struct both *b)
 {
 	const struct tape *t = &b->p.plan->tape;
 
-	assert_int_equal(clear_bytes(b->p.plan), ring_packed(b->words, t->values[t->rows[t->n_rows - 1].in[0]].k));
+	assert_int_equal(clear_bytes(b->p.plan),
+			 ring_packed(b->words, t->values[t->rows[t->n_rows - 1].in[0]].k));
 	assert_true(clear_work(b->model) > 0);
 }
 
@@ -92,7 +93,8 @@ static void zoo(void **state)
 	for (int i = 0; i < 8; i++) {
 		o.optimise = i & 1 ? PLAN_BANDWIDTH : PLAN_LATENCY;
 		o.reveal = i & 2 ? REVEAL_LABEL : REVEAL_LOGITS;
-		o.weight_bits = i & 4 ? 10 : plan_defaults().weight_bits; /* words of another width: other kernels */
+		o.weight_bits =
+		    i & 4 ? 10 : plan_defaults().weight_bits; /* words of another width: other kernels */
 		o.activation_bits = i & 4 ? 8 : plan_defaults().activation_bits;
 		assert_true(zoo_with(&o) > 10);
 	}

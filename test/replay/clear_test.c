@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions of the clear personality on a fake network: nothing that a wire or a peer does ends in a crash, a hang or an inference that
- * is not told; bytes are those of the plan; rules are kept. */
+/* Sessions of the clear personality on a fake network: nothing that a wire or a peer does ends in a crash, a
+ * hang or an inference that is not told; bytes are those of the plan; rules are kept. */
 #include "test/replay/scenario.h"
 
 #include "protocol/clear.h"
@@ -19,7 +19,8 @@ static void defaults(struct world *w, int deferred)
 	world_defaults(w);
 	w->deferred = deferred;
 	w->owner_options.personality = PERSONALITY_CLEAR;
-	w->owner_options.max_batch = w->modeller_options.max_batch = 3; /* the batch of four is run in parts */
+	w->owner_options.max_batch = w->modeller_options.max_batch =
+	    3; /* the batch of four is run in parts */
 	if (deferred)
 		w->modeller_options.inline_work = 1; /* on a worker */
 }
@@ -45,7 +46,8 @@ static unsigned clean(int deferred)
 		assert_int_equal(r[i].i.round_trips, 1);
 		free(r[i].i.result);
 	}
-	assert_int_equal(w.seen.count[FRAME_PAIR] + w.seen.count[FRAME_CREDIT], 0); /* no provider has a part in it */
+	assert_int_equal(w.seen.count[FRAME_PAIR] + w.seen.count[FRAME_CREDIT],
+			 0); /* no provider has a part in it */
 	frames = w.frames;
 	world_end(&w);
 	return frames;
@@ -84,7 +86,9 @@ static enum fate at_frame_change(struct world *w, struct wire *wire, int side, s
 	if (w->frames != w->target)
 		return DELIVER;
 	for (uint64_t i = 0; i <= random_word() % 4; i++)
-		(*p)->data[random_word() % (random_word() % 2 ? (*p)->bytes : FRAME_HEADER + (body ? 1 : 0))] = (uint8_t)random_word();
+		(*p)->data[random_word() %
+			   (random_word() % 2 ? (*p)->bytes : FRAME_HEADER + (body ? 1 : 0))] =
+		    (uint8_t)random_word();
 	if (random_word() % 2) {
 		n = body ? random_word() % body : 0;
 		(*p)->bytes = FRAME_HEADER + n;
@@ -104,7 +108,8 @@ static enum fate at_frame_twice(struct world *w, struct wire *wire, int side, st
 	return DELIVER;
 }
 
-static void at_every_frame(enum fate (*tamper)(struct world *, struct wire *, int, struct packet **), int times, int may_be_wrong)
+static void at_every_frame(enum fate (*tamper)(struct world *, struct wire *, int, struct packet **),
+			   int times, int may_be_wrong)
 {
 	for (int deferred = 0; deferred < 2; deferred++) {
 		unsigned frames = clean(deferred);
