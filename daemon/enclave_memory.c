@@ -3,7 +3,9 @@
  * removes from its own view: no other process can read it through /proc, and it is in no core dump and no
  * swap. Linked into obscura-enclave alone.
  *
- * Blocks have sizes 2^k (k ≥ 5) with a header of 16 bytes; freed ones are wiped and kept in a list by size.
+ * Blocks have sizes 2^k (k ≥ 5) with a header of 16 bytes; freed ones are wiped, and two halves that are free
+ * become one again (D. Knuth, The Art of Computer Programming 1, 2.5: buddy system), so that what one client
+ * made us hold is there for others afterwards. Large blocks leave a quarter of the region to small ones.
  * The region is mapped at the first call, before privileges are dropped; pages that were never touched cost
  * nothing. */
 #include "daemon/enclave.h"
@@ -23,16 +25,19 @@
 #define LEAST 5
 #define HEADER 16
 #define MARK 0x0b5cu
+#define FREE 0xf4eeu
+#define LARGE (1ul << 18)
 
 struct block {
 	uint32_t class, mark;
-	uint64_t offset;    /* of an aligned block: bytes back to the true start */
-	struct block *next; /* in the user's bytes, while free */
+	uint64_t offset;	   /* of an aligned block: bytes back to the true start */
+	struct block *next, **at; /* in the user's bytes, while free */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct block *lists[CLASSES];
-static uint8_t *region, *top, *end;
+static uint8_t *region;
+static size_t size, large; /* bytes of the region; of large blocks in use */
 static int secret;
 
 int enclave_memory_secret(void)
@@ -68,9 +73,62 @@ static int start(void)
 		if (region == MAP_FAILED)
 			return -1;
 	}
-	top = region;
-	end = region + bytes;
+	size = bytes;
 	return 0;
+}
+
+/* ---- free blocks ---- */
+
+static void put(uint8_t *p, unsigned k)
+{
+	struct block *b = (struct block *)p;
+
+	b->class = k;
+	b->mark = FREE;
+	b->offset = 0;
+	b->next = lists[k];
+	b->at = &lists[k];
+	if (b->next)
+		b->next->at = &b->next;
+	lists[k] = b;
+}
+
+static void unlink_block(struct block *b)
+{
+	*b->at = b->next;
+	if (b->next)
+		b->next->at = b->at;
+}
+
+/* The whole region, as blocks that are as large as can be. */
+static void put_all(void)
+{
+	size_t at = 0;
+
+	for (unsigned k = CLASSES; k-- > LEAST;)
+		if (size & 1ul << k) {
+			put(region + at, k);
+			at += 1ul << k;
+		}
+}
+
+/* With its other half, as often as that is free. What is inside a free block is zero, but for the head. */
+static void give(struct block *b)
+{
+	size_t at = (size_t)((uint8_t *)b - region);
+	unsigned k = b->class;
+
+	for (; k + 1 < CLASSES; k++) {
+		size_t other = at ^ 1ul << k;
+		struct block *half = (struct block *)(region + other);
+
+		if (other + (1ul << k) > size || half->mark != FREE || half->class != k)
+			break;
+		unlink_block(half);
+		at &= ~(1ul << k);
+		memset(region + (at | 1ul << k), 0, sizeof(*half));
+	}
+	put(region + at, k);
 }
 
 static unsigned class_of(size_t bytes)
@@ -82,19 +140,34 @@ static unsigned class_of(size_t bytes)
 	return k;
 }
 
+/* Whether a block of this class may be had: large ones leave room for what every connection needs. */
+static int may_take(unsigned k)
+{
+	return (1ul << k) < LARGE || large + (1ul << k) <= size / 4 * 3;
+}
+
 static struct block *take(unsigned k)
 {
-	struct block *b = lists[k];
+	unsigned from = k;
+	struct block *b;
 
-	if (b) {
-		lists[k] = b->next;
-		return b;
+	if (!region) {
+		if (start())
+			return NULL;
+		put_all();
 	}
-	if ((!region && start()) || (size_t)(end - top) < (1ul << k))
+	while (from < CLASSES && !lists[from])
+		from++;
+	if (from == CLASSES || !may_take(k))
 		return NULL;
-	b = (struct block *)top;
-	top += 1ul << k;
+	b = lists[from];
+	unlink_block(b);
+	while (from > k)
+		put((uint8_t *)b + (1ul << --from), from);
 	b->class = k;
+	b->mark = MARK;
+	b->offset = 0;
+	large += 1ul << k < LARGE ? 0 : 1ul << k;
 	return b;
 }
 
@@ -112,8 +185,6 @@ void *malloc(size_t n)
 		errno = ENOMEM;
 		return NULL;
 	}
-	b->mark = MARK;
-	b->offset = 0;
 	return (uint8_t *)b + HEADER;
 }
 
@@ -142,8 +213,8 @@ void free(void *p)
 	b = block_of(p);
 	explicit_bzero((uint8_t *)b + 4, (1ul << b->class) - 4);
 	pthread_mutex_lock(&lock);
-	b->next = lists[b->class];
-	lists[b->class] = b;
+	large -= 1ul << b->class < LARGE ? 0 : 1ul << b->class;
+	give(b);
 	pthread_mutex_unlock(&lock);
 }
 
