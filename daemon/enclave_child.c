@@ -143,6 +143,7 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 	if (n != HELLO_BYTES)
 		return err_set(e, ERR_PEER, "HELLO of %zu bytes", n);
 	enclave_model_manifest(manifest);
+	memcpy(g->manifest, manifest, sizeof(manifest));
 	b.role = g->owner ? 'M' : 'D';
 	b.nonce = body + 1;
 	b.manifest = (struct span){(const uint8_t *)manifest, strlen(manifest)};
@@ -199,6 +200,9 @@ static int serve_one(struct guest *g)
 	else
 		bad = err_set(&e, ERR_PEER, "message %d is unknown", type);
 	free(body);
+	/* Whoever asks may want no other model than it was shown: it connects again, and judges new evidence. */
+	if (g->outdated)
+		return -1;
 	if (bad && enclave_send(g->ssl, ENCLAVE_REFUSED, e.text, strlen(e.text), &(struct err){0}))
 		return -1;
 	return bad;

@@ -144,6 +144,7 @@ static int fill(const Wire__Classify *q, Wire__Classified *reply, const int64_t 
 		free(all);
 		return -1;
 	}
+	reply->results[0] = all; /* also without images: it is freed by this */
 	for (size_t i = 0; i < q->n_images; i++, scores += reply->classes) {
 		wire__result__init(&all[i]);
 		reply->results[i] = &all[i];
@@ -207,6 +208,11 @@ static uint8_t *compute(struct guest *g, const Wire__Classify *q, size_t *n, str
 
 	if (!held) {
 		err_set(e, ERR_PEER, "no model was provisioned yet: obscura model provision");
+		return NULL;
+	}
+	if (strcmp(g->manifest, held->manifest)) {
+		g->outdated = 1;
+		err_set(e, ERR_PEER, "the model has changed since the evidence of this connection");
 		return NULL;
 	}
 	if (*q->model && strcmp(q->model, held->graph->name)) {

@@ -11,6 +11,8 @@ struct guest {
 	SSL *ssl;
 	int fd, owner; /* owner: the certificate says model-owner */
 	int greeted;
+	char manifest[ENCLAVE_MANIFEST_MAX]; /* of the last evidence that it was given */
+	int outdated;			     /* another model has come since */
 };
 
 /* enclave_child.c. prepare: key, certificate, authority (read from the file ca, which is closed). local: whom
@@ -47,7 +49,8 @@ int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct er
 /* enclave_rules.c: who may use the model. start: before the first thread. handed: ENCLAVE_HANDS_ACCESS or
  * _REVOKED, and its file. policy: base with lines for what is in force; returns its bytes; after an
  * owner has seen them, access rules do not change. admit: whether the
- * peer is not revoked; use: whether it may have n images classified, which are then counted. */
+ * peer is not revoked; use: whether it may have n images classified, which are then counted (0: whether it
+ * may use the model at all). */
 void enclave_rules_start(X509 *authority);
 void enclave_rules_handed(char what, int fd);
 size_t enclave_rules_policy(char out[ENCLAVE_POLICY_MAX], const char base[ENCLAVE_POLICY], int owner);
