@@ -242,7 +242,7 @@ static void use(const struct access_ask *ask, struct err *e)
 	const struct access_rule *rule =
 	    book_rule(&rules.book, ask->who.names, NULL, ask->model, account, sizeof(account));
 
-	if (book_may(&rules.book, rule, ask, account, e) ||
+	if (book_may(&rules.book, rule, ask, account, e) || !ask->n ||
 	    !book_left(&rules.book, rule, ask, account, &clock, e))
 		return;
 	if (book_add(&rules.book, account, ask->model, ask->n, &clock))
@@ -259,7 +259,7 @@ int enclave_rules_use(SSL *ssl, const char *model, unsigned reveal, size_t n, st
 				 .whole = 1};
 
 	pthread_mutex_lock(&rules.lock);
-	if (*rules.access && n) {
+	if (*rules.access) {
 		tls_names(ssl, names, sizeof(names));
 		use(&ask, e);
 	}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Data owners with good certificates and bad manners, against a real enclave: messages that never come, descriptions of what one may not
+# use, a picture under evidence for another model, a configuration that became stricter under load.
+. "$(dirname "$0")/lib.sh"
+. test/enclave_lib.sh
+make_simulation
+hostile() { timeout 120 python3 test/e2e/enclave_hostile.py "$ENCLAVE" "$T/pki/data-owner.pem" "$T/pki/data-owner.key" "$@" >"$T/out" 2>"$T/err" || cat "$T/err"; }
+got() { grep -q "$2" "$T/out" && ok "$1" || not_ok "$1" "$(cat "$T/out" "$T/err")"; }
+one() { good "$ROOT/test/images/digits-idx3-ubyte" --limit 1 --json >"$T/out" 2>"$T/err"; }
+M=$ROOT/test/models/digits_mlp.onnx
+
+start_enclave
+provision "$M" --version-number 3 >/dev/null 2>"$T/err"; is "a model is provisioned" 0 $? || cat "$T/err"
+hostile hold
+got "messages are begun and never sent" "messages were begun"
+one; is "afterwards others are served" 0 $? || cat "$T/err"
+hostile hold
+one; is "and again" 0 $? || cat "$T/err"
+provision "$ROOT/test/models/digits_conv.onnx" >/dev/null 2>"$T/err"; is "and there is room for a model" 0 $? || cat "$T/err"
+
+provision "$M" --version-number 3 >/dev/null 2>"$T/err"
+hostile stale true
+got "a picture under evidence for the model is classified" "^4 "
+# shellcheck disable=SC2046
+hostile stale "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$M" --version-number 4
+got "under evidence for another version it is not" "^0 closed"
+kill_role model-owner
+
+echo 'rules = ( { who = "nobody.example"; } );' >"$T/rules"
+start_enclave --access="$T/rules"
+provision "$M" >/dev/null 2>"$T/err"
+hostile describe
+got "who may not use a model is not told what it is" "^7 .*may not use model"
+kill_role model-owner
