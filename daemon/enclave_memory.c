@@ -37,7 +37,7 @@ struct block {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct block *lists[CLASSES];
 static uint8_t *region;
-static size_t size, large; /* bytes of the region; of large blocks in use */
+static size_t room_all, large; /* bytes of the region; of large blocks in use */
 static int secret;
 
 int enclave_memory_secret(void)
@@ -73,7 +73,7 @@ static int start(void)
 		if (region == MAP_FAILED)
 			return -1;
 	}
-	size = bytes;
+	room_all = bytes;
 	return 0;
 }
 
@@ -106,7 +106,7 @@ static void put_all(void)
 	size_t at = 0;
 
 	for (unsigned k = CLASSES; k-- > LEAST;)
-		if (size & 1ul << k) {
+		if (room_all & 1ul << k) {
 			put(region + at, k);
 			at += 1ul << k;
 		}
@@ -122,7 +122,7 @@ static void give(struct block *b)
 		size_t other = at ^ 1ul << k;
 		struct block *half = (struct block *)(region + other);
 
-		if (other + (1ul << k) > size || half->mark != FREE || half->class != k)
+		if (other + (1ul << k) > room_all || half->mark != FREE || half->class != k)
 			break;
 		unlink_block(half);
 		at &= ~(1ul << k);
@@ -143,7 +143,7 @@ static unsigned class_of(size_t bytes)
 /* Whether a block of this class may be had: large ones leave room for what every connection needs. */
 static int may_take(unsigned k)
 {
-	return (1ul << k) < LARGE || large + (1ul << k) <= size / 4 * 3;
+	return (1ul << k) < LARGE || large + (1ul << k) <= room_all / 4 * 3;
 }
 
 static struct block *take(unsigned k)
@@ -162,8 +162,10 @@ static struct block *take(unsigned k)
 		return NULL;
 	b = lists[from];
 	unlink_block(b);
-	while (from > k)
-		put((uint8_t *)b + (1ul << --from), from);
+	while (from > k) {
+		from--;
+		put((uint8_t *)b + (1ul << from), from);
+	}
 	b->class = k;
 	b->mark = MARK;
 	b->offset = 0;
