@@ -7,7 +7,7 @@
 NATS=$(command -v nats-server || ls "$ROOT/build/nats/usr/sbin/nats-server" 2>/dev/null)
 if [ -z "$NATS" ]; then
 	mkdir -p "$ROOT/build/nats"
-	(cd "$ROOT/build/nats" && apt-get download -q nats-server && dpkg -x nats-server_*.deb .) >/dev/null 2>&1
+	(cd "$ROOT/build/nats" && apt_answers && timeout 120 apt-get download -q nats-server && dpkg -x nats-server_*.deb .) >/dev/null 2>&1
 	NATS=$(ls "$ROOT/build/nats/usr/sbin/nats-server" 2>/dev/null)
 fi
 if [ -z "$NATS" ]; then echo "skip - work queue (nats-server is not there and cannot be downloaded)"; exit 0; fi
