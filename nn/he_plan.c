@@ -131,11 +131,13 @@ static int lay_out(const struct he_plan *hp, struct he_step *s, struct he_term *
 	const struct row *row = &hp->plan->tape.rows[s->row];
 	const struct he_params *p = he_width_params(hp->set, &s->width);
 	struct he_price price = {he_cipher_bytes(p, s->width.up), ring_packed(p->n, s->width.to), s->width.filters};
+	size_t whole = s->width.limbs * ring_packed(p->n, HE_WORD_BITS);
 	struct he_conv c;
 
 	if (he_conv_of(&c, &row->terms[ht->term], s->folded ? &row->post : NULL, e) || he_layout_choose(&ht->layout, &c, p->n, &price, e))
 		return -1;
-	if (he_layout_inputs(&ht->layout) > LEVEL_BYTES_MAX / price.up || he_layout_outputs(&ht->layout) > LEVEL_BYTES_MAX / price.down)
+	/* what is worked with, however few bits of it travel */
+	if (he_layout_inputs(&ht->layout) > LEVEL_BYTES_MAX / whole || he_layout_outputs(&ht->layout) > LEVEL_BYTES_MAX / whole)
 		return err_set(e, ERR_INPUT, "more than 1 GiB of ciphertexts for one image: too large for the he personality; use smpc");
 	ht->up = he_layout_inputs(&ht->layout) * price.up;
 	ht->down = term_down(&ht->layout, &s->width);
