@@ -46,6 +46,11 @@ static uint64_t now_us(const struct enclave_link *l)
 	return host->now_us(host->ctx);
 }
 
+static int is_old(const struct enclave_link *l, uint64_t now)
+{
+	return l->renew || now >= l->attested_us + UINT64_C(1000000) * ATTESTED_S;
+}
+
 /* ---- answers ---- */
 
 static void refuse(struct request *r, const struct err *e)
@@ -126,18 +131,40 @@ static void lost(struct enclave_link *l, const struct err *why)
 }
 
 static void pump(struct enclave_link *l);
+static void dial(struct enclave_link *l);
 
 static void on_event(evutil_socket_t fd, short what, void *ctx)
 {
 	pump(ctx);
 }
 
+static void forget_trust(struct enclave_link *l)
+{
+	enclave_trust_free(l->trust);
+	l->trust = NULL;
+}
+
+/* Whether the connection has to be made anew, and has been let go. */
+static int let_go(struct enclave_link *l)
+{
+	if (!is_old(l, now_us(l)))
+		return 0;
+	disconnect(l);
+	forget_trust(l);
+	return 1;
+}
+
+/* Also where requests follow each other without a pause, none goes out under a proof that is too old. */
 static void ask_next(struct enclave_link *l)
 {
 	struct request *r = l->first;
 
 	if (!l->x || l->asked || !r)
 		return;
+	if (let_go(l)) {
+		dial(l);
+		return;
+	}
 	l->first = r->next;
 	r->next = NULL;
 	r->ready_us = now_us(l);
@@ -253,12 +280,6 @@ static void dial_done(struct job *job)
 	dialling_free(d);
 }
 
-static void forget_trust(struct enclave_link *l)
-{
-	enclave_trust_free(l->trust);
-	l->trust = NULL;
-}
-
 static void dial(struct enclave_link *l)
 {
 	struct dialling *d = l->dialling || net_stopping(l->net) ? NULL : calloc(1, sizeof(*d));
@@ -315,21 +336,14 @@ static void expire(struct enclave_link *l, uint64_t now)
 	}
 }
 
-static int is_old(const struct enclave_link *l, uint64_t now)
-{
-	return l->renew || now >= l->attested_us + UINT64_C(1000000) * ATTESTED_S;
-}
-
 void enclave_link_tick(struct enclave_link *l)
 {
 	uint64_t now = now_us(l);
 	int wanted = l->first || (l->ever && now < l->used_us + UINT64_C(1000000) * WANTED_S);
 
 	expire(l, now);
-	if (l->x && !l->asked && is_old(l, now)) {
-		disconnect(l);
-		forget_trust(l);
-	}
+	if (l->x && !l->asked)
+		let_go(l);
 	if (!l->x && wanted && now >= l->again_us)
 		dial(l);
 	if (l->first && l->x)

@@ -62,3 +62,22 @@ kill_role data-owner
 owner || { not_ok "the daemon starts without a policy"; exit 1; }
 classify --personality enclave "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
 is "without a policy nothing is asked" "2 1" "$? $(grep -c 'say what you accept' "$T/out")"
+kill_role data-owner
+
+# Stricter under load: no request goes out under evidence that was judged by the configuration before.
+CONF=$T/data-owner.conf
+printf 'policy = "%s";\naccept_simulated = "on";\n' "$SIM/policy.conf" >"$CONF"
+owner -c "$CONF" || { not_ok "the daemon starts with a file"; exit 1; }
+python3 -c 'import sys; sys.stdout.buffer.write(bytes([0,0,8,3,0,0,78,32,0,0,0,28,0,0,0,28]) + bytes(20000*784))' >"$T/many"
+for i in 1 2 3; do
+	start load$i "$OBSCURA" classify --socket="$T/data-owner.sock" --personality enclave --json "$T/many"
+done
+for i in 1 2 3; do
+	for _ in $(seq 200); do [ "$(wc -l <"$T/load$i.log")" -gt 10 ] && break; sleep 0.05; done
+done
+printf 'policy = "%s";\naccept_simulated = "off";\n' "$SIM/policy.conf" >"$CONF"
+kill -HUP "$(cat "$T/data-owner.pid")"
+for i in 1 2 3; do
+	wait "$(cat "$T/load$i.pid")"
+	is "a stricter configuration holds under load: client $i is refused" "6 yes" "$? $([ "$(grep -c '"label"' "$T/load$i.log")" -lt 20000 ] && echo yes)"
+done
