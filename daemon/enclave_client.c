@@ -70,11 +70,11 @@ static int dial(int *fd, const struct config *config, struct err *e)
 		   : 0;
 }
 
-/* A role's own files, unless others are named: /etc/obscura/pki/ROLE.pem. */
-static void file_of(char out[512], const char *given, char role, const char *end)
+/* A role's own files, unless others are named: /etc/obscura/pki/ROLE.pem. (A client's default is the data owner's.) */
+static void file_of(char out[512], const char *given, const char *origin, char role, const char *end)
 {
 	snprintf(out, 512, "%s", given);
-	if (!*given)
+	if (!*given || (origin && !strcmp(origin, "default")))
 		snprintf(out, 512, "/etc/obscura/pki/%s%s", role == 'M' ? "model-owner" : "data-owner", end);
 }
 
@@ -83,8 +83,8 @@ static int read_identity(struct enclave_trust *t, const struct config *c, char r
 {
 	char cert[512], key[512];
 
-	file_of(cert, c->certificate, role, ".pem");
-	file_of(key, c->key, role, ".key");
+	file_of(cert, c->certificate, c->origin.certificate, role, ".pem");
+	file_of(key, c->key, c->origin.key, role, ".key");
 	t->tls = SSL_CTX_new(TLS_client_method());
 	if (!t->tls || !SSL_CTX_set_min_proto_version(t->tls, TLS1_3_VERSION))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
