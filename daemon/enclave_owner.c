@@ -149,6 +149,7 @@ static int bring(const struct enclave_model *m, struct err *e)
 
 	if (enclave_model_make(&ready, m, e))
 		return -1;
+	own.next->list = enclave_rules_list();
 	if (keep_save(&own.keep, own.next, e)) {
 		enclave_model_free(ready);
 		return -1;
@@ -215,6 +216,10 @@ static int reopen(struct err *e)
 	size_t n = 0;
 	int bad;
 
+	if (enclave_rules_list() < own.state->list)
+		return err_set(e, ERR_INPUT,
+			       "the model that is kept was released under a revocation list, and that one or a "
+			       "newer is not here (revoked of obscurad model-owner)");
 	if (seal_read_head((struct span){own.state->head, own.state->head_n}, &want) ||
 	    !(file = find_file(&want, e)))
 		return -1;
@@ -249,6 +254,25 @@ void enclave_owner_keeper(int fd)
 		enclave_say(ENCLAVE_SAYS_NOTE, "the sealed state is in force%s",
 			    own.state->head_n ? ", with the model of the last release"
 					      : ": version floors alone");
+}
+
+void enclave_owner_listed(void)
+{
+	struct err e = {0};
+	int bad = 0;
+
+	pthread_mutex_lock(&own.lock);
+	if (own.keep.fd >= 0 && own.state->head_n && enclave_rules_list() > own.state->list) {
+		*own.next = *own.state;
+		own.next->list = enclave_rules_list();
+		bad = keep_save(&own.keep, own.next, &e);
+		if (!bad)
+			*own.state = *own.next;
+	}
+	pthread_mutex_unlock(&own.lock);
+	if (bad)
+		enclave_say(ENCLAVE_SAYS_WARNING, "the sealed state does not know the newest revocation list: %s",
+			    e.text);
 }
 
 /* ---- messages ---- */

@@ -43,6 +43,8 @@ void enclave_owner_lies_here(int fd);
 /* A line for the front end's log: the child itself may write to no file. level: ENCLAVE_SAYS_… */
 void enclave_say(char level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void enclave_owner_keeper(int fd);
+/* Another revocation list is in force: a model that is kept comes back with none that is older. */
+void enclave_owner_listed(void);
 int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 
@@ -56,6 +58,8 @@ void enclave_rules_handed(char what, int fd);
 size_t enclave_rules_policy(char out[ENCLAVE_POLICY_MAX], const char base[ENCLAVE_POLICY], int owner);
 /* Access rules stay as they are from now on: "access <64 hex>\n", or nothing; returns the bytes. */
 size_t enclave_rules_freeze(char out[80]);
+/* The revocation list in force: 1 and its number, 0 where there is none. */
+uint64_t enclave_rules_list(void);
 int enclave_rules_admit(SSL *ssl, struct err *e) MUST_USE;
 int enclave_rules_use(SSL *ssl, const char *model, unsigned reveal, size_t n, struct err *e) MUST_USE;
 

@@ -170,6 +170,8 @@ void enclave_rules_handed(char what, int fd)
 	pthread_mutex_unlock(&rules.lock);
 	free(text);
 	tell(revoked, bad);
+	if (revoked && !bad)
+		enclave_owner_listed();
 }
 
 /* ---- questions ---- */
@@ -187,6 +189,20 @@ size_t enclave_rules_freeze(char out[80])
 	pthread_mutex_lock(&rules.lock);
 	rules.frozen = 1;
 	n = line_of(out, "access", rules.access);
+	pthread_mutex_unlock(&rules.lock);
+	return n;
+}
+
+uint64_t enclave_rules_list(void)
+{
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&rules.lock);
+	if (rules.list) {
+		int64_t number = number_of(rules.list);
+
+		n = 1 + (uint64_t)(number < 0 ? 0 : number);
+	}
 	pthread_mutex_unlock(&rules.lock);
 	return n;
 }

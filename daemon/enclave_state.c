@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATE_MAGIC "obscura-state-01"
+#define STATE_MAGIC "obscura-state-02"
 #define MAGIC (sizeof(STATE_MAGIC) - 1)
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG crypto_aead_xchacha20poly1305_ietf_ABYTES
@@ -105,18 +105,19 @@ int state_accept(struct enclave_state *s, const struct release *r, struct err *e
 	return 0;
 }
 
-/* ---- bytes: pinned 0 or 1 · owner 32 · head (span) · key 32 when there is a head · names: span, floor ----
- */
+/* ---- bytes: pinned 0 or 1 · owner 32 · list u64 · head (span) · key 32 when there is a head · names: span,
+ * floor ---- */
 
 uint8_t *state_pack(const struct enclave_state *s, size_t *n)
 {
-	size_t at = 1 + SEAL_OWNER, most = at + 4 + s->head_n + SEAL_KEY + s->n * (4 + SEAL_NAME_MAX + 8);
+	size_t at = 1 + SEAL_OWNER + 8, most = at + 4 + s->head_n + SEAL_KEY + s->n * (4 + SEAL_NAME_MAX + 8);
 	uint8_t *p = malloc(most);
 
 	if (!p)
 		return NULL;
 	p[0] = (uint8_t)s->pinned;
 	memcpy(p + 1, s->owner, SEAL_OWNER);
+	put64(p + 1 + SEAL_OWNER, s->list);
 	at += enclave_put(p + at, (struct span){s->head, s->head_n});
 	if (s->head_n) {
 		memcpy(p + at, s->key, SEAL_KEY);
@@ -158,18 +159,19 @@ static int read_names(struct span rest, struct enclave_state *s)
 
 int state_read(struct span bytes, struct enclave_state *s)
 {
-	const uint8_t *first, *owner, *key;
+	const uint8_t *first, *owner, *list, *key = NULL;
 	struct span rest = bytes, head;
 	struct sealed file;
 
 	memset(s, 0, sizeof(*s));
 	if (take(&rest, 1, &first) || *first > 1 || take(&rest, SEAL_OWNER, &owner) ||
-	    enclave_take(&rest, &head) || head.n > SEAL_HEAD_MAX)
+	    take(&rest, 8, &list) || enclave_take(&rest, &head) || head.n > SEAL_HEAD_MAX)
 		return -1;
 	if (head.n && (seal_read_head(head, &file) || file.box.n || take(&rest, SEAL_KEY, &key)))
 		return -1;
 	s->pinned = *first;
 	memcpy(s->owner, owner, SEAL_OWNER);
+	s->list = get64(list);
 	s->head_n = head.n;
 	if (head.n) {
 		memcpy(s->head, head.p, head.n);

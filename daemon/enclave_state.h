@@ -22,6 +22,7 @@ struct enclave_state {
 		char name[SEAL_NAME_MAX + 1];
 		uint64_t floor;
 	} names[STATE_NAMES];
+	uint64_t list; /* the revocation list that was in force with the key: enclave_rules_list */
 	size_t head_n; /* 0: no key is kept */
 	uint8_t head[SEAL_HEAD_MAX], key[SEAL_KEY];
 };

@@ -79,6 +79,7 @@ static void comes_back_or_not(void **state)
 
 	assert_int_equal(state_accept(s, &r, &e), 0);
 	assert_int_equal(state_raise(s, SPAN("other"), 77, &e), 0);
+	s->list = UINT64_C(0x0123456789abcdef);
 	assert_int_equal(state_seal(s, key, SPAN("wrapped"), 42, SPAN("authority"), &file, &n, &e), 0);
 	assert_null(memmem(file, n, r.key.p, SEAL_KEY));
 	assert_int_equal(state_file_read((struct span){file, n}, &f), 0);

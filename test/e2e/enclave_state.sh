@@ -26,7 +26,7 @@ start_tpm() { # start_tpm DIR: on a free pair of ports; the second is the first 
 	TPM=swtpm:host=127.0.0.1,port=$P
 }
 up() { # up [FILE]: the enclave with its state
-	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM" ${ACCESS:+--access="$ACCESS"}
+	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM" ${ACCESS:+--access="$ACCESS"} ${REVOKED:+--revoked="$REVOKED"}
 	KEEPER=$(awk '{print $2}' "/proc/$FRONT/task/$FRONT/children")
 	for _ in $(seq 100); do grep -q "the enclave: " "$T/model-owner.log" && break; sleep 0.05; done
 }
@@ -98,7 +98,43 @@ logged "under access rules that its owner has not seen the model stays away" "mu
 one; is "and is not served" 4 $?
 down
 ACCESS=
+
+# The revocation list: a model that is kept comes back under one that is as new as any that was in force with it, or not at all.
+"$OBSCURA" pki revoke --dir "$T/pki" >/dev/null 2>&1
+cp "$T/pki/revoked.crl" "$T/mine/list1"
+cp "$T/mine/list1" "$T/host/list"
+REVOKED=$T/host/list
 cp "$T/mine/new.state" "$T/host/state"
+back() { # back NAME WORDS CODE
+	up
+	for _ in $(seq 100); do grep -q "in force\|must be provisioned" "$T/model-owner.log" && break; sleep 0.05; done
+	logged "$1" "$2"
+	one; is "$1: exit code" "$3" $?
+	down
+}
+up
+release "$T/host/three.sealed" --keep --revoked "$T/host/list"; is "a model is released under a revocation list" 0 $?
+down
+back "under that list it comes back" "in force, with the model of the last release" 0
+REVOKED=
+back "without a list it does not" "released under a revocation list" 4
+REVOKED=$T/host/list
+up
+"$OBSCURA" pki revoke --dir "$T/pki" "$(openssl x509 -in "$T/pki/provider.pem" -noout -serial | cut -d= -f2)" >/dev/null 2>&1
+cp "$T/pki/revoked.crl" "$T/host/list"
+kill -HUP "$FRONT"
+for _ in $(seq 100); do [ "$(grep -c "enforces the revocation" "$T/model-owner.log")" = 2 ] && break; sleep 0.05; done
+one; is "a newer list comes while it runs" 0 $?
+down
+back "under the newer list it comes back" "in force, with the model of the last release" 0
+cp "$T/mine/list1" "$T/host/list"
+back "under the older one it does not" "released under a revocation list" 4
+REVOKED=
+up
+release "$T/host/three.sealed" --keep; is "its owner may release it without a list" 0 $?
+down
+cp "$T/host/state" "$T/mine/new.state"
+back "then it comes back without one" "in force, with the model of the last release" 0
 up "$T/host/two.sealed"
 logged "a sealed model that is gone is named" "(version 3) does not lie at the enclave's host, but another"
 down
@@ -131,7 +167,7 @@ else
 fi
 kill_role swtpm
 start_tpm "$T/tpm2"
-for _ in 1 2 3 4 5 6; do # until the other TPM has counted as far, or further
+for _ in $(seq 16); do # until the other TPM has counted as far, or further
 	up
 	grep -q "another TPM" "$T/model-owner.log" && break
 	grep -q "old copy" "$T/model-owner.log" || break
