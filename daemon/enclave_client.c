@@ -70,7 +70,7 @@ static int dial(int *fd, const struct config *config, struct err *e)
 		   : 0;
 }
 
-/* A role's own files, unless others are named: /etc/obscura/pki/ROLE.pem. (A client's default is the data owner's.) */
+/* A role's own files, unless others are named; what a client has by default are the data owner's. */
 static void file_of(char out[512], const char *given, const char *origin, char role, const char *end)
 {
 	snprintf(out, 512, "%s", given);
