@@ -23,10 +23,8 @@ static const struct status_row {
 #undef TCB_STATUS
 };
 
-static const struct allow_row {
-	const char *word, *what;
-} allow_rows[] = {
-#define ALLOW(name, word, what) {word, what},
+static const char *const allow_words[] = {
+#define ALLOW(name, word, what) word,
 #include "crypto/attest/allow.def"
 #undef ALLOW
 };
@@ -61,12 +59,7 @@ const char *attest_verdict_sentence(enum attest_verdict v)
 
 const char *attest_allow_word(enum attest_allow a)
 {
-	return (unsigned)a < ATTEST_ALLOWS ? allow_rows[a].word : "?";
-}
-
-const char *attest_allow_meaning(enum attest_allow a)
-{
-	return (unsigned)a < ATTEST_ALLOWS ? allow_rows[a].what : "?";
+	return (unsigned)a < ATTEST_ALLOWS ? allow_words[a] : "?";
 }
 
 const char *tcb_status_word(enum tcb_status s)

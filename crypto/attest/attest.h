@@ -148,7 +148,6 @@ int attest_accepted(enum attest_verdict v);
 const char *attest_verdict_name(enum attest_verdict v);
 const char *attest_verdict_sentence(enum attest_verdict v);
 const char *attest_allow_word(enum attest_allow a);
-const char *attest_allow_meaning(enum attest_allow a);
 const char *tcb_status_word(enum tcb_status s);
 const char *tcb_status_advice(enum tcb_status s);
 /* TCB_NONE when there is no such word. */

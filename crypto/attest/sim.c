@@ -26,11 +26,6 @@ static const char *const words[] = {
 #undef HARDENING
 };
 
-const char *sim_hardening_word(enum sim_hardening h)
-{
-	return (unsigned)h < SIM_HARDENINGS ? words[h] : "?";
-}
-
 /* ---- writing ---- */
 
 static void le32_write(uint8_t *p, uint32_t x)

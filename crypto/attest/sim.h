@@ -21,8 +21,6 @@ enum sim_hardening {
 };
 #define SIM_ALL ((1u << SIM_HARDENINGS) - 1)
 
-const char *sim_hardening_word(enum sim_hardening h);
-
 /* Writes and signs a report with a P-384 key. The measurement becomes zero unless hardening is SIM_ALL. */
 int sim_report_make(uint8_t out[SIM_REPORT], EVP_PKEY *key, uint32_t hardening, const uint8_t measurement[48],
 		    const uint8_t report_data[64], struct err *e) MUST_USE;

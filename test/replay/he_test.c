@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions of the he personality on a fake network: nothing that a wire or a peer does ends in a crash, a hang or an inference that is
  * not told; keys travel once; rules are kept. */
-#include "test/replay/scenario.h"
+#include "test/replay/pair.h"
 
 #include "protocol/he.h"
 
@@ -25,7 +25,7 @@ static void defaults(struct world *w, int deferred)
 	w->owner_options.max_batch = w->modeller_options.max_batch = 3; /* the batch of four is run in parts */
 }
 
-static void bytes_are_as_planned(const struct inference *i)
+static void as_planned(const struct inference *i)
 {
 	const struct he_plan *hp = net->he_plan;
 	size_t up = 0, down = 0;
@@ -38,120 +38,7 @@ static void bytes_are_as_planned(const struct inference *i)
 	assert_int_equal(i->online.received, i->batch * (offline ? down : hp->total_down));
 	assert_int_equal(i->offline.sent, offline ? i->batch * he_ticket_request(hp) : 0);
 	assert_int_equal(i->offline.received, offline ? i->batch * he_ticket_answer(hp) : 0);
-}
-
-static unsigned clean(int deferred)
-{
-	struct request r[REQUESTS];
-	struct world w;
-	unsigned frames;
-
-	defaults(&w, deferred);
-	begin(&w, r);
-	world_settle(&w);
-	for (int i = 0; i < REQUESTS; i++) {
-		assert_int_equal(r[i].told, 1);
-		assert_int_equal(r[i].i.err.code, ERR_NONE);
-		assert_true(right(&r[i]));
-		bytes_are_as_planned(&r[i].i);
-		assert_int_equal(r[i].i.round_trips, net->he_plan->levels);
-		free(r[i].i.result);
-	}
-	assert_int_equal(w.seen.count[FRAME_PAIR] + w.seen.count[FRAME_CREDIT], 0); /* no provider has a part in it */
-	frames = w.frames;
-	world_end(&w);
-	return frames;
-}
-
-static void runs(void **state)
-{
-	clean(0);
-	clean(1);
-	clean(2);
-}
-
-static enum fate at_frame_kill(struct world *w, struct wire *wire, int side, struct packet **p)
-{
-	return w->frames == w->target ? KILL_WIRE : DELIVER;
-}
-
-static enum fate at_frame_drop(struct world *w, struct wire *wire, int side, struct packet **p)
-{
-	return w->frames == w->target ? DROP : DELIVER;
-}
-
-static uint64_t noise = 1;
-
-static uint64_t random_word(void)
-{
-	noise = noise * 6364136223846793005u + 1442695040888963407u;
-	return noise >> 20;
-}
-
-/* Some bytes of one frame, header or body; half of the time cut short or made longer. */
-static enum fate at_frame_change(struct world *w, struct wire *wire, int side, struct packet **p)
-{
-	size_t body = (*p)->bytes - FRAME_HEADER, n;
-
-	if (w->frames != w->target)
-		return DELIVER;
-	for (uint64_t i = 0; i <= random_word() % 4; i++)
-		(*p)->data[random_word() % (random_word() % 2 ? (*p)->bytes : FRAME_HEADER + (body ? 1 : 0))] = (uint8_t)random_word();
-	if (random_word() % 2) {
-		n = body ? random_word() % body : 0;
-		(*p)->bytes = FRAME_HEADER + n;
-		memcpy((*p)->data, &(uint32_t){(uint32_t)n}, 4);
-	}
-	return DELIVER;
-}
-
-static enum fate at_frame_twice(struct world *w, struct wire *wire, int side, struct packet **p)
-{
-	if (w->frames == w->target) {
-		struct packet *copy = malloc(sizeof(*copy) + (*p)->bytes);
-
-		memcpy(copy, *p, sizeof(*copy) + (*p)->bytes);
-		pipe_put(wire, side, copy);
-	}
-	return DELIVER;
-}
-
-static void at_every_frame(enum fate (*tamper)(struct world *, struct wire *, int, struct packet **), int times, int may_be_wrong)
-{
-	for (int deferred = 0; deferred < 2; deferred++) {
-		unsigned frames = clean(deferred);
-
-		for (unsigned n = 0; n < frames * (unsigned)times; n++) {
-			struct request r[REQUESTS];
-			struct world w;
-
-			defaults(&w, deferred);
-			w.tamper = tamper;
-			w.target = n % frames;
-			begin(&w, r);
-			finish(&w, r, may_be_wrong);
-		}
-	}
-}
-
-static void any_wire_dies_at_any_frame(void **state)
-{
-	at_every_frame(at_frame_kill, 1, 0);
-}
-
-static void any_frame_is_lost(void **state)
-{
-	at_every_frame(at_frame_drop, 1, 0);
-}
-
-static void any_frame_comes_twice(void **state)
-{
-	at_every_frame(at_frame_twice, 1, 0);
-}
-
-static void any_frame_is_changed(void **state)
-{
-	at_every_frame(at_frame_change, 12, 1);
+	assert_int_equal(i->round_trips, hp->levels);
 }
 
 /* The key is sent in the first session of this process with this model owner, and only announced in later ones. */
@@ -169,22 +56,6 @@ static void keys_travel_once(void **state)
 		keys[i] = w.seen.count[FRAME_HE_KEY];
 	}
 	assert_true(keys[0] >= 2 && keys[1] == 2); /* two sessions: a digest each */
-}
-
-static void errors_name_peer_and_step(void **state)
-{
-	struct request r[REQUESTS];
-	struct world w;
-
-	defaults(&w, 1);
-	begin(&w, r);
-	while (!w.seen.count[FRAME_BEGIN])
-		world_step(&w);
-	wire_lost(&w, &w.dm[0]);
-	wire_lost(&w, &w.dm[1]);
-	for (int i = 0; i < 3; i++)
-		assert_non_null(strstr(r[i].i.err.text, "model-owner 2.example went away while"));
-	finish(&w, r, 0);
 }
 
 /* All of that with tickets made ahead. */
@@ -217,40 +88,6 @@ static void the_pool_is_filled(void **state)
 	assert_int_equal(pool.made, 10);
 	finish(&w, r, 0);
 	offline = 0;
-}
-
-/* ---- rules ---- */
-
-static uint32_t take_one(void *ctx, const struct use *use, struct err *why)
-{
-	unsigned *left = ctx;
-
-	if (use->n <= *left) {
-		*left -= use->n;
-		return use->n;
-	}
-	err_set(why, ERR_PEER, "today's quota is used up; ask again tomorrow");
-	return 0;
-}
-
-/* Images beyond the quota are refused with the reason; the session goes on. */
-static void rules_are_kept(void **state)
-{
-	unsigned left = 4;
-	struct rules rules = {&left, NULL, take_one};
-	struct request r[REQUESTS];
-	struct world w;
-
-	defaults(&w, 1);
-	w.modeller_options.rules = &rules;
-	w.owner_options.pool_high = 3;
-	begin(&w, r); /* 2, then 1, then 4 in parts of 3, and 1 of another */
-	world_settle(&w);
-	assert_int_equal(r[0].i.err.code + r[1].i.err.code, 0);
-	assert_int_equal(r[2].i.err.code, ERR_PEER);
-	assert_non_null(strstr(r[2].i.err.text, "quota"));
-	left = 10;
-	finish(&w, r, 0);
 }
 
 /* A model owner's plan may ask for any message up to a GiB: what a data owner gives it is its own to say. */
