@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -31,13 +33,9 @@ static const int allowed[] = {
     SCMP_SYS(close),
     SCMP_SYS(shutdown),
     SCMP_SYS(poll),
-    SCMP_SYS(mmap),
     SCMP_SYS(munmap),
-    SCMP_SYS(mprotect),
     SCMP_SYS(madvise),
     SCMP_SYS(brk),
-    SCMP_SYS(clone),
-    SCMP_SYS(clone3),
     SCMP_SYS(futex),
     SCMP_SYS(rseq),
     SCMP_SYS(set_robust_list),
@@ -88,6 +86,19 @@ static int no_files(void)
 	return ok || missing("Landlock");
 }
 
+/* What runs stays what was measured: no code is made, no process. clone3 hides its flags behind a pointer; libc
+ * takes clone where there is none. */
+static int no_code(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
+	       seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
+	       seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+				SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) ||
+	       seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
 static int few_calls(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -96,7 +107,8 @@ static int few_calls(void)
 	for (size_t i = 0; ok && i < sizeof(allowed) / sizeof(*allowed); i++)
 		ok = !seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
 	/* threads' stacks ask for no guard names; an errno is answer enough */
-	ok = ok && !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 0) &&
+	ok = ok && !no_code(filter) &&
+	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 0) &&
 	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 0) &&
 	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0) && !seccomp_load(filter);
 	if (filter)
