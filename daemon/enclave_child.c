@@ -18,9 +18,14 @@
 
 #include "crypto/attest/binding.h"
 #include "crypto/attest/parts.h"
+#include "crypto/attest/sim.h"
 #include "daemon/enclave_parts.h"
 
 #define CONNECTIONS 64
+/* What enclave_harden puts in force. */
+#define OWN_HARDENING                                                                                            \
+	(1u << SIM_OWN_UID | 1u << SIM_NO_NEW_PRIVS | 1u << SIM_NOT_DUMPABLE | 1u << SIM_LANDLOCK |          \
+	 1u << SIM_SECRET_MEMORY | 1u << SIM_SECCOMP)
 #define HELLO_BYTES (1 + BINDING_NONCE)
 
 /* All of the enclave. Guarded by lock, but for what is set before the first thread. */
@@ -300,6 +305,14 @@ int enclave_child_main(const char *tee)
 		return e.code;
 	}
 	own.hardening = enclave_harden();
+	/* A quote of hardware does not say how the child is hardened: there it serves whole or not at all. */
+	if (strcmp(tee, "sim") && (own.hardening & OWN_HARDENING) != OWN_HARDENING) {
+		enclave_say(ENCLAVE_SAYS_WARNING,
+			    "it is not hardened (bits %#x of %#x), so it does not serve: start obscurad as root "
+			    "of a guest with secretmem.enable=y and Landlock",
+			    own.hardening & OWN_HARDENING, OWN_HARDENING);
+		return ERR_ENV;
+	}
 	if (write(ENCLAVE_FD_CONTROL, (char[]){ENCLAVE_SAYS_READY}, 1) != 1)
 		return ERR_ENV;
 	while (!next_handed())

@@ -93,7 +93,9 @@ static int list_good(X509_CRL *list)
 {
 	return list && !X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(rules.authority)) &&
 	       X509_CRL_verify(list, X509_get0_pubkey(rules.authority)) == 1 && !has_ended(list) &&
-	       (!rules.list || number_of(list) >= number_of(rules.list));
+	       (!rules.list ||
+		(number_of(list) >= number_of(rules.list) &&
+		 ASN1_TIME_compare(X509_CRL_get0_lastUpdate(list), X509_CRL_get0_lastUpdate(rules.list)) >= 0));
 }
 
 static int take_list(const char *text, size_t n)

@@ -16,6 +16,7 @@
 static struct make_id root, other, good, bad;
 static int said; /* the front end's end of the control socket */
 static char base[ENCLAVE_POLICY];
+static long made = -MAKE_DAY; /* when lists were made, seconds from now */
 
 /* Now, not at the fixed time of make.h. */
 static struct make_id make_now(const char *name, const struct make_id *issuer)
@@ -67,7 +68,7 @@ static int hand_text(char what, const char *text)
 static int hand_list(const struct make_id *issuer, int64_t number, long ends, X509 *revoked, int copies)
 {
 	X509_CRL *crl = X509_CRL_new();
-	ASN1_TIME *from = X509_gmtime_adj(NULL, -MAKE_DAY), *to = X509_gmtime_adj(NULL, ends);
+	ASN1_TIME *from = X509_gmtime_adj(NULL, made), *to = X509_gmtime_adj(NULL, ends);
 	ASN1_INTEGER *n = ASN1_INTEGER_new();
 	BIO *out = BIO_new(BIO_s_mem());
 	size_t size;
@@ -190,6 +191,9 @@ static void back_test(void **state)
 	assert_false(hand_list(&root, 4, MAKE_DAY, NULL, 1));
 	assert_false(hand_list(&root, -1, MAKE_DAY, NULL, 1));
 	assert_false(hand_list(&other, 6, MAKE_DAY, NULL, 1));
+	made = -2 * MAKE_DAY; /* whatever its number says */
+	assert_false(hand_list(&root, 6, MAKE_DAY, NULL, 1));
+	made = -MAKE_DAY;
 	assert_false(hand_text(ENCLAVE_HANDS_REVOKED, "none"));
 	assert_string_equal(before, in_force("revoked"));
 	assert_refused(&bad, "certificate is revoked");

@@ -56,3 +56,9 @@ good "$PICTURE" --limit 1 >/dev/null 2>"$T/err"; is "a filter that takes nothing
 for word in $(sed -n 's/^HARDENING([A-Z_]*, "\([a-z-]*\)".*/\1/p' crypto/attest/hardening.def); do
 	[ "$word" = no-debugger ] || grep -q "^$word " "$T/rows" || not_ok "$word is taken away here"
 done
+
+# On hardware the evidence says nothing of the child, so there it serves hardened or not at all.
+python3 test/e2e/enclave_alone.py "$B/obscura-enclave" "$T/pki/ca.pem" >"$T/out" 2>"$T/err"
+is "as on hardware: hardened it serves" "R exit 0" "$(tr '\n' ' ' <"$T/out" | sed 's/ $//')"
+python3 test/e2e/enclave_alone.py "$B/obscura-enclave" "$T/pki/ca.pem" 65534 >"$T/out" 2>"$T/err"
+is "without a user of its own it does not" "1 exit 7" "$(grep -c 'it is not hardened' "$T/out") $(tail -1 "$T/out")"
