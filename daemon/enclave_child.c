@@ -21,14 +21,13 @@
 #include "crypto/attest/sim.h"
 #include "daemon/enclave_parts.h"
 
-#define CONNECTIONS 64
 /* What enclave_harden puts in force. */
-#define OWN_HARDENING                                                                                            \
+#define OWN_HARDENING                                                                                        \
 	(1u << SIM_OWN_UID | 1u << SIM_NO_NEW_PRIVS | 1u << SIM_NOT_DUMPABLE | 1u << SIM_LANDLOCK |          \
 	 1u << SIM_SECRET_MEMORY | 1u << SIM_SECCOMP)
 #define HELLO_BYTES (1 + BINDING_NONCE)
 
-/* All of the enclave. Guarded by lock, but for what is set before the first thread. */
+/* All of the enclave; set before the first thread. */
 static struct {
 	SSL_CTX *tls;
 	struct span key; /* own SubjectPublicKeyInfo */
@@ -36,10 +35,9 @@ static struct {
 	uint32_t hardening;
 	const struct quote_provider *local; /* NULL: the quoter asks */
 	int ratls;			    /* the certificate has evidence of boot time */
-	pthread_mutex_t lock, quoting;
-	unsigned connections;
+	pthread_mutex_t quoting;
 	int serving; /* a front end that goes astray later cannot bring another keeper */
-} own = {.lock = PTHREAD_MUTEX_INITIALIZER, .quoting = PTHREAD_MUTEX_INITIALIZER};
+} own = {.quoting = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- asking for evidence ---- */
 
@@ -205,12 +203,22 @@ static int serve_one(struct guest *g)
 	else
 		bad = err_set(&e, ERR_PEER, "message %d is unknown", type);
 	free(body);
-	/* Whoever asks may want no other model than it was shown: it connects again, and judges new evidence. */
+	/* Whoever asks may want no other model than it was shown: it connects again, and judges new evidence.
+	 */
 	if (g->outdated)
 		return -1;
 	if (bad && enclave_send(g->ssl, ENCLAVE_REFUSED, e.text, strlen(e.text), &(struct err){0}))
 		return -1;
 	return bad;
+}
+
+static void refuse_crowd(struct guest *g)
+{
+	static const char why[] =
+	    "this certificate has as many connections here as one may have; end one of them";
+
+	if (enclave_send(g->ssl, ENCLAVE_REFUSED, why, strlen(why), &(struct err){0}))
+		ERR_clear_error(); /* it did not stay to hear */
 }
 
 static void *serve(void *arg)
@@ -220,17 +228,18 @@ static void *serve(void *arg)
 	g->ssl = SSL_new(own.tls);
 	if (g->ssl && SSL_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
 		g->owner = is_owner(g->ssl);
-		while (g->owner >= 0 && !serve_one(g))
-			;
+		if (guest_known(g, SSL_get0_peer_certificate(g->ssl)))
+			refuse_crowd(g);
+		else
+			while (g->owner >= 0 && !serve_one(g))
+				;
 		SSL_shutdown(g->ssl);
 	}
 	SSL_free(g->ssl);
 	ERR_clear_error();
+	guest_leave(g);
 	close(g->fd);
 	free(g);
-	pthread_mutex_lock(&own.lock);
-	own.connections--;
-	pthread_mutex_unlock(&own.lock);
 	return NULL;
 }
 
@@ -239,22 +248,18 @@ void enclave_child_accept(int fd)
 	struct guest *g = calloc(1, sizeof(*g));
 	pthread_attr_t detached;
 	pthread_t thread;
-	int room;
 
-	pthread_mutex_lock(&own.lock);
-	room = own.connections < CONNECTIONS;
-	own.connections += (unsigned)room;
-	pthread_mutex_unlock(&own.lock);
 	if (g)
 		g->fd = fd;
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	if (!g || !room || pthread_create(&thread, &detached, serve, g)) {
+	if (!g || guest_enter(g)) {
 		free(g);
 		close(fd);
-		pthread_mutex_lock(&own.lock);
-		own.connections -= (unsigned)room;
-		pthread_mutex_unlock(&own.lock);
+	} else if (pthread_create(&thread, &detached, serve, g)) {
+		guest_leave(g);
+		free(g);
+		close(fd);
 	}
 	pthread_attr_destroy(&detached);
 }
@@ -307,10 +312,11 @@ int enclave_child_main(const char *tee)
 	own.hardening = enclave_harden();
 	/* A quote of hardware does not say how the child is hardened: there it serves whole or not at all. */
 	if (strcmp(tee, "sim") && (own.hardening & OWN_HARDENING) != OWN_HARDENING) {
-		enclave_say(ENCLAVE_SAYS_WARNING,
-			    "it is not hardened (bits %#x of %#x), so it does not serve: start obscurad as root "
-			    "of a guest with secretmem.enable=y and Landlock",
-			    own.hardening & OWN_HARDENING, OWN_HARDENING);
+		enclave_say(
+		    ENCLAVE_SAYS_WARNING,
+		    "it is not hardened (bits %#x of %#x), so it does not serve: start obscurad as root "
+		    "of a guest with secretmem.enable=y and Landlock",
+		    own.hardening & OWN_HARDENING, OWN_HARDENING);
 		return ERR_ENV;
 	}
 	if (write(ENCLAVE_FD_CONTROL, (char[]){ENCLAVE_SAYS_READY}, 1) != 1)

@@ -7,7 +7,11 @@
 #include "daemon/enclave_wire.h"
 
 /* One connection. */
+enum guest_standing { GUEST_UNKNOWN, GUEST_KNOWN, GUEST_TURNED_OUT };
 struct guest {
+	struct guest *next; /* enclave_guests.c has these three */
+	enum guest_standing standing;
+	uint8_t who[32]; /* SHA-256 of its certificate, when known */
 	SSL *ssl;
 	int fd, owner; /* owner: the certificate says model-owner */
 	int greeted;
@@ -20,6 +24,13 @@ struct guest {
  * connection. */
 int enclave_child_prepare(int ca, const struct quote_provider *local, int boot, struct err *e) MUST_USE;
 void enclave_child_accept(int fd);
+
+/* enclave_guests.c. enter: -1 when all places are taken by others that showed a certificate; of those that
+ * did not the oldest is turned out. known: after its handshake; -1 when its certificate has its share of
+ * places already. */
+int guest_enter(struct guest *g) MUST_USE;
+int guest_known(struct guest *g, const X509 *certificate) MUST_USE;
+void guest_leave(struct guest *g);
 
 /* enclave_identity.c. boot: asked for evidence of the key, NULL: none. key: new, DER of the public key;
  * ratls: whether the certificate has evidence. */

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""enclave_hostile.py ENCLAVE CERTIFICATE KEY hold|describe|stale [COMMAND...]: a client that does what ours does not. hold: says that long
+"""enclave_hostile.py ENCLAVE CERTIFICATE KEY hold|describe|stale|silent|crowd [COMMAND...]: a client that does what ours does not. hold: says that long
 messages will come, on as many connections as it gets, and goes without sending them. describe: asks for a model's description with no picture.
-stale: is given evidence, runs COMMAND, then sends a picture over the same connection. Prints what the enclave answers."""
+stale: is given evidence, runs COMMAND, then sends a picture over the same connection. Prints what the enclave answers.
+silent, crowd: run COMMAND while many connections say nothing at all, or while many with one certificate stay; print its exit code."""
 import os
 import socket
 import ssl
@@ -77,6 +78,22 @@ def classify(pictures):
     print(kind, body.decode('latin-1'))
 
 
+def silent():
+    host, port = sys.argv[1].rsplit(':', 1)
+    held = [socket.create_connection((host, int(port)), timeout=20) for _ in range(200)]
+    print(len(held), subprocess.run(sys.argv[5:], stdout=subprocess.DEVNULL).returncode)
+
+
+def crowd():
+    held = []
+    try:
+        while len(held) < 40:
+            held.append(greeted())
+    except (OSError, EOFError, ValueError) as e:
+        print(e)
+    print(len(held), subprocess.run(sys.argv[5:], stdout=subprocess.DEVNULL).returncode)
+
+
 def varint(n):
     out = b''
     while n > 127:
@@ -85,4 +102,4 @@ def varint(n):
     return out + bytes([n])
 
 
-{'hold': hold, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()
+{'hold': hold, 'silent': silent, 'crowd': crowd, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()

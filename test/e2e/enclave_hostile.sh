@@ -19,7 +19,14 @@ hostile hold
 one; is "and again" 0 $? || cat "$T/err"
 provision "$ROOT/test/models/digits_conv.onnx" >/dev/null 2>"$T/err"; is "and there is room for a model" 0 $? || cat "$T/err"
 
-provision "$M" --version-number 3 >/dev/null 2>"$T/err"
+# shellcheck disable=SC2046
+hostile silent "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$M" --version-number 3
+got "200 that say nothing lose their places to one who shows a certificate" "^200 0$"
+# shellcheck disable=SC2046
+hostile crowd "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$M" --version-number 3
+got "one certificate gets its share of the places, not all" "^16 0$"
+got "and is told so" "as many connections here as one may have"
+
 hostile stale true
 got "a picture under evidence for the model is classified" "^4 "
 # shellcheck disable=SC2046

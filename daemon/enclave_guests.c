@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Places for connections in the child. Whoever shows no certificate loses its place to others; whoever shows
+ * one has a share of them. */
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/evp.h>
+
+#include "daemon/enclave_parts.h"
+
+#define PLACES 64
+#define PLACES_OF_PEER (PLACES / 4) /* with one certificate */
+
+/* Guarded by lock. Newest first. */
+static struct {
+	pthread_mutex_t lock;
+	struct guest *first;
+	unsigned n;
+} guests = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Its thread finds the connection ended, and leaves. */
+static int turn_out_oldest(void)
+{
+	struct guest *oldest = NULL;
+
+	for (struct guest *g = guests.first; g; g = g->next)
+		if (g->standing == GUEST_UNKNOWN)
+			oldest = g;
+	if (!oldest)
+		return -1;
+	oldest->standing = GUEST_TURNED_OUT;
+	shutdown(oldest->fd, SHUT_RDWR);
+	return 0;
+}
+
+int guest_enter(struct guest *g)
+{
+	int full;
+
+	pthread_mutex_lock(&guests.lock);
+	full = guests.n >= 2 * PLACES || (guests.n >= PLACES && turn_out_oldest());
+	if (!full) {
+		g->next = guests.first;
+		guests.first = g;
+		guests.n++;
+	}
+	pthread_mutex_unlock(&guests.lock);
+	return full ? -1 : 0;
+}
+
+int guest_known(struct guest *g, const X509 *certificate)
+{
+	unsigned same = 0, n = sizeof(g->who);
+	int stays;
+
+	if (!certificate || X509_digest(certificate, EVP_sha256(), g->who, &n) != 1)
+		return -1;
+	pthread_mutex_lock(&guests.lock);
+	for (const struct guest *o = guests.first; o; o = o->next)
+		same += o->standing == GUEST_KNOWN && !memcmp(o->who, g->who, sizeof(g->who));
+	stays = g->standing == GUEST_UNKNOWN && same < PLACES_OF_PEER;
+	if (stays)
+		g->standing = GUEST_KNOWN;
+	pthread_mutex_unlock(&guests.lock);
+	return stays ? 0 : -1;
+}
+
+void guest_leave(struct guest *g)
+{
+	pthread_mutex_lock(&guests.lock);
+	for (struct guest **at = &guests.first; *at; at = &(*at)->next)
+		if (*at == g) {
+			*at = g->next;
+			guests.n--;
+			break;
+		}
+	pthread_mutex_unlock(&guests.lock);
+}
