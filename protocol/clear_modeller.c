@@ -2,6 +2,7 @@
 /* The model owner's end of a session of the clear personality. Memory is taken when it opens, none for an
  * inference. */
 #include "protocol/clear.h"
+#include "protocol/ends.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -10,7 +11,6 @@
 #include <syslog.h>
 #include "crypto/ring.h"
 #include "crypto/secret.h"
-#include "wire.pb-c.h"
 
 #define INLINE_WORK 16000000u /* multiply-adds, about half a millisecond: more is a worker's */
 #define TOGETHER 16	      /* images that go through a layer at once */
@@ -86,19 +86,13 @@ static void desk_drop(struct desk *d)
 
 static int fail(struct clear_modeller *m, const struct err *why, const struct channel *told, struct err *e)
 {
-	struct frame close = {.type = FRAME_CLOSE, .session = m->session};
-
 	if (m->state != OVER) {
 		m->err = *why;
 		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (clear), %s: over: %s",
 			 m->served->name, state_names[m->state], why->text);
 		enter(m, OVER);
-		if (m->data_owner && m->data_owner != told && why->code)
-			channel_send_error(m->data_owner, m->session, why, "");
-		else if (m->data_owner && m->data_owner != told) {
-			m->data_owner->ops->send(m->data_owner, &close);
-			m->data_owner->ops->flush(m->data_owner);
-		}
+		if (m->data_owner && m->data_owner != told)
+			end_send(m->data_owner, m->session, why, "");
 	}
 	if (e)
 		*e = m->err;
@@ -145,18 +139,10 @@ static int take_memory(struct clear_modeller *m, struct err *e)
 static int send_opened(struct clear_modeller *m, struct err *e)
 {
 	Wire__Opened opened = WIRE__OPENED__INIT;
-	Wire__Plan *plan = wire__plan__unpack(NULL, m->served->plan_bytes, m->served->plan_packed);
 
-	if (!plan)
-		return err_set(e, ERR_ENV, "out of memory for a plan");
-	opened.plan = plan;
-	opened.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
-	opened.personality = (char *)(uintptr_t)personality_name(PERSONALITY_CLEAR);
 	opened.max_batch = (uint32_t)m->desk->batch_max;
 	opened.lanes = 1;
-	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
-	wire__plan__free_unpacked(plan, NULL);
-	return 0;
+	return opened_send(m->data_owner, m->session, m->served, &opened, e);
 }
 
 static int open_session(void **out, const struct host *host, const struct modeller_options *options,
@@ -188,37 +174,22 @@ static int open_session(void **out, const struct host *host, const struct modell
 
 /* ---- inferences ---- */
 
-static int allowed(const struct clear_modeller *m, uint32_t n, struct err *why)
-{
-	const struct rules *rules = m->options.rules;
-	struct use use = {.data_owner = m->data_owner,
-			  .model = m->served->name,
-			  .reveal = m->served->plan->reveal,
-			  .session = m->token,
-			  .first = m->lane,
-			  .n = n,
-			  .whole = 1};
-
-	return !rules || rules->take(rules->ctx, &use, why) == n;
-}
-
 static int on_begin(void *modeller, const struct frame *f, struct err *e)
 {
 	struct clear_modeller *m = modeller;
 	struct err why = {0};
-	uint32_t n = 0;
+	uint32_t n;
 
-	if (f->length != 20 || !same_bytes(f->body, m->served->epoch, 16))
+	if (f->length != BEGIN_BYTES || !same_bytes(f->body, m->served->epoch, 16))
 		return error_of(e, m->data_owner, "began an inference of another epoch");
-	for (int i = 0; i < 4; i++)
-		n |= (uint32_t)f->body[16 + i] << (8 * i);
+	n = begin_images(f->body);
 	if (!n || n > m->desk->batch_max || f->lane != m->lane)
 		return error_of(e, m->data_owner,
 				"began inference %u of %u images; %u is next, at most %zu are allowed",
 				f->lane, n, m->lane, m->desk->batch_max);
 	m->desk->batch = n;
 	m->got = 0;
-	if (allowed(m, n, &why)) {
+	if (use_allowed(&m->options, m->served, m->data_owner, m->token, m->lane, n, &why)) {
 		enter(m, ASKED);
 		return 0;
 	}
@@ -282,19 +253,18 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	struct clear_modeller *m = modeller;
 	struct desk *d = m->desk;
 	size_t bytes = d->batch * shape_size(d->plan->input);
+	int whole;
 
 	if (m->state == SWALLOW && f->lane == m->lane - 1)
 		return 0;
 	if (m->state != ASKED || f->lane != m->lane || f->sequence)
 		return error_of(e, m->data_owner, "sent message %u of inference %u, which is not the next",
 				f->sequence, f->lane);
-	if (f->length > bytes - m->got || ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes
-								   : m->got + f->length != bytes))
+	whole = piece_take(d->pixels, &m->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, m->data_owner, "sent pictures of another size than %zu bytes", bytes);
-	memcpy(d->pixels + m->got, f->body, f->length);
-	m->got += f->length;
 	m->since_us = now_us(m);
-	if (!(f->flags & FRAME_MORE))
+	if (whole)
 		answer(m);
 	return 0;
 }
@@ -306,30 +276,18 @@ static const struct legal legal[] = {
     {FRAME_BEGIN, ROLE_D, IN(IDLE) | IN(SWALLOW), on_begin},
     {FRAME_STEP, ROLE_D, IN(ASKED) | IN(SWALLOW), on_step},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 static int frame_session(void *modeller, struct channel *from, const struct frame *f, struct err *e)
 {
 	struct clear_modeller *m = modeller;
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (m->state == OVER)
 		return fail(m, &m->err, NULL, e);
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return fail(m, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE) {
-		err_set(&why, ERR_NONE, "%s closed the session", from->name);
-		return fail(m, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state],
-			 &why);
-	if (!row || row->handle(m, f, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return fail(m, &why, NULL, e);
-	}
+	if (frame_handle(m, &legals, m->state, from, f, NULL, &told, &why))
+		return fail(m, &why, told, e);
 	return m->state == OVER ? fail(m, &m->err, NULL, e) : 0;
 }
 
@@ -363,12 +321,9 @@ static void lost_session(void *modeller, struct channel *c, const char *why)
 static void leave_session(void *modeller)
 {
 	struct clear_modeller *m = modeller;
-	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
-	if (m->state == OVER || !m->data_owner)
-		return;
-	m->data_owner->ops->send(m->data_owner, &f);
-	m->data_owner->ops->flush(m->data_owner);
+	if (m->state != OVER && m->data_owner)
+		close_send(m->data_owner, m->session, FRAME_LATER);
 }
 
 static void pool_session(const void *modeller, struct pool_status *s)

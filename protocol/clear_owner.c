@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's end of a session of the clear personality. */
 #include "protocol/clear.h"
+#include "protocol/ends.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include "crypto/ring.h"
-#include "wire.pb-c.h"
 
 struct clear_owner {
 	const struct host *host;
@@ -59,18 +59,7 @@ static uint64_t now_us(const struct clear_owner *o)
 
 static void tell(struct clear_owner *o, const struct err *why)
 {
-	struct inference *i = o->head;
-
-	o->head = i->next;
-	if (!o->head)
-		o->tail = NULL;
-	i->next = NULL;
-	if (why->code && !i->memory)
-		free(i->result);
-	if (why->code)
-		i->result = NULL;
-	i->err = *why;
-	i->done(i);
+	inference_tell(inference_pop(&o->head, &o->tail), why);
 }
 
 static int fail(struct clear_owner *o, const struct err *why, const struct channel *told, struct err *e)
@@ -95,42 +84,16 @@ static int fail(struct clear_owner *o, const struct err *why, const struct chann
 
 /* ---- opening ---- */
 
-static void send_open(struct clear_owner *o)
+static int take_opened(void *owner, const Wire__Opened *in, struct err *e)
 {
-	Wire__Open open = WIRE__OPEN__INIT;
-	char *personalities[] = {(char *)(uintptr_t)personality_name(PERSONALITY_CLEAR)};
+	struct clear_owner *o = owner;
 
-	open.model = o->model;
-	open.personalities = personalities;
-	open.n_personalities = 1;
-	open.optimise = o->options.optimise;
-	open.reveal = o->options.reveal;
-	open.max_batch = o->options.max_batch;
-	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
-}
-
-static int take_plan(struct clear_owner *o, const Wire__Opened *in, struct err *e)
-{
-	size_t bytes = wire__plan__get_packed_size(in->plan);
-	uint8_t *packed = malloc(bytes + 1);
-	int status;
-
-	if (!packed)
-		return err_set(e, ERR_ENV, "out of memory for a plan");
-	wire__plan__pack(in->plan, packed);
-	status = plan_unpack(&o->plan, packed, bytes, e);
-	free(packed);
-	return status ? err_context(e, "%s", o->model_owner->name) : 0;
-}
-
-static int take_opened(struct clear_owner *o, const Wire__Opened *in, struct err *e)
-{
 	if (strcmp(in->personality, personality_name(PERSONALITY_CLEAR)) != 0)
 		return error_of(e, o->model_owner, "opened a session of another personality than clear");
 	if (in->epoch.len != 16 || !in->plan || !in->max_batch)
 		return error_of(e, o->model_owner, "opened the session without plan, epoch or batch");
 	memcpy(o->epoch, in->epoch.data, 16);
-	if (take_plan(o, in, e))
+	if (plan_take(&o->plan, in->plan, NULL, o->model_owner, e))
 		return -1;
 	clear_predict(&o->predicted, o->plan);
 	o->batch_max = o->options.max_batch < in->max_batch ? o->options.max_batch : in->max_batch;
@@ -167,16 +130,14 @@ static int prepare(struct clear_owner *o, struct inference *i)
 
 static void send_begin(struct clear_owner *o)
 {
-	uint8_t body[20];
+	uint8_t body[BEGIN_BYTES];
 	struct frame f = {.type = FRAME_BEGIN,
 			  .session = o->session,
 			  .lane = o->lane,
 			  .length = sizeof(body),
 			  .body = body};
 
-	memcpy(body, o->epoch, 16);
-	for (int i = 0; i < 4; i++)
-		body[16 + i] = (uint8_t)(o->part >> (8 * i));
+	begin_write(body, o->epoch, o->part);
 	o->model_owner->ops->send(o->model_owner, &f);
 }
 
@@ -215,21 +176,8 @@ static void infer_session(void *owner, struct inference *i)
 {
 	struct clear_owner *o = owner;
 
-	i->err = (struct err){0};
-	i->result = NULL;
-	i->masked = NULL;
-	i->times = NULL;
-	i->round_trips = 0;
-	i->online = i->offline = (struct counted){0};
-	i->seconds_online = i->seconds_offline = 0;
-	i->begun = i->finished = 0;
 	i->waiting_us = now_us(o);
-	i->next = NULL;
-	if (o->tail)
-		o->tail->next = i;
-	else
-		o->head = i;
-	o->tail = i;
+	inference_push(&o->head, &o->tail, i);
 	if (o->state == OWNER_FAILED)
 		tell(o, &o->err);
 	else
@@ -267,17 +215,16 @@ static void finish_part(struct clear_owner *o)
 static int on_step(struct clear_owner *o, const struct frame *f, struct err *e)
 {
 	size_t bytes = o->part * o->predicted.online[P1];
+	int whole;
 
 	if (!o->part || f->lane != o->lane || f->sequence != 1)
 		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for",
 				f->sequence, f->lane);
-	if (f->length > bytes - o->got || ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes
-								   : o->got + f->length != bytes))
+	whole = piece_take(o->answer, &o->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, o->model_owner, "sent an answer of another size than %zu bytes", bytes);
-	memcpy(o->answer + o->got, f->body, f->length);
-	o->got += f->length;
 	o->since_us = now_us(o);
-	if (!(f->flags & FRAME_MORE))
+	if (whole)
 		finish_part(o);
 	return 0;
 }
@@ -320,13 +267,8 @@ static int abort_frame(void *owner, const struct frame *f, struct err *e)
 static int opened_frame(void *owner, const struct frame *f, struct err *e)
 {
 	struct clear_owner *o = owner;
-	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
-	int status;
+	int status = opened_read(o, o->model_owner, f, take_opened, e);
 
-	if (!in)
-		return error_of(e, o->model_owner, "sent an OPENED that cannot be read");
-	status = take_opened(o, in, e);
-	wire__opened__free_unpacked(in, NULL);
 	if (!status)
 		work(o);
 	return status;
@@ -338,39 +280,21 @@ static const struct legal legal[] = {
     {FRAME_STEP, ROLE_M, IN(READY), step_frame},
     {FRAME_ABORT, ROLE_M, IN(READY), abort_frame},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 static int frame_session(void *owner, struct channel *from, const struct frame *f, struct err *e)
 {
 	struct clear_owner *o = owner;
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (o->state == OWNER_FAILED)
 		return fail(o, &o->err, NULL, e);
-	if (from != o->model_owner) {
+	if (from != o->model_owner)
 		error_of(&why, from, "sent %s into a session that it has no part in", frame_name(f->type));
-		return fail(o, &why, NULL, e);
-	}
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return fail(o, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE && (f->flags & FRAME_LATER)) {
-		o->leaving = 1;
-		return 0;
-	}
-	if (f->type == FRAME_CLOSE) {
-		error_of(&why, from, "closed the session");
-		return fail(o, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state],
-			 &why);
-	if (!row || row->handle(o, f, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return fail(o, &why, NULL, e);
-	}
-	return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
+	else if (!frame_handle(o, &legals, o->state, from, f, &o->leaving, &told, &why))
+		return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
+	return fail(o, &why, told, e);
 }
 
 static int tick_session(void *owner, struct err *e)
@@ -448,21 +372,17 @@ static int open_session(void **owner, const struct host *host, const struct owne
 	o->model_owner = model_owner;
 	o->session = session;
 	o->since_us = now_us(o);
-	send_open(o);
+	open_send(model_owner, session, &o->options);
 	*owner = o;
 	return 0;
 }
 
 static void free_session(void *owner)
 {
-	struct frame f = {.type = FRAME_CLOSE};
 	struct clear_owner *o = owner;
 
-	f.session = o->session;
-	if (o->model_owner && o->state != OWNER_FAILED) {
-		o->model_owner->ops->send(o->model_owner, &f);
-		o->model_owner->ops->flush(o->model_owner);
-	}
+	if (o->model_owner && o->state != OWNER_FAILED)
+		close_send(o->model_owner, o->session, 0);
 	o->state = OWNER_FAILED;
 	err_set(&o->err, ERR_PEER, "the session was closed");
 	while (o->head)

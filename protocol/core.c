@@ -48,6 +48,13 @@ int error_of(struct err *e, const struct channel *peer, const char *format, ...)
 	return err_set(e, ERR_PEER, "%s %s", peer->name, text);
 }
 
+int error_blame(struct err *e, const struct channel *peer)
+{
+	if (e->code == ERR_PEER)
+		name_peer(e, peer);
+	return -1;
+}
+
 void ticket_log(const struct host *host, const uint8_t token[16], uint64_t first, size_t n, const char *what)
 {
 	uint8_t hash[crypto_hash_sha256_BYTES];

@@ -28,6 +28,9 @@ int error_read(struct err *e, const struct channel *from, const struct frame *f)
 /* Sets e (ERR_PEER, peer named). Returns -1. */
 int error_of(struct err *e, const struct channel *peer, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Names the peer in an error that is a peer's and names none. Returns -1. */
+int error_blame(struct err *e, const struct channel *peer);
+
 /* Sends ABORT for a lane. */
 void abort_send(struct channel *c, uint16_t session, uint32_t lane, const struct err *why);
 

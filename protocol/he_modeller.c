@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include "protocol/ends.h"
 #include "protocol/he_parts.h"
-#include "wire.pb-c.h"
 
 static const char *const state_names[STATES] = {
     [KEYS] = "keys are exchanged",	    [IDLE] = "no inference runs",    [ASKED] = "a request is received",
@@ -55,19 +55,13 @@ static void bench_drop(struct bench *b)
 
 int he_modeller_fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e)
 {
-	struct frame close = {.type = FRAME_CLOSE, .session = m->session};
-
 	if (m->state != OVER) {
 		m->err = *why;
 		host_log(m->host, why->code ? LOG_WARNING : LOG_DEBUG, "model %s (he), %s: over: %s", m->served->name,
 			 state_names[m->state], why->text);
 		enter(m, OVER);
-		if (m->data_owner && m->data_owner != told && why->code)
-			channel_send_error(m->data_owner, m->session, why, "");
-		else if (m->data_owner && m->data_owner != told) {
-			m->data_owner->ops->send(m->data_owner, &close);
-			m->data_owner->ops->flush(m->data_owner);
-		}
+		if (m->data_owner && m->data_owner != told)
+			end_send(m->data_owner, m->session, why, "");
 	}
 	if (e)
 		*e = m->err;
@@ -102,12 +96,9 @@ static void free_session(void *modeller)
 static void leave_session(void *modeller)
 {
 	struct he_modeller *m = modeller;
-	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
-	if (m->state == OVER || !m->data_owner)
-		return;
-	m->data_owner->ops->send(m->data_owner, &f);
-	m->data_owner->ops->flush(m->data_owner);
+	if (m->state != OVER && m->data_owner)
+		close_send(m->data_owner, m->session, FRAME_LATER);
 }
 
 /* ---- opening ---- */
@@ -116,24 +107,16 @@ static int send_opened(struct he_modeller *m, struct err *e)
 {
 	const struct he_plan *hp = m->served->he_plan;
 	Wire__Opened opened = WIRE__OPENED__INIT;
-	Wire__Plan *plan = wire__plan__unpack(NULL, m->served->plan_bytes, m->served->plan_packed);
 	uint8_t widths[HE_WIDTH_BYTES * TAPE_MAX_ROWS];
 
-	if (!plan)
-		return err_set(e, ERR_ENV, "out of memory for a plan");
 	for (uint16_t i = 0; i < hp->n_steps; i++)
 		he_width_pack(&hp->steps[i].width, widths + HE_WIDTH_BYTES * i);
-	opened.plan = plan;
-	opened.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
-	opened.personality = (char[]){"he"};
 	opened.max_batch = (uint32_t)m->batch_max;
 	opened.lanes = 1;
 	opened.he_tickets = (uint32_t)m->capacity;
 	opened.he_set = hp->set;
 	opened.he_widths = (ProtobufCBinaryData){(size_t)HE_WIDTH_BYTES * hp->n_steps, widths};
-	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
-	wire__plan__free_unpacked(plan, NULL);
-	return 0;
+	return opened_send(m->data_owner, m->session, m->served, &opened, e);
 }
 
 static int init(struct he_modeller *m, struct err *e)
@@ -215,20 +198,6 @@ static int on_key(void *modeller, const struct frame *f, struct err *e)
 
 /* ---- inferences ---- */
 
-static int allowed(const struct he_modeller *m, uint32_t n, struct err *why)
-{
-	const struct rules *rules = m->options.rules;
-	struct use use = {.data_owner = m->data_owner,
-			  .model = m->served->name,
-			  .reveal = m->served->plan->reveal,
-			  .session = m->token,
-			  .first = m->next,
-			  .n = n,
-			  .whole = 1};
-
-	return !rules || rules->take(rules->ctx, &use, why) == n;
-}
-
 static int take_buffers(struct he_modeller *m, size_t batch)
 {
 	struct bench *b = m->bench;
@@ -248,21 +217,20 @@ static int take_buffers(struct he_modeller *m, size_t batch)
 static int on_begin(void *modeller, const struct frame *f, struct err *e)
 {
 	struct he_modeller *m = modeller;
-	uint32_t n = 0;
+	uint32_t n;
 	struct err why = {0};
 	int kept;
 
-	if (f->length != 20 || !same_bytes(f->body, m->served->epoch, 16))
+	if (f->length != BEGIN_BYTES || !same_bytes(f->body, m->served->epoch, 16))
 		return error_of(e, m->data_owner, "began an inference of another epoch");
-	for (int i = 0; i < 4; i++)
-		n |= (uint32_t)f->body[16 + i] << (8 * i);
+	n = begin_images(f->body);
 	if (!n || n > m->batch_max || f->lane != m->next)
 		return error_of(e, m->data_owner, "began inference %u of %u images; %u is next, at most %zu are allowed", f->lane, n,
 				m->next, m->batch_max);
 	if (m->mill && n > m->made - m->next)
 		return error_of(e, m->data_owner, "began an inference on tickets up to %u; those below %llu are made", m->next + n - 1,
 				(unsigned long long)m->made);
-	kept = allowed(m, n, &why) && !take_buffers(m, n);
+	kept = use_allowed(&m->options, m->served, m->data_owner, m->token, m->next, n, &why) && !take_buffers(m, n);
 	if (m->mill)
 		he_responder_take(m, n, kept);
 	m->lane = m->next;
@@ -345,19 +313,18 @@ static int on_step(void *modeller, const struct frame *f, struct err *e)
 	struct he_modeller *m = modeller;
 	struct bench *b = m->bench;
 	size_t bytes;
+	int whole;
 
 	if (m->state == SWALLOW && f->lane == m->lane)
 		return 0;
 	if (m->state != ASKED || f->lane != m->lane || f->sequence != 2u * b->level)
 		return error_of(e, m->data_owner, "sent request %u of inference %u, which is not the next", f->sequence, f->lane);
 	bytes = request_bytes(b);
-	if (f->length > bytes - m->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
+	whole = piece_take(b->request, &m->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, m->data_owner, "sent a request of another size than %zu bytes", bytes);
-	memcpy(b->request + m->got, f->body, f->length);
-	m->got += f->length;
 	m->since_us = now_us(m);
-	if (f->flags & FRAME_MORE)
+	if (!whole)
 		return 0;
 	enter(m, BUSY);
 	b->busy = 1;
@@ -375,29 +342,18 @@ static const struct legal legal[] = {
     {FRAME_STEP, ROLE_D, IN(ASKED) | IN(SWALLOW), on_step},
     {FRAME_HE_TICKET, ROLE_D, IN(IDLE) | IN(ASKED) | IN(BUSY) | IN(SWALLOW), he_responder_frame},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 static int frame_session(void *modeller, struct channel *from, const struct frame *f, struct err *e)
 {
 	struct he_modeller *m = modeller;
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (m->state == OVER)
 		return he_modeller_fail(m, &m->err, NULL, e);
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return he_modeller_fail(m, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE) {
-		err_set(&why, ERR_NONE, "%s closed the session", from->name);
-		return he_modeller_fail(m, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state], &why);
-	if (!row || row->handle(m, f, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return he_modeller_fail(m, &why, NULL, e);
-	}
+	if (frame_handle(m, &legals, m->state, from, f, NULL, &told, &why))
+		return he_modeller_fail(m, &why, told, e);
 	return m->state == OVER ? he_modeller_fail(m, &m->err, NULL, e) : 0;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "protocol/ends.h"
 #include "protocol/he_parts.h"
 
 void he_secrets_free(uint64_t *secrets, const struct he_plan *hp)
@@ -105,17 +106,16 @@ int he_responder_frame(void *modeller, const struct frame *f, struct err *e)
 	struct he_modeller *m = modeller;
 	struct responder *l = m->mill;
 	size_t bytes;
+	int whole;
 
 	if (!l || l->busy || f->lane != (uint32_t)m->made || m->made - m->next >= m->capacity)
 		return error_of(e, m->data_owner, "sent the masks of ticket %u; ticket %llu is next, %llu may be kept", f->lane,
 				(unsigned long long)m->made, (unsigned long long)m->capacity);
 	bytes = he_ticket_request(l->hp);
-	if (f->length > bytes - l->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || l->got + f->length == bytes : l->got + f->length != bytes))
+	whole = piece_take(l->request, &l->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, m->data_owner, "sent masks of another size than %zu bytes", bytes);
-	memcpy(l->request + l->got, f->body, f->length);
-	l->got += f->length;
-	if (f->flags & FRAME_MORE)
+	if (!whole)
 		return 0;
 	if (!(l->secrets = malloc(he_ticket_secrets(l->hp) * 8)))
 		return err_set(e, ERR_ENV, "out of memory for a ticket");

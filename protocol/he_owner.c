@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include "protocol/ends.h"
 #include "protocol/he_parts.h"
 
 static const char *const state_names[OWNER_STATES] = {
@@ -44,27 +45,9 @@ static void desk_drop(struct desk *d)
 
 /* ---- inferences ---- */
 
-static void unlink_head(struct he_owner *o)
-{
-	struct inference *i = o->head;
-
-	o->head = i->next;
-	if (!o->head)
-		o->tail = NULL;
-	i->next = NULL;
-}
-
 static void tell(struct he_owner *o, const struct err *why)
 {
-	struct inference *i = o->head;
-
-	unlink_head(o);
-	if (why->code && !i->memory)
-		free(i->result);
-	if (why->code)
-		i->result = NULL;
-	i->err = *why;
-	i->done(i);
+	inference_tell(inference_pop(&o->head, &o->tail), why);
 }
 
 static void fail_all(struct he_owner *o, const struct err *why)
@@ -154,15 +137,12 @@ static void submit(struct he_owner *o)
 static void send_begin(struct he_owner *o)
 {
 	struct {
-		uint8_t header[FRAME_HEADER], epoch[16], count[4];
+		uint8_t header[FRAME_HEADER], body[BEGIN_BYTES];
 	} message;
-	struct frame f = {.type = FRAME_BEGIN, .session = o->session, .lane = o->lane, .length = 20, .body = message.epoch};
-	uint32_t count = (uint32_t)o->desk->batch;
+	struct frame f = {.type = FRAME_BEGIN, .session = o->session, .lane = o->lane, .length = BEGIN_BYTES, .body = message.body};
 
-	memcpy(message.epoch, o->epoch, 16);
-	for (int i = 0; i < 4; i++)
-		message.count[i] = (uint8_t)(count >> (8 * i));
-	o->model_owner->ops->send_inplace(o->model_owner, &f, message.epoch);
+	begin_write(message.body, o->epoch, o->desk->batch);
+	o->model_owner->ops->send_inplace(o->model_owner, &f, message.body);
 }
 
 /* A request is written: it leaves. */
@@ -299,21 +279,8 @@ static void infer_session(void *owner, struct inference *i)
 {
 	struct he_owner *o = owner;
 
-	i->err = (struct err){0};
-	i->result = NULL;
-	i->masked = NULL;
-	i->times = NULL;
-	i->round_trips = 0;
-	i->online = i->offline = (struct counted){0};
-	i->seconds_online = i->seconds_offline = 0;
-	i->begun = i->finished = 0;
 	i->waiting_us = now_us(o);
-	i->next = NULL;
-	if (o->tail)
-		o->tail->next = i;
-	else
-		o->head = i;
-	o->tail = i;
+	inference_push(&o->head, &o->tail, i);
 	if (o->state == OWNER_FAILED)
 		fail_all(o, &o->err);
 	else
@@ -325,16 +292,15 @@ static int on_step(void *owner, const struct frame *f, struct err *e)
 	struct he_owner *o = owner;
 	struct desk *d = o->desk;
 	size_t bytes = answer_bytes(d);
+	int whole;
 
 	if (!o->waiting || f->lane != o->lane || f->sequence != 2u * d->level + 1)
 		return error_of(e, o->model_owner, "sent answer %u of inference %u, which was not asked for", f->sequence, f->lane);
-	if (f->length > bytes - o->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || o->got + f->length == bytes : o->got + f->length != bytes))
+	whole = piece_take(d->answer, &o->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, o->model_owner, "sent an answer of another size than %zu bytes", bytes);
-	memcpy(d->answer + o->got, f->body, f->length);
-	o->got += f->length;
 	o->since_us = now_us(o);
-	if (f->flags & FRAME_MORE)
+	if (!whole)
 		return 0;
 	o->waiting = 0;
 	he_profile_lap(&d->profile, PROFILE_WAIT, d->hp, d->level);
@@ -370,6 +336,7 @@ static const struct legal legal[] = {
     {FRAME_ABORT, ROLE_M, IN(READY), on_abort},
     {FRAME_HE_TICKET, ROLE_M, IN(READY), he_mill_frame},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 static int open_session(void **owner, const struct host *host, const struct owner_options *options, struct channel *model_owner,
 			uint16_t session, struct err *e)
@@ -392,7 +359,7 @@ static int open_session(void **owner, const struct host *host, const struct owne
 	o->model_owner = model_owner;
 	o->session = session;
 	o->since_us = now_us(o);
-	he_owner_open(o);
+	open_send(model_owner, session, &o->options);
 	*owner = o;
 	return 0;
 }
@@ -400,34 +367,16 @@ static int open_session(void **owner, const struct host *host, const struct owne
 static int frame_session(void *owner, struct channel *from, const struct frame *f, struct err *e)
 {
 	struct he_owner *o = owner;
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (o->state == OWNER_FAILED)
 		return fail(o, &o->err, NULL, e);
-	if (from != o->model_owner) {
+	if (from != o->model_owner)
 		error_of(&why, from, "sent %s into a session that it has no part in", frame_name(f->type));
-		return fail(o, &why, NULL, e);
-	}
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return fail(o, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE && (f->flags & FRAME_LATER)) {
-		o->leaving = 1;
-		return 0;
-	}
-	if (f->type == FRAME_CLOSE) {
-		error_of(&why, from, "closed the session");
-		return fail(o, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state], &why);
-	if (!row || row->handle(o, f, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return fail(o, &why, NULL, e);
-	}
-	return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
+	else if (!frame_handle(o, &legals, o->state, from, f, &o->leaving, &told, &why))
+		return o->state == OWNER_FAILED ? fail(o, &o->err, NULL, e) : 0;
+	return fail(o, &why, told, e);
 }
 
 static int tick_session(void *owner, struct err *e)
@@ -497,16 +446,12 @@ static const struct program *program_session(const void *owner)
 static void free_session(void *owner)
 {
 	struct he_owner *o = owner;
-	struct frame f = {.type = FRAME_CLOSE};
 	struct err gone = {0};
 
 	if (!o)
 		return;
-	f.session = o->session;
-	if (o->model_owner && o->state != OWNER_FAILED) {
-		o->model_owner->ops->send(o->model_owner, &f);
-		o->model_owner->ops->flush(o->model_owner);
-	}
+	if (o->model_owner && o->state != OWNER_FAILED)
+		close_send(o->model_owner, o->session, 0);
 	err_set(&gone, ERR_PEER, "the session was closed");
 	o->err = gone;
 	o->state = OWNER_FAILED;

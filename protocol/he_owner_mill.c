@@ -2,6 +2,7 @@
 /* Tickets of the data owner: made one after another on a worker, kept in a pool, each used once. */
 #include <stdlib.h>
 #include <string.h>
+#include "protocol/ends.h"
 #include "protocol/he_parts.h"
 
 static uint64_t now_us(const struct he_owner *o)
@@ -198,16 +199,15 @@ int he_mill_frame(void *owner, const struct frame *f, struct err *e)
 	struct he_owner *o = owner;
 	struct mill *m = &o->desk->mill;
 	size_t bytes = he_ticket_answer(o->desk->hp);
+	int whole;
 
 	if (!m->waiting || f->lane != (uint32_t)o->made)
 		return error_of(e, o->model_owner, "answered the masks of ticket %u, which were not sent", f->lane);
-	if (f->length > bytes - m->got ||
-	    ((f->flags & FRAME_MORE) ? !f->length || m->got + f->length == bytes : m->got + f->length != bytes))
+	whole = piece_take(m->answer, &m->got, bytes, f);
+	if (whole < 0)
 		return error_of(e, o->model_owner, "answered masks with another size than %zu bytes", bytes);
-	memcpy(m->answer + m->got, f->body, f->length);
-	m->got += f->length;
 	m->since_us = now_us(o);
-	if (f->flags & FRAME_MORE)
+	if (!whole)
 		return 0;
 	m->waiting = 0;
 	m->answered = 1;

@@ -1,47 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening the data owner's end: OPEN, OPENED, keys; at the end the session is ready. */
+/* Opening the data owner's end: OPENED, keys; at the end the session is ready. */
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include "protocol/ends.h"
 #include "protocol/he_parts.h"
-#include "wire.pb-c.h"
-
-void he_owner_open(struct he_owner *o)
-{
-	Wire__Open open = WIRE__OPEN__INIT;
-	char *personalities[] = {(char[]){"he"}};
-
-	open.model = o->model;
-	open.personalities = personalities;
-	open.n_personalities = 1;
-	open.optimise = o->options.optimise;
-	open.reveal = o->options.reveal;
-	open.max_batch = o->options.max_batch;
-	open.he_offline = o->options.he_offline;
-	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
-}
 
 static int take_plan(struct he_owner *o, const Wire__Opened *in, struct err *e)
 {
 	struct desk *d = o->desk;
-	size_t bytes = wire__plan__get_packed_size(in->plan), n = in->he_widths.len / HE_WIDTH_BYTES;
-	uint8_t *packed = malloc(bytes + 1);
+	size_t n = in->he_widths.len / HE_WIDTH_BYTES;
 	struct he_width *widths = calloc(n + 1, sizeof(*widths));
-	int status = -1;
+	int status;
 
-	if (!packed || !widths) {
-		err_set(e, ERR_ENV, "out of memory for a plan");
-		goto out;
-	}
-	wire__plan__pack(in->plan, packed);
+	if (!widths)
+		return err_set(e, ERR_ENV, "out of memory for a plan");
 	for (size_t i = 0; i < n; i++)
 		widths[i] = he_width_unpack(in->he_widths.data + HE_WIDTH_BYTES * i);
-	if (!plan_unpack(&d->plan, packed, bytes, e))
-		status = he_plan_read(&d->hp, d->plan, in->he_set, widths, n, e);
-	if (status)
-		err_context(e, "%s", o->model_owner->name);
-out:
-	free(packed);
+	status = plan_take(&d->plan, in->plan, NULL, o->model_owner, e);
+	if (!status && he_plan_read(&d->hp, d->plan, in->he_set, widths, n, e))
+		status = err_context(e, "%s", o->model_owner->name);
 	free(widths);
 	return status;
 }
@@ -106,8 +84,10 @@ static void send_digest(struct he_owner *o)
 	o->model_owner->ops->flush(o->model_owner);
 }
 
-static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e)
+static int take_opened(void *owner, const Wire__Opened *in, struct err *e)
 {
+	struct he_owner *o = owner;
+
 	if (strcmp(in->personality, "he") != 0)
 		return error_of(e, o->model_owner, "opened a session of another personality than he");
 	if (in->epoch.len != 16 || !in->plan || in->he_widths.len % HE_WIDTH_BYTES || in->he_set >= HE_SETS || !in->max_batch)
@@ -127,14 +107,8 @@ static int take_opened(struct he_owner *o, const Wire__Opened *in, struct err *e
 int he_owner_opened(void *owner, const struct frame *f, struct err *e)
 {
 	struct he_owner *o = owner;
-	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
-	int status;
 
-	if (!in)
-		return error_of(e, o->model_owner, "sent an OPENED that cannot be read");
-	status = take_opened(o, in, e);
-	wire__opened__free_unpacked(in, NULL);
-	return status;
+	return opened_read(o, o->model_owner, f, take_opened, e);
 }
 
 int he_owner_ready(void *owner, const struct frame *f, struct err *e)

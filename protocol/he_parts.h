@@ -107,7 +107,6 @@ void he_owner_work(struct he_owner *o);
 void he_desk_free(struct desk *d);
 void he_owner_pool(const void *owner, struct pool_status *s); /* protocol/he_owner_mill.c */
 /* protocol/he_owner_open.c */
-void he_owner_open(struct he_owner *o);
 int he_owner_opened(void *owner, const struct frame *f, struct err *e);
 int he_owner_ready(void *owner, const struct frame *f, struct err *e);
 

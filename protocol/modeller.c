@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model owner's end of a session: opening, states, end. */
+#include "protocol/ends.h"
 #include "protocol/modeller.h"
 #include "protocol/personality.h"
 
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include "wire.pb-c.h"
 
 #define INLINE_WORK 4000000u
 #define TICKETS_END UINT64_C(0xffffffff)
@@ -38,6 +38,7 @@ static const struct legal legal[] = {
 	{FRAME_STEP, ROLE_D, IN(READY), answer_step},
 	{FRAME_ABORT, ROLE_D, IN(READY), answer_abort},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 static void modeller_enter(struct modeller *m, enum modeller_state to)
 {
@@ -54,18 +55,6 @@ static void modeller_enter(struct modeller *m, enum modeller_state to)
 }
 
 /* ---- the end ---- */
-static void tell(struct channel *c, uint16_t session, const struct err *why, const char *step)
-{
-	struct frame f = {.type = FRAME_CLOSE, .session = session};
-
-	if (why->code) {
-		channel_send_error(c, session, why, step);
-		return;
-	}
-	c->ops->send(c, &f);
-	c->ops->flush(c);
-}
-
 int modeller_fail(struct modeller *m, const struct err *why, const struct channel *told, struct err *e)
 {
 	char step[64] = "";
@@ -75,9 +64,9 @@ int modeller_fail(struct modeller *m, const struct err *why, const struct channe
 		m->err = *why;
 		modeller_enter(m, MODELLER_OVER);
 		if (m->data_owner && m->data_owner != told)
-			tell(m->data_owner, m->session, why, step);
+			end_send(m->data_owner, m->session, why, step);
 		if (m->provider && m->provider != told)
-			tell(m->provider, m->provider_session, why, step);
+			end_send(m->provider, m->provider_session, why, step);
 		for (size_t i = 0; i < MODELLER_LANES; i++)
 			if (m->slots[i] && m->slots[i]->state == SLOT_WAIT)
 				slot_clear(m->slots[i]);
@@ -137,21 +126,13 @@ void modeller_free(struct modeller *m)
 static int send_opened(struct modeller *m, struct err *e)
 {
 	Wire__Opened opened = WIRE__OPENED__INIT;
-	Wire__Plan *plan = wire__plan__unpack(NULL, m->served->plan_bytes, m->served->plan_packed);
 
-	if (!plan)
-		return err_set(e, ERR_ENV, "out of memory for a plan");
-	opened.plan = plan;
-	opened.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
 	opened.token = (ProtobufCBinaryData){16, m->token};
 	opened.provider = (ProtobufCBinaryData){32, m->provider->fingerprint};
-	opened.personality = (char[]){"smpc"};
 	opened.weights_bytes = m->served->program->setup;
 	opened.max_batch = (uint32_t)m->batch_max;
 	opened.lanes = m->options.lanes;
-	channel_send_message(m->data_owner, FRAME_OPENED, m->session, 0, &opened);
-	wire__plan__free_unpacked(plan, NULL);
-	return 0;
+	return opened_send(m->data_owner, m->session, m->served, &opened, e);
 }
 
 static int send_pair(struct modeller *m, struct err *e)
@@ -314,32 +295,18 @@ int modeller_credit(struct modeller *m, struct err *e)
 /* ---- events ---- */
 int modeller_frame(struct modeller *m, struct channel *from, const struct frame *f, struct err *e)
 {
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (m->kind)
 		return m->kind->frame(m->of, from, f, e);
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
-	if (from != m->data_owner && from != m->provider) {
+	if (from != m->data_owner && from != m->provider)
 		error_of(&why, from, "sent %s into a session that it has no part in", frame_name(f->type));
-		return modeller_fail(m, &why, NULL, e);
-	}
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return modeller_fail(m, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE) {
-		err_set(&why, ERR_NONE, "%s closed the session", from->name);
-		return modeller_fail(m, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, m->state, state_names[m->state], &why);
-	if (!row || row->handle(m, f, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return modeller_fail(m, &why, NULL, e);
-	}
-	return m->state == MODELLER_OVER ? modeller_fail(m, &m->err, NULL, e) : 0;
+	else if (!frame_handle(m, &legals, m->state, from, f, NULL, &told, &why))
+		return m->state == MODELLER_OVER ? modeller_fail(m, &m->err, NULL, e) : 0;
+	return modeller_fail(m, &why, told, e);
 }
 
 int modeller_tick(struct modeller *m, struct err *e)
@@ -364,14 +331,11 @@ int modeller_tick(struct modeller *m, struct err *e)
 
 void modeller_leave(struct modeller *m)
 {
-	struct frame f = {.type = FRAME_CLOSE, .flags = FRAME_LATER, .session = m->session};
 
 	if (m->kind)
 		m->kind->leave(m->of);
-	if (m->kind || m->state == MODELLER_OVER || !m->data_owner)
-		return;
-	m->data_owner->ops->send(m->data_owner, &f);
-	m->data_owner->ops->flush(m->data_owner);
+	else if (m->state != MODELLER_OVER && m->data_owner)
+		close_send(m->data_owner, m->session, FRAME_LATER);
 }
 
 void modeller_pool(const struct modeller *m, struct pool_status *s)

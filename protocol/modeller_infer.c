@@ -2,6 +2,7 @@
 /* The model owner answers inferences. A ticket is burnt at BEGIN, before anything is answered; no step is answered twice. */
 #include <stdio.h>
 #include <string.h>
+#include "protocol/ends.h"
 #include "protocol/modeller.h"
 
 static struct slot *lane_of(struct modeller *m, uint32_t lane)
@@ -94,21 +95,6 @@ static int abort_lane(struct modeller *m, struct slot *s, uint32_t first, uint32
 	return 0;
 }
 
-/* What the model owner's rules say, before anything is answered. */
-static int allowed(const struct modeller *m, uint32_t n, struct err *why)
-{
-	const struct rules *rules = m->options.rules;
-	struct use use = {.data_owner = m->data_owner,
-			  .model = m->served->name,
-			  .reveal = m->served->plan->reveal,
-			  .session = m->token,
-			  .first = m->next,
-			  .n = n,
-			  .whole = 1};
-
-	return !rules || rules->take(rules->ctx, &use, why) == n;
-}
-
 static void take_tickets(struct modeller *m, struct slot *s, uint32_t n)
 {
 	size_t delta = (m->core->program->corrections + 63) & ~(size_t)63;
@@ -134,15 +120,15 @@ int answer_begin(void *modeller, const struct frame *f, struct err *e)
 	struct slot *s;
 	uint32_t n;
 
-	if (f->length < 20)
+	if (f->length < BEGIN_BYTES)
 		return error_of(e, m->data_owner, "sent a BEGIN of %u bytes", f->length);
-	n = f->body[16] | (uint32_t)f->body[17] << 8 | (uint32_t)f->body[18] << 16 | (uint32_t)f->body[19] << 24;
+	n = begin_images(f->body);
 	if (check_begin(m, f, n, e) < 0)
 		return -1;
 	s = free_slot(m, e);
 	if (!s)
 		return -1;
-	if (slot_prepare(s, n, m->batch_max, &why) < 0 || !allowed(m, n, &why))
+	if (slot_prepare(s, n, m->batch_max, &why) < 0 || !use_allowed(&m->options, m->served, m->data_owner, m->token, m->next, n, &why))
 		return abort_lane(m, s, f->lane, n, &why);
 	take_tickets(m, s, n);
 	slot_begin(s, f->lane, n, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c, owner_infer.c. */
+#include "protocol/ends.h"
 #include "protocol/owner.h"
 #include "protocol/personality.h"
 
@@ -38,6 +39,7 @@ static const struct legal legal[] = {
 	{FRAME_STEP, ROLE_M, IN(READY), infer_step},
 	{FRAME_ABORT, ROLE_M, IN(READY), infer_abort},
 };
+static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 void owner_enter(struct owner *o, enum owner_state to)
 {
@@ -86,7 +88,10 @@ static int owner_init(struct owner *o, struct err *e)
 	if (!o->seed || !o->core)
 		return err_set(e, ERR_ENV, "out of memory for a session");
 	o->mill = mill_new(o, e);
-	return o->mill ? owner_open(o, e) : -1;
+	if (!o->mill)
+		return -1;
+	open_send(o->model_owner, o->session, &o->options);
+	return 0;
 }
 
 int owner_new(struct owner **owner, const struct host *host, const struct owner_options *options,
@@ -127,12 +132,8 @@ int owner_new(struct owner **owner, const struct host *host, const struct owner_
 
 static void close_channel(struct owner *o, struct channel *c)
 {
-	struct frame f = {.type = FRAME_CLOSE, .session = o->session};
-
-	if (!c || o->state == OWNER_FAILED)
-		return;
-	c->ops->send(c, &f);
-	c->ops->flush(c);
+	if (c && o->state != OWNER_FAILED)
+		close_send(c, o->session, 0);
 }
 
 void owner_free(struct owner *o)
@@ -188,36 +189,19 @@ int owner_work(struct owner *o, struct err *e)
 
 int owner_frame(struct owner *o, struct channel *from, const struct frame *f, struct err *e)
 {
-	const struct legal *row;
+	const struct channel *told = NULL;
 	struct err why = {0};
 
 	if (o->kind)
 		return o->kind->frame(o->of, from, f, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
-	if (from != o->model_owner && from != o->provider) {
+	if (from != o->model_owner && from != o->provider)
 		error_of(&why, from, "sent %s into a session that it has no part in", frame_name(f->type));
-		return owner_fail(o, &why, NULL, e);
-	}
-	if (f->type == FRAME_ERROR) {
-		error_read(&why, from, f);
-		return owner_fail(o, &why, from, e);
-	}
-	if (f->type == FRAME_CLOSE && (f->flags & FRAME_LATER)) {
-		o->leaving = 1;
-		return 0;
-	}
-	if (f->type == FRAME_CLOSE) {
-		error_of(&why, from, "closed the session");
-		return owner_fail(o, &why, from, e);
-	}
-	row = legal_find(legal, sizeof(legal) / sizeof(legal[0]), from, f, o->state, state_names[o->state], &why);
-	if (!row || row->handle(o, f, &why) < 0 || owner_work(o, &why) < 0) {
-		if (!why.peer[0] && why.code == ERR_PEER)
-			snprintf(why.peer, sizeof(why.peer), "%s", from->name);
-		return owner_fail(o, &why, NULL, e);
-	}
-	return o->state == OWNER_FAILED ? owner_fail(o, &o->err, NULL, e) : 0;
+	else if (!frame_handle(o, &legals, o->state, from, f, &o->leaving, &told, &why) &&
+		 (owner_work(o, &why) >= 0 || error_blame(&why, from) >= 0))
+		return o->state == OWNER_FAILED ? owner_fail(o, &o->err, NULL, e) : 0;
+	return owner_fail(o, &why, told, e);
 }
 
 static int opening_deadline(struct owner *o, struct err *e)

@@ -82,7 +82,6 @@ void owner_enter(struct owner *o, enum owner_state to);
 int owner_fail(struct owner *o, const struct err *why, const struct channel *told, struct err *e);
 
 /* owner_open.c */
-int owner_open(struct owner *o, struct err *e) MUST_USE;
 int owner_unmasked(struct owner *o, struct err *e) MUST_USE; /* F is there */
 int owner_opened(void *owner, const struct frame *f, struct err *e);
 int owner_weights(void *owner, const struct frame *f, struct err *e);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "crypto/ring.h"
 #include "protocol/personality.h"
+#include "protocol/ends.h"
 #include "protocol/owner.h"
 
 static uint64_t now_us(const struct owner *o)
@@ -63,16 +64,7 @@ static void infer_fail(struct owner *o, struct inference *i, const struct err *w
 	for (size_t s = 0; s < OWNER_LANES; s++)
 		if (o->slots[s] && o->slots[s]->of == i)
 			o->slots[s]->of = NULL;
-	if (!i->memory) {
-		free(i->result);
-		free(i->masked);
-		free(i->times);
-	}
-	i->result = NULL;
-	i->masked = NULL;
-	i->times = NULL;
-	i->err = *why;
-	i->done(i);
+	inference_tell(i, why);
 }
 
 void infer_fail_all(struct owner *o, const struct err *why)
@@ -93,10 +85,6 @@ void owner_infer(struct owner *o, struct inference *i)
 {
 	struct err why = {0};
 
-	if (o->kind) {
-		o->kind->infer(o->of, i);
-		return;
-	}
 	i->err = why;
 	i->result = NULL;
 	i->masked = NULL;
@@ -107,16 +95,16 @@ void owner_infer(struct owner *o, struct inference *i)
 	i->next = NULL;
 	i->begun = i->finished = 0;
 	i->begun_us = i->waiting_us = 0;
+	if (o->kind) {
+		o->kind->infer(o->of, i);
+		return;
+	}
 	if (o->state == OWNER_FAILED || !i->batch) {
 		err_set(&why, ERR_USAGE, "an inference of no image");
 		infer_fail(o, i, o->state == OWNER_FAILED ? &o->err : &why);
 		return;
 	}
-	if (o->tail)
-		o->tail->next = i;
-	else
-		o->head = i;
-	o->tail = i;
+	inference_push(&o->head, &o->tail, i);
 	if (owner_work(o, &why) < 0)
 		owner_fail(o, &why, NULL, NULL);
 }
@@ -236,9 +224,7 @@ static void send_begin(struct owner *o, struct slot *s, size_t n)
 	struct frame f = {.type = FRAME_BEGIN, .session = o->session, .lane = (uint32_t)o->next};
 	uint8_t *out = o->begin + FRAME_HEADER;
 
-	memcpy(out, o->epoch, 16);
-	for (int b = 0; b < 4; b++)
-		out[16 + b] = (uint8_t)(n >> (8 * b));
+	begin_write(out, o->epoch, n);
 	for (size_t t = 0; t < n; t++) {
 		struct ahead_ticket *ticket = pool_ticket(o, o->next + t);
 

@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening: OPEN, OPENED, WEIGHTS, PAIR, PAIRED; at the end the session is ready. */
-#include <sodium.h>
+/* Opening: OPENED, WEIGHTS, PAIR, PAIRED; at the end the session is ready. */
 #include <stdlib.h>
 #include <string.h>
+#include "protocol/ends.h"
 #include "protocol/owner.h"
-#include "wire.pb-c.h"
-
-int owner_open(struct owner *o, struct err *e)
-{
-	Wire__Open open = WIRE__OPEN__INIT;
-	char *personalities[] = {(char[]){"smpc"}};
-
-	open.model = o->model;
-	open.personalities = personalities;
-	open.n_personalities = 1;
-	open.optimise = o->options.optimise;
-	open.reveal = o->options.reveal;
-	open.max_batch = o->options.max_batch;
-	channel_send_message(o->model_owner, FRAME_OPEN, o->session, 0, &open);
-	return 0;
-}
 
 /* Lengths, and that both use the same provider: with two, the randomness would not fit together. */
 static int check_opened(const struct owner *o, const Wire__Opened *in, struct err *e)
@@ -38,18 +22,8 @@ static int check_opened(const struct owner *o, const Wire__Opened *in, struct er
 
 static int take_plan(struct owner *o, const Wire__Plan *plan, struct err *e)
 {
-	size_t bytes = wire__plan__get_packed_size(plan);
-	uint8_t *packed = malloc(bytes + 1);
-	int status;
-
-	if (!packed)
-		return err_set(e, ERR_ENV, "out of memory for a plan");
-	wire__plan__pack(plan, packed);
-	crypto_hash_sha256(o->digest, packed, bytes);
-	status = plan_unpack(&o->core->plan, packed, bytes, e);
-	free(packed);
-	if (status < 0)
-		return err_context(e, "%s", o->model_owner->name);
+	if (plan_take(&o->core->plan, plan, o->digest, o->model_owner, e) < 0)
+		return -1;
 	if (program_new(&o->core->program, &o->core->plan->tape, e) < 0) {
 		plan_free(o->core->plan);
 		o->core->plan = NULL;
@@ -90,8 +64,10 @@ static void send_pair(struct owner *o)
 	channel_send_message(o->provider, FRAME_PAIR, o->session, 0, &pair);
 }
 
-static int take_opened(struct owner *o, const Wire__Opened *in, struct err *e)
+static int take_opened(void *owner, const Wire__Opened *in, struct err *e)
 {
+	struct owner *o = owner;
+
 	if (check_opened(o, in, e) < 0 || take_plan(o, in->plan, e) < 0)
 		return -1;
 	memcpy(o->epoch, in->epoch.data, 16);
@@ -119,14 +95,8 @@ static int take_opened(struct owner *o, const Wire__Opened *in, struct err *e)
 int owner_opened(void *owner, const struct frame *f, struct err *e)
 {
 	struct owner *o = owner;
-	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
-	int status;
 
-	if (!in)
-		return error_of(e, o->model_owner, "sent an OPENED that is not a message of wire.proto");
-	status = take_opened(o, in, e);
-	wire__opened__free_unpacked(in, NULL);
-	return status;
+	return opened_read(o, o->model_owner, f, take_opened, e);
 }
 
 int owner_weights(void *owner, const struct frame *f, struct err *e)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 #include "conf/text.h"
+#include "protocol/ends.h"
 #include "provider/parts.h"
 #include "wire.pb-c.h"
 
@@ -37,16 +38,8 @@ static void end_free(struct provider *p, struct end *end)
 
 static void end_tell(struct end *end, const struct err *why, const struct channel *told)
 {
-	struct frame f = {.type = FRAME_CLOSE, .session = end->session};
-
-	if (end->channel == told)
-		return;
-	if (why->code) {
-		channel_send_error(end->channel, end->session, why, end->pairing ? "at the provider" : "pairing");
-		return;
-	}
-	end->channel->ops->send(end->channel, &f);
-	end->channel->ops->flush(end->channel);
+	if (end->channel != told)
+		end_send(end->channel, end->session, why, end->pairing ? "at the provider" : "pairing");
 }
 
 void pairing_destroy(struct pairing *x)
