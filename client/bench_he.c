@@ -138,7 +138,7 @@ int bench_he(struct bench *b, struct err *e)
 	b->n_batches = batches;
 	bench_clear(b);
 	if (!failed)
-		bench_note(b->markdown, "he leaks " HE_LEAKS ".");
+		bench_note(b->markdown, "he leaks %s.", personality_leaks(PERSONALITY_HE));
 	return failed;
 }
 

@@ -233,7 +233,7 @@ static struct json_object *json_profile(const struct measured *m, const struct t
 	json_text(o, "he_set", he_params(m->he->set)->name);
 	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
 	json_text(o, "way", m->he->name);
-	json_text(o, "leaks", HE_LEAKS);
+	json_text(o, "leaks", personality_leaks(PERSONALITY_HE));
 	json_text(o, "link", "native");
 	json_count(o, "batch", m->batch);
 	json_count(o, "requests", m->latency_requests);

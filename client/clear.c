@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/json.h"
 #include "client/sheet.h"
 #include "client/trial.h"
 #include "protocol/clear.h"
@@ -156,20 +155,12 @@ static void *start(void *verify, struct err *e)
 
 static int print_json(const struct verify *v, double seconds, struct err *e)
 {
-	const struct tally *t = &v->found.tally;
 	struct json_object *o = json_object_new_object();
-	int labelled = v->samples->labels != NULL, scores = v->m->plan->reveal == REVEAL_LOGITS;
-	double n = (double)t->images;
 
 	json_text(o, "model", v->graph->name);
 	json_text(o, "personality", "clear");
 	json_text(o, "leaks", personality_leaks(PERSONALITY_CLEAR));
-	json_count(o, "images", t->images);
-	json_real(o, "label_agreement", (double)t->agree / n);
-	json_real(o, "accuracy", labelled ? (double)t->right / n : NAN);
-	json_real(o, "float_accuracy", labelled ? (double)t->float_right / n : NAN);
-	json_real(o, "max_abs_error", scores ? t->max_error : NAN);
-	json_real(o, "mean_abs_error", scores ? t->sum_error / (double)t->errors : NAN);
+	tally_json(o, &v->found.tally, v->samples);
 	json_count(o, "fixed_point_differences", v->found.fixed_differs);
 	json_count(o, "round_trips", v->m->predicted.round_trips);
 	json_object_object_add(o, "bytes", json_bytes(&v->m->predicted));
@@ -179,19 +170,11 @@ static int print_json(const struct verify *v, double seconds, struct err *e)
 
 static void print_table(const struct verify *v, double seconds)
 {
-	const struct tally *t = &v->found.tally;
-	double n = (double)t->images;
 	char text[24];
 
-	printf("%s, clear: %llu images in %s\n", v->graph->name, (unsigned long long)t->images,
+	printf("%s, clear: %llu images in %s\n", v->graph->name, (unsigned long long)v->found.tally.images,
 	       sheet_seconds(text, seconds));
-	printf("  labels equal to the float model's   %.6g\n", (double)t->agree / n);
-	if (v->samples->labels)
-		printf("  accuracy, fixed-point and float     %.6g, %.6g\n", (double)t->right / n,
-		       (double)t->float_right / n);
-	if (v->m->plan->reveal == REVEAL_LOGITS)
-		printf("  error of scores, largest and mean   %.3g, %.3g\n", t->max_error,
-		       t->sum_error / (double)t->errors);
+	tally_print(&v->found.tally, v->samples, "fixed-point");
 	printf("  not equal to the reference, bit by bit %llu\n", (unsigned long long)v->found.fixed_differs);
 }
 

@@ -143,7 +143,7 @@ static int print_plan(const struct he_plan *hp, const char *name, struct err *e)
 	printf("  once per session: a public key of %s; the model owner's transformed weights take %s\n",
 	       sheet_bytes(key, he_public_bytes(hp->set)), sheet_bytes(memory, hp->weights));
 	printf("  ERROR is the proven bound of a layer's error, in units of its sums\n");
-	printf("  leaks " HE_LEAKS "\n");
+	printf("  leaks %s\n", personality_leaks(PERSONALITY_HE));
 	return 0;
 }
 
@@ -177,7 +177,7 @@ static int print_json(const struct he_plan *hp, const char *name, const struct h
 	json_text(o, "model", name);
 	json_text(o, "personality", "he");
 	json_text(o, "nonlinear", "client");
-	json_text(o, "leaks", HE_LEAKS);
+	json_text(o, "leaks", personality_leaks(PERSONALITY_HE));
 	json_text(o, "set", he_params(hp->set)->name);
 	for (uint16_t i = 0; i < hp->n_steps; i++)
 		json_object_array_add(rows, json_step(hp, &hp->steps[i]));

@@ -7,9 +7,6 @@
 #include "client/trial.h"
 #include "nn/he_run.h"
 
-/* Said wherever a result of the he personality is shown. */
-#define HE_LEAKS "pre-activations, hence the weights, to the data owner"
-
 /* --he-set: HE_S, HE_L, or -1 for auto. */
 int args_he_set(const struct args *a, int *set, struct err *e) MUST_USE;
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "client/he.h"
-#include "client/json.h"
 #include "client/sheet.h"
 #include "client/trial.h"
 #include "crypto/cpu.h"
@@ -146,19 +145,13 @@ static int print_json(const struct verify *v, const struct found *f, double seco
 {
 	const struct he_plan *hp = v->m->hp;
 	struct json_object *o = json_object_new_object(), *bytes = json_object_new_object();
-	double n = (double)f->tally.images;
 
 	json_text(o, "model", v->graph->name);
 	json_text(o, "personality", "he");
 	json_text(o, "nonlinear", "client");
-	json_text(o, "leaks", HE_LEAKS);
+	json_text(o, "leaks", personality_leaks(PERSONALITY_HE));
 	json_text(o, "set", he_params(hp->set)->name);
-	json_count(o, "images", f->tally.images);
-	json_real(o, "label_agreement", (double)f->tally.agree / n);
-	json_real(o, "accuracy", v->samples->labels ? (double)f->tally.right / n : NAN);
-	json_real(o, "float_accuracy", v->samples->labels ? (double)f->tally.float_right / n : NAN);
-	json_real(o, "max_abs_error", f->tally.max_error);
-	json_real(o, "mean_abs_error", f->tally.sum_error / (double)f->tally.errors);
+	tally_json(o, &f->tally, v->samples);
 	json_real(o, "error_of_bound", f->worst);
 	json_count(o, "beyond_bound", f->beyond);
 	json_count(o, "round_trips", hp->levels);
@@ -171,21 +164,15 @@ static int print_json(const struct verify *v, const struct found *f, double seco
 static void print_table(const struct verify *v, const struct found *f, double seconds)
 {
 	const struct he_plan *hp = v->m->hp;
-	double n = (double)f->tally.images;
 	char text[24];
 
 	printf("%s, he (nonlinear = client), set %s: %llu images in %s\n", v->graph->name,
 	       he_params(hp->set)->name, (unsigned long long)f->tally.images, sheet_seconds(text, seconds));
-	printf("  labels equal to the float model's   %.6g\n", (double)f->tally.agree / n);
-	if (v->samples->labels)
-		printf("  accuracy, private and float         %.6g, %.6g\n", (double)f->tally.right / n,
-		       (double)f->tally.float_right / n);
-	printf("  error of scores, largest and mean   %.3g, %.3g\n", f->tally.max_error,
-	       f->tally.sum_error / (double)f->tally.errors);
+	tally_print(&f->tally, v->samples, "private");
 	printf("  largest error of a layer, of its proven bound %.2g\n", f->worst);
 	printf("  every message as predicted: %u round trips, %llu + %llu bytes\n", hp->levels,
 	       (unsigned long long)hp->total_up, (unsigned long long)hp->total_down);
-	printf("  leaks " HE_LEAKS "\n");
+	printf("  leaks %s\n", personality_leaks(PERSONALITY_HE));
 }
 
 static int verdict(const struct found *f, double least, struct err *e)

@@ -83,6 +83,32 @@ void tally_add(struct tally *all, const struct tally *one)
 	all->sum_error += one->sum_error;
 }
 
+void tally_print(const struct tally *t, const struct samples *s, const char *who)
+{
+	double n = (double)t->images;
+	char accuracy[48];
+
+	snprintf(accuracy, sizeof(accuracy), "accuracy, %s and float", who);
+	printf("  labels equal to the float model's   %.6g\n", (double)t->agree / n);
+	if (s->labels)
+		printf("  %-35s %.6g, %.6g\n", accuracy, (double)t->right / n, (double)t->float_right / n);
+	if (t->errors)
+		printf("  error of scores, largest and mean   %.3g, %.3g\n", t->max_error,
+		       t->sum_error / (double)t->errors);
+}
+
+void tally_json(struct json_object *o, const struct tally *t, const struct samples *s)
+{
+	double n = (double)t->images;
+
+	json_count(o, "images", t->images);
+	json_real(o, "label_agreement", (double)t->agree / n);
+	json_real(o, "accuracy", s->labels ? (double)t->right / n : NAN);
+	json_real(o, "float_accuracy", s->labels ? (double)t->float_right / n : NAN);
+	json_real(o, "max_abs_error", t->errors ? t->max_error : NAN);
+	json_real(o, "mean_abs_error", t->errors ? t->sum_error / (double)t->errors : NAN);
+}
+
 /* ---- threads ---- */
 
 struct worker {

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "client/command.h"
+#include "client/json.h"
 #include "client/samples.h"
 #include "nn/graph.h"
 #include "nn/plan.h"
@@ -47,6 +48,11 @@ struct trial {
 };
 int trial_run(struct trial *t, size_t threads, double *seconds, struct err *e) MUST_USE;
 void tally_add(struct tally *all, const struct tally *one);
+
+/* What a report says of the scores: labels and errors against the float model's. who: "private", whose
+ * accuracy it is. */
+void tally_print(const struct tally *t, const struct samples *s, const char *who);
+void tally_json(struct json_object *o, const struct tally *t, const struct samples *s);
 
 /* --images, --labels, --logits, --offset, --limit; --min-agreement. */
 int trial_samples(const struct args *a, const struct graph *g, struct samples *s, struct err *e) MUST_USE;

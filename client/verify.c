@@ -8,7 +8,6 @@
 
 #include "client/clear.h"
 #include "client/he.h"
-#include "client/json.h"
 #include "client/private.h"
 #include "client/sheet.h"
 #include "client/trial.h"
@@ -113,107 +112,76 @@ static void *start(void *verify, struct err *e)
 
 /* ---- report ---- */
 
-struct summary {
-	const char *model;
-	const struct verify *v;
-	double agreement, accuracy, float_accuracy, mean_error, seconds; /* NAN: not known */
-	int logits_revealed;
-};
-
-static void summarise(struct summary *s)
+static int print_json(const struct verify *v, double seconds, struct err *e)
 {
-	const struct tally *f = &s->v->found.tally;
-	double n = (double)f->images;
-	int labelled = s->v->samples->labels != NULL;
-
-	s->agreement = (double)f->agree / n;
-	s->accuracy = labelled ? (double)f->right / n : NAN;
-	s->float_accuracy = labelled ? (double)f->float_right / n : NAN;
-	s->logits_revealed = s->v->model.plan->reveal == REVEAL_LOGITS;
-	s->mean_error = s->logits_revealed ? f->sum_error / (double)f->errors : NAN;
-}
-
-static int print_json(const struct summary *s, struct err *e)
-{
-	const struct program *g = s->v->model.program;
+	const struct program *g = v->model.program;
 	struct json_object *o = json_object_new_object(), *bytes = json_object_new_object();
 
-	json_text(o, "model", s->model);
+	json_text(o, "model", v->graph->name);
 	json_text(o, "personality", "smpc");
-	json_text(o, "mode", s->v->model.plan->optimise == PLAN_LATENCY ? "latency" : "bandwidth");
-	json_count(o, "images", s->v->found.tally.images);
-	json_real(o, "label_agreement", s->agreement);
-	json_real(o, "accuracy", s->accuracy);
-	json_real(o, "float_accuracy", s->float_accuracy);
-	json_real(o, "max_abs_error", s->logits_revealed ? s->v->found.tally.max_error : NAN);
-	json_real(o, "mean_abs_error", s->mean_error);
-	json_count(o, "overflow_bits_spare", s->v->model.spare);
-	json_count(o, "fixed_point_differences", s->v->found.fixed_differs);
-	if (s->v->samples->logits)
-		json_real(o, "float_max_abs_error", s->v->found.float_max_error);
+	json_text(o, "mode", v->model.plan->optimise == PLAN_LATENCY ? "latency" : "bandwidth");
+	tally_json(o, &v->found.tally, v->samples);
+	json_count(o, "overflow_bits_spare", v->model.spare);
+	json_count(o, "fixed_point_differences", v->found.fixed_differs);
+	if (v->samples->logits)
+		json_real(o, "float_max_abs_error", v->found.float_max_error);
 	json_count(o, "round_trips", g->round_trips);
 	json_object_object_add(bytes, "online", json_counted(g->online[P0], g->online[P1], NULL));
 	json_object_object_add(bytes, "offline", json_counted(g->delta, 0, &g->corrections));
 	json_object_object_add(o, "bytes", bytes);
-	json_real(o, "seconds", s->seconds);
+	json_real(o, "seconds", seconds);
 	return json_line(o, e);
 }
 
-static int print_table(const struct summary *s)
+static void print_table(const struct verify *v, double seconds)
 {
-	const struct program *g = s->v->model.program;
-	char seconds[24];
+	const struct program *g = v->model.program;
+	char text[24];
 
-	printf("%s, smpc, %s mode: %llu images in %s\n", s->model,
-	       s->v->model.plan->optimise == PLAN_LATENCY ? "latency" : "bandwidth",
-	       (unsigned long long)s->v->found.tally.images, sheet_seconds(seconds, s->seconds));
-	printf("  labels equal to the float model's   %.6g\n", s->agreement);
-	if (s->v->samples->labels)
-		printf("  accuracy, private and float         %.6g, %.6g\n", s->accuracy, s->float_accuracy);
-	if (s->logits_revealed)
-		printf("  error of scores, largest and mean   %.3g, %.3g\n", s->v->found.tally.max_error,
-		       s->mean_error);
-	if (s->v->samples->logits)
-		printf("  own float against --logits, largest %.3g\n", s->v->found.float_max_error);
+	printf("%s, smpc, %s mode: %llu images in %s\n", v->graph->name,
+	       v->model.plan->optimise == PLAN_LATENCY ? "latency" : "bandwidth",
+	       (unsigned long long)v->found.tally.images, sheet_seconds(text, seconds));
+	tally_print(&v->found.tally, v->samples, "private");
+	if (v->samples->logits)
+		printf("  own float against --logits, largest %.3g\n", v->found.float_max_error);
 	printf("  not equal to fixed point, bit by bit %llu\n",
-	       (unsigned long long)s->v->found.fixed_differs);
-	printf("  bits to spare before overflow       %u\n", s->v->model.spare);
+	       (unsigned long long)v->found.fixed_differs);
+	printf("  bits to spare before overflow       %u\n", v->model.spare);
 	printf("  every message as predicted: %u round trips, %llu + %llu bytes online\n", g->round_trips,
 	       (unsigned long long)g->online[P0], (unsigned long long)g->online[P1]);
-	return 0;
 }
 
-static int verdict(const struct summary *s, double least, struct err *e)
+static int verdict(const struct verify *v, double least, struct err *e)
 {
-	if (s->v->found.fixed_differs)
+	if (v->found.fixed_differs)
 		return err_set(
 		    e, ERR_RESULT,
 		    "%llu of %llu private results differ from the fixed-point reference: this is a bug",
-		    (unsigned long long)s->v->found.fixed_differs,
-		    (unsigned long long)s->v->found.tally.images);
-	return trial_verdict(&s->v->found.tally, least, e);
+		    (unsigned long long)v->found.fixed_differs,
+		    (unsigned long long)v->found.tally.images);
+	return trial_verdict(&v->found.tally, least, e);
 }
 
 /* ---- command ---- */
 
 static int verify_with(struct args *a, struct verify *v, double least, struct err *e)
 {
-	struct summary s = {.model = v->graph->name, .v = v};
 	struct trial trial = {.samples = v->samples, .of = v, .start = start, .infer = infer, .end = end};
+	double seconds;
 
 	trial.batch = v->batch = private_batch(&v->model, THREAD_BYTES);
 	v->results = shape_size(v->model.plan->tape.values[v->model.plan->tape.n_values - 1].shape);
 	v->labels = calloc(v->samples->n, sizeof(*v->labels));
 	if (!v->labels)
 		return err_set(e, ERR_ENV, "out of memory");
-	if (trial_run(&trial, a->config.threads, &s.seconds, e))
+	if (trial_run(&trial, a->config.threads, &seconds, e) ||
+	    trial_write_labels(a, v->labels, v->samples->n, e))
 		return -1;
-	summarise(&s);
-	if (trial_write_labels(a, v->labels, v->samples->n, e))
+	if (!a->flag[FLAG_json])
+		print_table(v, seconds);
+	else if (print_json(v, seconds, e))
 		return -1;
-	if (a->flag[FLAG_json] ? print_json(&s, e) : print_table(&s))
-		return -1;
-	return verdict(&s, least, e);
+	return verdict(v, least, e);
 }
 
 static int verify_graph(struct args *a, const struct graph *g, struct err *e)
