@@ -2,76 +2,34 @@
 /* The client against enclaves on (imitated) hardware: providers answer for this very connection, with an AMD
  * and an Intel of our own; the policy names their roots. What is genuine but for another connection, of
  * another program, or under other roots is refused. Then where certificates and collateral may come from. */
-#include "client/enclave.h"
+#include "test/client/enclave_stage.h"
 
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "client/certificate.h"
-#include "crypto/attest/binding.h"
 #include "daemon/enclave_parts.h"
 #include "test/crypto/attest/make_dcap.h"
 #include "test/crypto/attest/make_snp.h"
 #include "test/daemon/fake_tee.h"
-#include "test/test.h"
 
-static char folder[] = "/tmp/obscura-tee-client.XXXXXX";
-static struct identity authority;
-static struct make_id own;
 static struct make_snp amd;
 static struct make_dcap intel;
-static SSL_CTX *server;
 static uint8_t table[QUOTE_TABLE_MAX];
-
-static const char *path_of(const char *name)
-{
-	static char paths[8][128];
-	static int at;
-	char *path = paths[at++ % 8];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-	return path;
-}
-
-static void write_file(const char *name, const void *p, size_t n)
-{
-	fake_write(folder, name, p, n);
-}
-
-static void write_text(const char *name, const char *text)
-{
-	write_file(name, text, strlen(text));
-}
-
-/* The client has no time of its own to choose: what it meets must be valid now. */
-static void valid_now(struct make_id *id, const struct make_id *issuer)
-{
-	make_must(X509_gmtime_adj(X509_getm_notBefore(id->cert), -60) &&
-		  X509_gmtime_adj(X509_getm_notAfter(id->cert), 3600));
-	make_sign(id->cert, issuer->key);
-}
 
 static void vendors_now(void)
 {
 	const struct make_id *pck[3] = {&intel.leaf, &intel.middle, &intel.root};
 
 	make_snp(&amd, SNP_GENOA, 0);
-	valid_now(&amd.ark, &amd.ark);
-	valid_now(&amd.ask, &amd.ark);
-	valid_now(&amd.leaf, &amd.ask);
+	make_valid_now(&amd.ark, &amd.ark);
+	make_valid_now(&amd.ask, &amd.ark);
+	make_valid_now(&amd.leaf, &amd.ask);
 	for (int i = 0; i < 3; i++)
 		make_free(&amd.chain[i]);
 	amd.chain[0] = make_der(&amd.leaf);
 	amd.chain[1] = make_der(&amd.ask);
 	amd.chain[2] = make_der(&amd.ark);
 	make_dcap(&intel);
-	valid_now(&intel.root, &intel.root);
-	valid_now(&intel.middle, &intel.root);
-	valid_now(&intel.leaf, &intel.middle);
+	make_valid_now(&intel.root, &intel.root);
+	make_valid_now(&intel.middle, &intel.root);
+	make_valid_now(&intel.leaf, &intel.middle);
 	make_free(&intel.pck_chain);
 	intel.pck_chain = make_pem(pck, 3);
 }
@@ -121,39 +79,17 @@ static void write_policies(void)
 
 static int setup(void **state)
 {
-	static char host[] = "localhost";
-	char *const hosts[] = {host};
-	struct identity leaf;
-	struct err e = {0};
-
-	make_must(mkdtemp(folder) != NULL);
-	signal(SIGPIPE, SIG_IGN);
-	make_must(!authority_make(&authority, 30, &e) &&
-		  !certificate_write(path_of("ca.pem"), authority.certificate, 1, &e) &&
-		  !identity_make(&leaf, &authority, "data-owner", hosts, 1, 10, &e) &&
-		  !certificate_write(path_of("d.pem"), leaf.certificate, 1, &e) &&
-		  !key_write(path_of("d.key"), leaf.key, 1, &e));
-	identity_free(&leaf);
-	own = make_cert("enclave", EVP_EC_gen("P-256"), NULL, 0, NULL, 0);
+	stage_start();
 	vendors_now();
 	write_policies();
-	server = SSL_CTX_new(TLS_server_method());
-	make_must(server && SSL_CTX_use_certificate(server, own.cert) == 1 &&
-		  SSL_CTX_use_PrivateKey(server, own.key) == 1);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	char command[80];
-
-	SSL_CTX_free(server);
 	make_snp_free(&amd);
 	make_dcap_free(&intel);
-	make_id_free(&own);
-	identity_free(&authority);
-	snprintf(command, sizeof(command), "rm -r %s", folder);
-	return system(command);
+	return stage_stop();
 }
 
 /* ---- machines ---- */
@@ -197,36 +133,23 @@ static void machine(const char *tee, int td)
 
 enum trick { HONEST, REPLAY, OTHER_CONNECTION, OTHER_KIND, BOOT };
 
-struct stage {
-	int listener;
-	enum trick trick;
-};
-
 static struct quoted kept;
 
 /* EVIDENCE of the machine for this connection, wrong in one way. */
-static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t *out)
+static void answer(SSL *ssl, const uint8_t *hello, int trick)
 {
-	const struct quote_provider *p;
-	char policy[ENCLAVE_POLICY], manifest[] = "model\n2\nabc\n";
-	uint8_t *key = NULL, exporter[32] = {0}, data[64], kind, release[ENCLAVE_RELEASE_KEY] = {7};
-	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(SSL_CTX_get0_certificate(server)), &key);
 	struct quoted *q = calloc(1, sizeof(*q));
+	uint8_t *out = malloc(1 << 17), data[64], kind;
+	const struct quote_provider *p;
 	struct err e = {0};
-	struct binding b;
-	size_t n = 0;
+	struct bound x;
+	size_t n;
 
-	make_must(q && size > 0 && !enclave_policy(policy, authority.certificate, release, &e));
-	if (trick != OTHER_CONNECTION)
-		make_must(SSL_export_keying_material(ssl, exporter, 32, BINDING_EXPORTER_LABEL,
-						     strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) == 1);
-	b = (struct binding){'D',
-			     {key, (size_t)size},
-			     {(const uint8_t *)policy, ENCLAVE_POLICY - 1},
-			     {(const uint8_t *)manifest, strlen(manifest)},
-			     hello + 1,
-			     exporter};
-	make_must(!binding_report_data(&b, data, &e));
+	make_must(q && out);
+	bind_to(&x, ssl, hello);
+	if (trick == OTHER_CONNECTION)
+		memset(x.exporter, 0, sizeof(x.exporter));
+	make_must(!binding_report_data(&x.b, data, &e));
 	p = quote_choose("auto", &fake_host, &e);
 	if (!p || quote_get(p, &fake_host, data, q, &e))
 		fail_msg("%s", e.text);
@@ -239,70 +162,24 @@ static size_t evidence(SSL *ssl, const uint8_t *hello, enum trick trick, uint8_t
 		kind = ENCLAVE_RATLS;
 		q->report_n = q->chain_n = 0;
 	}
-	n += enclave_put(out + n, (struct span){&kind, 1});
-	n += enclave_put(out + n, (struct span){q->bytes, q->report_n});
-	n += enclave_put(out + n, (struct span){q->bytes + q->report_n, q->chain_n});
-	n += enclave_put(out + n, b.policy);
-	n += enclave_put(out + n, b.manifest);
-	OPENSSL_free(key);
-	free(q);
-	return n;
-}
-
-static void *play(void *arg)
-{
-	struct stage *s = arg;
-	SSL *ssl = SSL_new(server);
-	int fd = accept(s->listener, NULL, NULL);
-	uint8_t *hello = NULL, *out = malloc(1 << 17), *last = NULL;
-	enum enclave_type type;
-	struct err e = {0};
-	size_t n;
-
-	make_must(ssl && out && fd >= 0 && SSL_set_fd(ssl, fd));
-	if (SSL_accept(ssl) == 1 && !enclave_receive(ssl, ENCLAVE_HELLO, 64, &type, &hello, &n, &e)) {
-		n = evidence(ssl, hello, s->trick, out);
-		(void)!enclave_send(ssl, ENCLAVE_EVIDENCE, out, n, &e);
-		(void)!enclave_receive(ssl, 0, 64, &type, &last, &n, &e); /* until the client goes */
-	}
+	n = put_evidence(out, kind, (struct span){q->bytes, q->report_n},
+			 (struct span){q->bytes + q->report_n, q->chain_n}, &x);
+	(void)!enclave_send(ssl, ENCLAVE_EVIDENCE, out, n, &e);
 	free(out);
-	free(last);
-	free(hello);
-	SSL_free(ssl);
-	close(fd);
-	return NULL;
+	free(q);
 }
 
 static const char *more_chain; /* --chain */
 
 static enum err_code meet(enum trick trick, const char *policy, struct err *e)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct stage stage = {socket(AF_INET, SOCK_STREAM, 0), trick};
-	struct args a = {.command = "classify"};
-	socklen_t n = sizeof(at);
-	struct enclave *x = NULL;
-	pthread_t thread;
-	char address[32];
+	struct args a = {0};
+	int simulated = 0;
 
-	make_must(!bind(stage.listener, (struct sockaddr *)&at, n) && !listen(stage.listener, 1) &&
-		  !getsockname(stage.listener, (struct sockaddr *)&at, &n));
-	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(at.sin_port));
-	a.config.enclave = address;
-	a.config.ca = (char *)path_of("ca.pem");
-	a.config.certificate = (char *)path_of("d.pem");
-	a.config.key = (char *)path_of("d.key");
-	a.config.step_ms = 5000;
 	a.flag[FLAG_policy] = path_of(policy);
 	a.flag[FLAG_chain] = more_chain;
-	make_must(!pthread_create(&thread, NULL, play, &stage));
-	memset(e, 0, sizeof(*e));
-	if (!enclave_open(&x, &a, 'D', e)) {
-		assert_false(enclave_simulated(x));
-		enclave_close(x);
-	}
-	pthread_join(thread, NULL);
-	close(stage.listener);
+	meet_with(trick, &a, &simulated, e);
+	assert_false(simulated);
 	return e->code;
 }
 

@@ -12,13 +12,6 @@
 static struct make_dcap intel;
 static char question[600], answer[600];
 
-static void valid_now(struct make_id *id, const struct make_id *issuer)
-{
-	make_must(X509_gmtime_adj(X509_getm_notBefore(id->cert), -60) &&
-		  X509_gmtime_adj(X509_getm_notAfter(id->cert), 3600));
-	make_sign(id->cert, issuer->key);
-}
-
 static void make_intel(const char *dir)
 {
 	const struct make_id *pck[3] = {&intel.leaf, &intel.middle, &intel.root};
@@ -27,9 +20,9 @@ static void make_intel(const char *dir)
 	FILE *f;
 
 	make_dcap(&intel);
-	valid_now(&intel.root, &intel.root);
-	valid_now(&intel.middle, &intel.root);
-	valid_now(&intel.leaf, &intel.middle);
+	make_valid_now(&intel.root, &intel.root);
+	make_valid_now(&intel.middle, &intel.root);
+	make_valid_now(&intel.leaf, &intel.middle);
 	make_free(&intel.pck_chain);
 	intel.pck_chain = make_pem(pck, 3);
 	make_dcap_kind(&intel, 3, 0, 0);
