@@ -30,7 +30,7 @@ static int make(struct identity *id, const struct identity *root, const char *na
 	X509 *c = id->certificate = X509_new();
 	X509_NAME *subject = c ? X509_get_subject_name(c) : NULL;
 
-	id->key = EVP_EC_gen("P-384");
+	id->key = EVP_EC_gen("P-256");
 	if (c && id->key && X509_set_version(c, X509_VERSION_3) &&
 	    ASN1_INTEGER_set(X509_get_serialNumber(c), serial) &&
 	    X509_gmtime_adj(X509_getm_notBefore(c), -300) &&
@@ -43,7 +43,7 @@ static int make(struct identity *id, const struct identity *root, const char *na
 	    extension(c, NID_basic_constraints, root ? "critical,CA:FALSE" : "critical,CA:TRUE,pathlen:0") &&
 	    extension(c, NID_key_usage,
 		      root ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign") &&
-	    X509_sign(c, root ? root->key : id->key, EVP_sha384()))
+	    X509_sign(c, root ? root->key : id->key, EVP_sha256()))
 		return 0;
 	return err_set(e, ERR_ENV, "cannot make the certificate \"%s\"", name);
 }

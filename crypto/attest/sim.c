@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Simulated reports, 304 bytes, integers little-endian:
+/* Simulated reports, 272 bytes, integers little-endian:
  *       0  16  "obscura-sim", zero-padded         72   64  report data
- *      16   4  version 1                         136   40  "simulated: no hardware isolation", zero-padded
+ *      16   4  version 2                         136   40  "simulated: no hardware isolation", zero-padded
  *      20   4  hardening in force (bits)         176   32  zero
- *      24  48  measurement: SHA-384 of the       208   96  ECDSA P-384, SHA-384 over bytes 0…207: r‖s,
+ *      24  48  measurement: SHA-384 of the       208   64  ECDSA P-256, SHA-256 over bytes 0…207: r‖s,
  * big-endian program, zero if not hardened The quoting key's certificate is issued by a root made at
  * installation, which a policy must name. */
 #include "crypto/attest/sim.h"
@@ -19,6 +19,9 @@
 #define AT_WORDS 136
 #define AT_ZERO 176
 #define BODY 208
+#define SCALAR 32 /* bytes of r, and of s */
+#define CURVE "prime256v1"
+#define VERSION 2
 
 static const char *const words[] = {
 #define HARDENING(name, word, what) word,
@@ -39,7 +42,7 @@ static void body_write(uint8_t *out, uint32_t hardening, const uint8_t *measurem
 {
 	memset(out, 0, SIM_REPORT);
 	memcpy(out, MAGIC, strlen(MAGIC));
-	le32_write(out + 16, 1);
+	le32_write(out + 16, VERSION);
 	le32_write(out + 20, hardening & SIM_ALL);
 	if ((hardening & SIM_ALL) == SIM_ALL)
 		memcpy(out + 24, measurement, 48);
@@ -47,12 +50,12 @@ static void body_write(uint8_t *out, uint32_t hardening, const uint8_t *measurem
 	memcpy(out + AT_WORDS, SIM_WORDS, strlen(SIM_WORDS));
 }
 
-/* DER to r‖s of 48 bytes each. */
-static int raw_signature(uint8_t out[96], const uint8_t *der, size_t n)
+/* DER to r‖s. */
+static int raw_signature(uint8_t out[2 * SCALAR], const uint8_t *der, size_t n)
 {
 	ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)n);
-	int ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), out, 48) == 48 &&
-		 BN_bn2binpad(ECDSA_SIG_get0_s(sig), out + 48, 48) == 48;
+	int ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), out, SCALAR) == SCALAR &&
+		 BN_bn2binpad(ECDSA_SIG_get0_s(sig), out + SCALAR, SCALAR) == SCALAR;
 
 	ECDSA_SIG_free(sig);
 	return ok ? 0 : -1;
@@ -67,13 +70,12 @@ int sim_report_make(uint8_t out[SIM_REPORT], EVP_PKEY *key, uint32_t hardening, 
 	int ok;
 
 	body_write(out, hardening, measurement, report_data);
-	ok = ctx && key_is_curve(key, "secp384r1") &&
-	     EVP_DigestSignInit(ctx, NULL, EVP_sha384(), NULL, key) == 1 &&
+	ok = ctx && key_is_curve(key, CURVE) && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
 	     EVP_DigestSign(ctx, der, &n, out, BODY) == 1 && !raw_signature(out + BODY, der, n);
 	EVP_MD_CTX_free(ctx);
 	return ok ? 0
 		  : err_set(e, ERR_ENV,
-			    "cannot sign a simulated report: the key is not on P-384, or memory is short");
+			    "cannot sign a simulated report: the key is not on P-256, or memory is short");
 }
 
 /* ---- verifying ---- */
@@ -87,7 +89,7 @@ static int check_form(struct attest_result *r, struct span report)
 				     report.n);
 	r->version = le32(p + 16);
 	if (memcmp(p, MAGIC, strlen(MAGIC)) || !bytes_zero(p + strlen(MAGIC), 16 - strlen(MAGIC)) ||
-	    r->version != 1)
+	    r->version != VERSION)
 		return attest_reject(r, ATTEST_SIM_FORM, "name or version");
 	if (memcmp(p + AT_WORDS, SIM_WORDS, strlen(SIM_WORDS)) ||
 	    !bytes_zero(p + AT_WORDS + strlen(SIM_WORDS), BODY - AT_WORDS - strlen(SIM_WORDS)))
@@ -132,8 +134,8 @@ static int check_signature(struct attest_result *r, X509 *leaf, const uint8_t *r
 {
 	EVP_PKEY *key = X509_get0_pubkey(leaf);
 
-	if (key_is_curve(key, "secp384r1") &&
-	    !ecdsa_verify(key, EVP_sha384(), report + BODY, report + BODY + 48, 48, 0,
+	if (key_is_curve(key, CURVE) &&
+	    !ecdsa_verify(key, EVP_sha256(), report + BODY, report + BODY + SCALAR, SCALAR, 0,
 			  (struct span){report, BODY}))
 		return 0;
 	return attest_reject(r, ATTEST_SIM_SIG, "%s", "");

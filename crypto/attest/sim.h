@@ -8,7 +8,7 @@
 #include "conf/err.h"
 #include "crypto/attest/attest.h"
 
-#define SIM_REPORT 304
+#define SIM_REPORT 272
 #define SIM_WORDS "simulated: no hardware isolation"
 #define SIM_KEY_NAME "Obscura Simulated Quoting Key"
 #define SIM_ROOT_NAME "Obscura Simulation Root"
@@ -21,7 +21,7 @@ enum sim_hardening {
 };
 #define SIM_ALL ((1u << SIM_HARDENINGS) - 1)
 
-/* Writes and signs a report with a P-384 key. The measurement becomes zero unless hardening is SIM_ALL. */
+/* Writes and signs a report with a P-256 key. The measurement becomes zero unless hardening is SIM_ALL. */
 int sim_report_make(uint8_t out[SIM_REPORT], EVP_PKEY *key, uint32_t hardening, const uint8_t measurement[48],
 		    const uint8_t report_data[64], struct err *e) MUST_USE;
 

@@ -126,7 +126,7 @@ static void refused_test(void **state)
 /* A simulation's root named by its file beside the policy. */
 static void root_test(void **state)
 {
-	struct make_id root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-384"), NULL, 1, NULL, 0);
+	struct make_id root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-256"), NULL, 1, NULL, 0);
 	const struct make_id *ids[] = {&root};
 	struct span pem = make_pem(ids, 1);
 	struct attest_policy_file p;

@@ -18,9 +18,9 @@ static void make_files(void)
 	static char policy[300], hex[97];
 	uint8_t measurement[48];
 
-	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-384"), NULL, 1, NULL, 0);
+	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-256"), NULL, 1, NULL, 0);
 	make_valid_now(&root, &root);
-	quoting = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-384"), &root, 0, NULL, 0);
+	quoting = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-256"), &root, 0, NULL, 0);
 	make_valid_now(&quoting, &root);
 	chain = make_pem(ids, 2);
 	write_file("chain.pem", chain.p, chain.n);

@@ -14,8 +14,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	static const uint8_t measurement[48] = {1}, data[64] = {2};
 	struct err e = {0};
 
-	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-384"), NULL, 1, NULL, 0);
-	key = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-384"), &root, 0, NULL, 0);
+	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-256"), NULL, 1, NULL, 0);
+	key = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-256"), &root, 0, NULL, 0);
 	make_digest(&root, keys[0]);
 	chain[0] = make_der(&key);
 	chain[1] = make_der(&root);

@@ -12,8 +12,8 @@ static int setup(void **state)
 {
 	memset(measurement, 0x4d, sizeof(measurement));
 	memset(data, 0x5a, sizeof(data));
-	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-384"), NULL, 1, NULL, 0);
-	key = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-384"), &root, 0, NULL, 0);
+	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-256"), NULL, 1, NULL, 0);
+	key = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-256"), &root, 0, NULL, 0);
 	make_digest(&root, keys[0]);
 	chain[0] = make_der(&key);
 	chain[1] = make_der(&root);
@@ -126,9 +126,9 @@ static void mutation_test(void **state)
 
 static void chain_test(void **state)
 {
-	struct make_id other = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-384"), NULL, 0, NULL, 0);
-	struct make_id weak = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-256"), &root, 0, NULL, 0);
-	struct span forged[2] = {make_der(&other), chain[1]}, narrow[2] = {make_der(&weak), chain[1]};
+	struct make_id other = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-256"), NULL, 0, NULL, 0);
+	struct make_id odd = make_cert(SIM_KEY_NAME, EVP_EC_gen("P-384"), &root, 0, NULL, 0);
+	struct span forged[2] = {make_der(&other), chain[1]}, other_curve[2] = {make_der(&odd), chain[1]};
 	struct attest_policy p = accepting();
 	struct attest_result r;
 	struct err e = {0};
@@ -140,12 +140,12 @@ static void chain_test(void **state)
 			 ATTEST_CERT_TIME);
 	attest_verify_sim(&r, whole, forged, 2, &p, MAKE_NOW);
 	assert_false(attest_accepted(r.verdict));
-	assert_int_equal(attest_verify_sim(&r, whole, narrow, 2, &p, MAKE_NOW), ATTEST_SIM_SIG);
-	assert_int_equal(sim_report_make(report, weak.key, SIM_ALL, measurement, data, &e), -1);
+	assert_int_equal(attest_verify_sim(&r, whole, other_curve, 2, &p, MAKE_NOW), ATTEST_SIM_SIG);
+	assert_int_equal(sim_report_make(report, odd.key, SIM_ALL, measurement, data, &e), -1);
 	make_free(&forged[0]);
-	make_free(&narrow[0]);
+	make_free(&other_curve[0]);
 	make_id_free(&other);
-	make_id_free(&weak);
+	make_id_free(&odd);
 }
 
 int main(void)
