@@ -4,6 +4,7 @@
 
 #include "client/command.h"
 #include "conf/config_table.h"
+#include "conf/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,16 +30,6 @@ struct parsing {
 	const char **given; /* per option: the value, NULL when not given */
 	int room;
 };
-
-static int has_word(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
-		if (strcspn(p, " ") == n && !strncmp(p, word, n))
-			return 1;
-	return 0;
-}
 
 static error_t parse_one(int key, char *value, struct argp_state *state)
 {
@@ -78,7 +69,7 @@ static int build(struct argp_option *out, const struct command *c)
 	for (int i = 0; i < FLAGS; i++) {
 		const struct flag_row *f = &flag_rows[i];
 
-		if (!has_word(f->commands, c->name))
+		if (!text_has_word(f->commands, c->name))
 			continue;
 		out[n].key = i == FLAG_config ? 'c' : KEY_FLAG + i;
 		out[n].arg = *f->metavar ? f->metavar : NULL;
@@ -90,7 +81,7 @@ static int build(struct argp_option *out, const struct command *c)
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_row *o = &option_rows[i];
 
-		if (!has_word(c->options, o->name))
+		if (!text_has_word(c->options, o->name))
 			continue;
 		out[n].key = KEY_OPTION + (int)i;
 		out[n].arg = o->metavar;
@@ -110,7 +101,7 @@ static int configure(struct args *a, const struct command *c, const char *const 
 
 	if (config_defaults(&a->config, 'L', e))
 		return -1;
-	if (!file && has_word(c->options, "socket") && !access(CLIENT_FILE, R_OK))
+	if (!file && text_has_word(c->options, "socket") && !access(CLIENT_FILE, R_OK))
 		file = CLIENT_FILE;
 	if (file && config_file(&a->config, file, e))
 		return -1;

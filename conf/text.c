@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the UTF-8 character at s; 0: it is none. Overlong forms and surrogates are none (RFC 3629). */
 static size_t utf8(const uint8_t *s, uint32_t *code)
@@ -54,4 +55,14 @@ int text_is_clean(const char *text)
 			return 0;
 	}
 	return 1;
+}
+
+int text_has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
+		if (strcspn(p, " ") == n && !strncmp(p, word, n))
+			return 1;
+	return 0;
 }

@@ -85,6 +85,8 @@ int val_dims(struct val *v, unsigned rank, const int64_t *dims,
 	     struct err *e) MUST_USE; /* sets rank, dims, n */
 int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, const int64_t *dims,
 		  struct err *e) MUST_USE;
+/* Element k of a constant becomes element j of another of its type. */
+void val_copy_one(struct val *to, size_t j, const struct val *from, size_t k);
 const char *dims_text(char text[ONNX_SHAPE_TEXT], unsigned rank, const int64_t *dims);
 
 /* nn/onnx_call.c — what every operator needs. */

@@ -13,14 +13,6 @@ static int const_in(const struct call *c, size_t i, const struct val **v, struct
 	return (*v)->kind == VAL_CONST ? 0 : refuse(c, e, "input %zu must be constant", i);
 }
 
-static void copy_one(struct val *to, size_t j, const struct val *from, size_t k)
-{
-	if (to->i)
-		to->i[j] = from->i[k];
-	else
-		to->f[j] = from->f[k];
-}
-
 static int constant_list(struct import *im, struct call *c, const Onnx__AttributeProto *a, struct err *e)
 {
 	int is_int = a->n_ints != 0;
@@ -85,7 +77,7 @@ int op_fill(struct import *im, struct call *c, struct err *e)
 	if (val_new_const(im, c->out, one.i != NULL, (unsigned)n, dims, e))
 		return -1;
 	for (size_t j = 0; j < c->out->n; j++)
-		copy_one(c->out, j, &one, 0);
+		val_copy_one(c->out, j, &one, 0);
 	c->status = "constant";
 	return 0;
 }
@@ -130,7 +122,7 @@ int op_const_gather(struct import *im, struct call *c, struct err *e)
 				return refuse(c, e, "index %lld is outside of %lld elements",
 					      (long long)index->i[j], (long long)data->dims[axis]);
 			for (k = 0; k < inner; k++)
-				copy_one(c->out, (o * index->n + j) * inner + k, data,
+				val_copy_one(c->out, (o * index->n + j) * inner + k, data,
 					 (o * (size_t)data->dims[axis] + (size_t)at) * inner + k);
 		}
 	}
@@ -174,7 +166,7 @@ int op_const_concat(struct import *im, struct call *c, struct err *e)
 		for (j = 0; j < c->n_in; j++) {
 			size_t run = (size_t)c->in[j]->dims[axis] * inner;
 			for (k = 0; k < run; k++)
-				copy_one(c->out, at++, c->in[j], o * run + k);
+				val_copy_one(c->out, at++, c->in[j], o * run + k);
 		}
 	}
 	return 0;
@@ -254,7 +246,7 @@ int op_const_slice(struct import *im, struct call *c, struct err *e)
 			rest /= (size_t)s.count[d];
 			stride *= (size_t)v->dims[d];
 		}
-		copy_one(c->out, j, v, from);
+		val_copy_one(c->out, j, v, from);
 	}
 	return 0;
 }

@@ -184,13 +184,8 @@ int op_const_expand(struct import *im, struct call *c, struct err *e)
 	if (val_dims(&like, (unsigned)n, want, e) || bcast_dims(&shapes, &rank, dims, e) ||
 	    val_new_const(im, c->out, v->i != NULL, rank, dims, e))
 		return -1;
-	for (size_t j = 0; j < c->out->n; j++) {
-		size_t k = bcast_index(v, rank, dims, j);
-		if (v->i)
-			c->out->i[j] = v->i[k];
-		else
-			c->out->f[j] = v->f[k];
-	}
+	for (size_t j = 0; j < c->out->n; j++)
+		val_copy_one(c->out, j, v, bcast_index(v, rank, dims, j));
 	return 0;
 }
 
@@ -208,11 +203,8 @@ int op_const_where(struct import *im, struct call *c, struct err *e)
 		return -1;
 	for (size_t j = 0; j < c->out->n; j++) {
 		const struct val *v = c->in[c->in[0]->i[bcast_index(c->in[0], rank, dims, j)] ? 1 : 2];
-		size_t k = bcast_index(v, rank, dims, j);
-		if (v->i)
-			c->out->i[j] = v->i[k];
-		else
-			c->out->f[j] = v->f[k];
+
+		val_copy_one(c->out, j, v, bcast_index(v, rank, dims, j));
 	}
 	return 0;
 }

@@ -177,6 +177,14 @@ int val_new_const(struct import *im, struct val *v, int is_int, unsigned rank, c
 	return 0;
 }
 
+void val_copy_one(struct val *to, size_t j, const struct val *from, size_t k)
+{
+	if (to->i)
+		to->i[j] = from->i[k];
+	else
+		to->f[j] = from->f[k];
+}
+
 /* How one element type stands in a TensorProto. */
 struct tensor_type {
 	int type;

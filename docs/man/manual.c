@@ -9,6 +9,7 @@
 
 #include "client/command.h"
 #include "conf/config_table.h"
+#include "conf/text.h"
 
 static const struct {
 	const char *name, *arguments, *options, *summary;
@@ -33,16 +34,6 @@ static const struct {
 };
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
-
-static int has_word(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
-		if (strcspn(p, " ") == n && !strncmp(p, word, n))
-			return 1;
-	return 0;
-}
 
 /* "pool_low" as a person types it. */
 static const char *dashed(const char *name)
@@ -108,7 +99,7 @@ static void flags_of(const char *command, const char *options)
 	int n = 0;
 
 	for (size_t i = 0; i < COUNT(flag_rows); i++) {
-		if (!has_word(flag_rows[i].commands, command))
+		if (!text_has_word(flag_rows[i].commands, command))
 			continue;
 		if (!n++)
 			puts(".Bl -tag -width Ds");
@@ -259,10 +250,10 @@ static void words_of_command(size_t c)
 {
 	printf("\t\t%s) words='--help", command_rows[c].name);
 	for (size_t i = 0; i < COUNT(flag_rows); i++)
-		if (has_word(flag_rows[i].commands, command_rows[c].name))
+		if (text_has_word(flag_rows[i].commands, command_rows[c].name))
 			printf(" --%s%s", dashed(flag_rows[i].name), *flag_rows[i].metavar ? "=" : "");
 	for (size_t i = 0; i < option_count; i++)
-		if (has_word(command_rows[c].options, option_rows[i].name))
+		if (text_has_word(command_rows[c].options, option_rows[i].name))
 			printf(" --%s=", dashed(option_rows[i].name));
 	puts("' ;;");
 }

@@ -18,6 +18,7 @@
 #include "client/json.h"
 #include "client/links.h"
 #include "client/samples.h"
+#include "conf/text.h"
 
 static const struct command all[] = {
 #define COMMAND(name, arguments, options, summary) {#name, arguments, options, summary, command_##name},
@@ -72,16 +73,6 @@ static int run(char *out, size_t room, char *text, const char *format, ...)
 
 /* ---- parsing ---- */
 
-static int has_word(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (const char *p = list; *p; p += strcspn(p, " "), p += *p == ' ')
-		if (strcspn(p, " ") == n && !strncmp(p, word, n))
-			return 1;
-	return 0;
-}
-
 static void test_every_flag(void **state)
 {
 	static const struct {
@@ -98,7 +89,7 @@ static void test_every_flag(void **state)
 			struct err e = {0};
 			struct args a;
 
-			if (f == FLAG_config || !has_word(flags[f].commands, all[c].name))
+			if (f == FLAG_config || !text_has_word(flags[f].commands, all[c].name))
 				continue;
 			snprintf(flag, sizeof(flag), "--%s%s", flags[f].name,
 				 *flags[f].metavar ? "=value" : "");
@@ -131,7 +122,7 @@ static void test_every_option(void **state)
 			struct err e = {0};
 			struct args a;
 
-			if (!has_word(all[c].options, options[o].name))
+			if (!text_has_word(all[c].options, options[o].name))
 				continue;
 			snprintf(flag, sizeof(flag), "--%s=%s", options[o].name, options[o].value);
 			for (char *p = flag; *p && *p != '='; p++)

@@ -15,8 +15,6 @@ static uint8_t table[QUOTE_TABLE_MAX];
 
 static void vendors_now(void)
 {
-	const struct make_id *pck[3] = {&intel.leaf, &intel.middle, &intel.root};
-
 	make_snp(&amd, SNP_GENOA, 0);
 	make_valid_now(&amd.ark, &amd.ark);
 	make_valid_now(&amd.ask, &amd.ark);
@@ -26,12 +24,7 @@ static void vendors_now(void)
 	amd.chain[0] = make_der(&amd.leaf);
 	amd.chain[1] = make_der(&amd.ask);
 	amd.chain[2] = make_der(&amd.ark);
-	make_dcap(&intel);
-	make_valid_now(&intel.root, &intel.root);
-	make_valid_now(&intel.middle, &intel.root);
-	make_valid_now(&intel.leaf, &intel.middle);
-	make_free(&intel.pck_chain);
-	intel.pck_chain = make_pem(pck, 3);
+	make_dcap_now(&intel);
 }
 
 static void write_policies(void)

@@ -308,6 +308,19 @@ static inline void make_dcap(struct make_dcap *m)
 	make_dcap_kind(m, 4, 1, 0);
 }
 
+/* The same, with certificates that are valid now. */
+static inline void make_dcap_now(struct make_dcap *m)
+{
+	const struct make_id *pck[3] = {&m->leaf, &m->middle, &m->root};
+
+	make_dcap(m);
+	make_valid_now(&m->root, &m->root);
+	make_valid_now(&m->middle, &m->root);
+	make_valid_now(&m->leaf, &m->middle);
+	make_free(&m->pck_chain);
+	m->pck_chain = make_pem(pck, 3);
+}
+
 static inline void make_dcap_free(struct make_dcap *m)
 {
 	make_free(&m->pck_chain);
