@@ -3,20 +3,9 @@
 . test/e2e/lib.sh
 M=$ROOT/test/models
 make_pki "$T/pki" localhost 127.0.0.1
-NOBODY=127.0.0.1:9 # no provider runs
 
 # owners PERSONALITIES MODELS [flags of the data owner]: a model owner that offers them, and a data owner
-owners() {
-	rm -f "$T/data-owner.sock"
-	# shellcheck disable=SC2046
-	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$NOBODY" --personalities="$1" --models="$2" $(creds "$T/pki" model-owner)
-	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
-	# shellcheck disable=SC2046
-	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --admin-socket=none --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) $3
-	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
-	cat "$T/data-owner.log" >&2
-	return 1
-}
+owners() { start_owners "$@" --admin-socket=none; }
 he() { classify --personality he "$@"; }
 
 owners smpc,he "$M/digits_conv.onnx,$M/digits_mlp.onnx,$M/fashion_res.onnx" || { not_ok "roles start"; exit 1; }

@@ -76,6 +76,13 @@ stop_all() {
 SAMPLES=$(ls "$ROOT"/test/models/*.onnx | tr '\n' ',' | sed 's/,$//')
 pictures_of() { case $1 in fashion*) echo "$ROOT/test/images/fashion-idx3-ubyte" ;; *) echo "$ROOT/test/images/digits-idx3-ubyte" ;; esac; }
 
+# The data owner answers, or its log says why not.
+await_socket() {
+	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
+	cat "$T/data-owner.log" >&2
+	return 1
+}
+
 # start_three MODELS [extra flags of the data owner]: provider, model owner and data owner on loopback with the PKI in $T/pki
 start_three() {
 	models=$1; shift
@@ -88,9 +95,20 @@ start_three() {
 	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
 	# shellcheck disable=SC2046
 	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --provider="$PROVIDER" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
-	for _ in $(seq 200); do [ -S "$T/data-owner.sock" ] && return 0; sleep 0.05; done
-	cat "$T/data-owner.log" >&2
-	return 1
+	await_socket
+}
+
+NOBODY=127.0.0.1:9 # where no provider runs
+# start_owners PERSONALITIES MODELS [flags of the data owner]: a model owner that offers them, and a data owner; no provider runs
+start_owners() {
+	offered=$1 models=$2; shift 2
+	rm -f "$T/data-owner.sock"
+	# shellcheck disable=SC2046
+	start model-owner "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$NOBODY" --personalities="$offered" --models="$models" $(creds "$T/pki" model-owner)
+	MODEL_OWNER=127.0.0.1:$(port model-owner) || return 1
+	# shellcheck disable=SC2046
+	start data-owner "$OBSCURAD" data-owner --socket="$T/data-owner.sock" --ledger="$T/jobs.sqlite" --http-socket=none --provider="$NOBODY" --model-owner="$MODEL_OWNER" $(creds "$T/pki" data-owner) "$@"
+	await_socket
 }
 
 classify() { timeout 120 "$OBSCURA" classify --socket="$T/data-owner.sock" "$@"; }

@@ -4,7 +4,6 @@
 . test/e2e/lib.sh
 command -v curl >/dev/null && command -v jq >/dev/null || { echo "skip - jobs and requests in other personalities (no curl or jq)"; exit 0; }
 make_pki "$T/pki" localhost 127.0.0.1
-NOBODY=127.0.0.1:9 # no provider runs
 MODEL=$ROOT/test/models/digits_conv.onnx
 STACK=$ROOT/test/images/digits-idx3-ubyte
 # shellcheck disable=SC2046
