@@ -95,12 +95,13 @@ void owner_infer(struct owner *o, struct inference *i)
 	i->next = NULL;
 	i->begun = i->finished = 0;
 	i->begun_us = i->waiting_us = 0;
-	if (o->kind) {
+	if (!i->batch)
+		err_set(&why, ERR_USAGE, "an inference of no image");
+	else if (o->kind) {
 		o->kind->infer(o->of, i);
 		return;
 	}
 	if (o->state == OWNER_FAILED || !i->batch) {
-		err_set(&why, ERR_USAGE, "an inference of no image");
 		infer_fail(o, i, o->state == OWNER_FAILED ? &o->err : &why);
 		return;
 	}

@@ -31,6 +31,20 @@ static void runs(void **state)
 	clean(2);
 }
 
+static void no_image_is_refused(void **state)
+{
+	struct world w;
+	struct request r[REQUESTS], none;
+
+	defaults(&w, 0);
+	begin(&w, r);
+	ask(&w, 0, &none, 0);
+	assert_int_equal(none.told, 1);
+	assert_int_equal(none.i.err.code, ERR_USAGE);
+	finish(&w, r, 0);
+	world_end(&w);
+}
+
 static enum fate at_frame_kill(struct world *w, struct wire *wire, int side, struct packet **p)
 {
 	return w->frames == w->target ? KILL_WIRE : DELIVER;
