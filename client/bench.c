@@ -64,8 +64,8 @@ uint64_t bench_pool(const struct bench *b, const struct program *p)
 
 	for (size_t i = 0; b->lab && i < b->n_batches; i++)
 		batch = b->batches[i] > batch ? b->batches[i] : batch;
-	if (fit < batch) /* a link makes them slowly: a request of the largest batch finds its tickets all the same */
-		fit = batch < most ? batch : most;
+	if (fit < 2 * batch) /* a link brings them slowly: a request of the largest batch leaves it half full, and none is made beside it */
+		fit = 2 * batch < most ? 2 * batch : most;
 	return fit < 4 ? 4 : fit > POOL_MOST ? POOL_MOST : fit;
 }
 
@@ -79,8 +79,7 @@ static uint64_t pool_mib(const struct bench *b, const struct program *p)
 
 uint64_t bench_pool_low(uint64_t high)
 {
-	return high /
-	       2; /* so that the request that follows a burst always finds it too low: bench_measure.c */
+	return high / 2;
 }
 
 /* ---- rows ---- */

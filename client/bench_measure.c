@@ -12,9 +12,10 @@
 #define BURST 32    /* without tickets */
 #define SAMPLES 400 /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
-#define FILL_SECONDS 30
-#define SETTLED_SECONDS 0.1 /* a pool above its mark that has not grown for so long is not being filled */
-#define STUCK_SECONDS 1.0   /* below it, its provider may be slow */
+#define LAB_REQUESTS 5 /* of latency, however long a slow link takes to fill the pool again */
+#define FILL_SECONDS 120
+#define SETTLED_SECONDS 0.1 /* a pool above its mark that was asked for nothing for so long is not being filled */
+#define STUCK_SECONDS 5.0   /* it is not being filled either; but a ticket can take a second on a slow link */
 #define QUIET_NS 3000000    /* after the pool is full: workers go to sleep */
 #define NO_LIMIT ((size_t)-1)
 
@@ -36,6 +37,13 @@ static int append(struct samples_of *s, const double *x, size_t n, struct err *e
 	return 0;
 }
 
+static int is_settled(const struct pool_status *pool, double unchanged)
+{
+	int idle = !pool->due && pool->depth >= bench_pool_low(pool->high);
+
+	return pool->depth >= pool->high || unchanged > (idle ? SETTLED_SECONDS : STUCK_SECONDS);
+}
+
 /* Waits until the pool is full, or at least so full that nobody refills it. */
 static int await_pool(struct load *l, struct pool_status *pool, struct err *e)
 {
@@ -49,8 +57,7 @@ static int await_pool(struct load *l, struct pool_status *pool, struct err *e)
 		if (pool->depth != depth)
 			grown = now;
 		depth = pool->depth;
-		if (depth >= pool->high || now > start + FILL_SECONDS ||
-		    now > grown + (depth >= bench_pool_low(pool->high) ? SETTLED_SECONDS : STUCK_SECONDS))
+		if (is_settled(pool, now - grown) || now > start + FILL_SECONDS)
 			break;
 		nanosleep(&(struct timespec){0, 1000000}, NULL);
 	}
@@ -58,55 +65,90 @@ static int await_pool(struct load *l, struct pool_status *pool, struct err *e)
 	return 0;
 }
 
-/* As many requests as find the pool above the mark below which it is refilled, and the one that goes below
- * it. */
-static size_t burst(const struct pool_status *pool, size_t batch)
+/* Requests that leave the pool at or above the mark below which it is refilled, so that nobody makes tickets beside
+ * them; *rest images more are one below it. None, if not even one request does. */
+static size_t burst(const struct pool_status *pool, size_t batch, size_t *rest)
 {
-	uint64_t low = bench_pool_low(pool->high);
+	uint64_t low = bench_pool_low(pool->high), above = pool->depth > low ? pool->depth - low : 0;
 
-	if (!pool->high) /* there are no tickets: nothing is refilled */
-		return BURST;
-	return pool->depth > low ? (size_t)(pool->depth - low) / batch + 1 : 1;
+	*rest = above % batch + 1;
+	return above / batch;
 }
 
-/* Requests that find their tickets ready, in bursts. The one that goes below the mark sets off refilling: with that
- * beside it, it is not what the online phase takes, and counts only where there is no other. */
+/* What is collected of requests. */
+struct latencies {
+	struct samples_of online, client, offline;
+	double spent;
+};
+
+/* Some requests one after the other; they count unless s is NULL. */
+static int ask(struct load *l, struct measured *m, const struct load_spec *spec, struct latencies *s, struct err *e)
+{
+	struct load_result r = {0};
+	int failed = load_run(l, spec, &r, e);
+
+	m->unlike += r.unlike;
+	if (s && !failed) {
+		s->spent += r.wall;
+		failed = append(&s->online, r.online, r.requests, e) ||
+			 append(&s->client, r.client, r.requests, e) ||
+			 append(&s->offline, r.offline, r.requests, e);
+		for (size_t i = 0; i < r.requests; i++)
+			m->warm += load_is_warm(l, r.offline[i]);
+	}
+	load_result_free(&r);
+	return failed ? -1 : 0;
+}
+
+/* A burst of requests that find their tickets ready, then one that sets off refilling: with that beside it, it is not
+ * what the online phase takes, and counts only where there is no other. */
+static int ask_burst(struct bench *b, struct load *l, struct measured *m, struct latencies *s, struct err *e)
+{
+	struct load_spec spec = {.model = m->model,
+				 .optimise = m->optimise,
+				 .batch = m->batch,
+				 .in_flight = 1,
+				 .requests = BURST,
+				 .seconds = b->latency_seconds - s->spent};
+	struct pool_status pool;
+	size_t rest = 0;
+
+	if (await_pool(l, &pool, e))
+		return -1;
+	if (spec.seconds < 0)
+		spec.seconds = 0;
+	if (pool.high) /* else there are no tickets: nothing is refilled */
+		spec.requests = burst(&pool, m->batch, &rest);
+	if (!spec.requests) {
+		spec.requests = 1;
+		rest = 0;
+	}
+	if (ask(l, m, &spec, s, e))
+		return -1;
+	spec.batch = rest;
+	spec.requests = 1;
+	return rest ? ask(l, m, &spec, NULL, e) : 0;
+}
+
 int measure_latency(struct bench *b, struct load *l, struct measured *m, struct err *e)
 {
-	struct samples_of online = {0}, client = {0}, offline = {0};
-	double spent = 0, patience = PATIENCE * b->latency_seconds, end;
+	size_t least = b->lab && !b->quick ? LAB_REQUESTS : 1;
+	double patience = PATIENCE * b->latency_seconds;
+	double end = bench_now() + (b->lab && patience < PATIENCE_LEAST ? PATIENCE_LEAST : patience);
+	struct latencies s = {0};
 	int failed = 0;
 
-	end = bench_now() + (b->lab && patience < PATIENCE_LEAST ? PATIENCE_LEAST : patience);
-	while (!failed && online.n < SAMPLES &&
-	       (!online.n || (spent < b->latency_seconds && bench_now() < end))) {
-		struct load_spec spec = {
-		    .model = m->model, .optimise = m->optimise, .batch = m->batch, .in_flight = 1};
-		struct load_result r = {0};
-		struct pool_status pool;
-		size_t n;
-
-		failed = await_pool(l, &pool, e);
-		spec.seconds = b->latency_seconds - spent;
-		spec.requests = burst(&pool, m->batch);
-		failed = failed || load_run(l, &spec, &r, e);
-		n = r.requests > 1 && r.requests == spec.requests ? r.requests - 1 : r.requests;
-		failed = failed || append(&online, r.online, n, e) || append(&client, r.client, n, e) ||
-			 append(&offline, r.offline, n, e);
-		spent += r.wall;
-		for (size_t i = 0; i < n; i++)
-			m->warm += load_is_warm(l, r.offline[i]);
-		m->unlike += r.unlike;
-		load_result_free(&r);
-	}
-	m->latency_requests = online.n;
-	m->online = bench_stat(online.x, online.n);
-	m->client = bench_stat(client.x, client.n);
-	m->offline = bench_stat(offline.x, offline.n);
-	free(online.x);
-	free(client.x);
-	free(offline.x);
-	return failed ? -1 : 0;
+	while (!failed && s.online.n < SAMPLES &&
+	       (s.online.n < least || (s.spent < b->latency_seconds && bench_now() < end)))
+		failed = ask_burst(b, l, m, &s, e);
+	m->latency_requests = s.online.n;
+	m->online = bench_stat(s.online.x, s.online.n);
+	m->client = bench_stat(s.client.x, s.client.n);
+	m->offline = bench_stat(s.offline.x, s.offline.n);
+	free(s.online.x);
+	free(s.client.x);
+	free(s.offline.x);
+	return failed;
 }
 
 static int measure_local(struct load *l, struct measured *m, struct err *e)

@@ -358,6 +358,7 @@ static Wire__Pool *status_of_pool(const struct data_owner *d, const struct entry
 	p->bytes = pool.bytes;
 	p->made = pool.made;
 	p->burnt = pool.burnt;
+	p->due = pool.due;
 	p->burn_rate = pool.burn_rate;
 	return p;
 }

@@ -30,6 +30,7 @@ struct json_object *status_pool(const Wire__Pool *p)
 	json_count(o, "bytes", p->bytes);
 	json_count(o, "made", p->made);
 	json_count(o, "burnt", p->burnt);
+	json_count(o, "due", p->due);
 	json_real(o, "burn_rate", p->burn_rate);
 	return o;
 }

@@ -90,12 +90,14 @@ void he_mill_take(struct he_owner *o, size_t n)
 void he_owner_pool(const void *owner, struct pool_status *s)
 {
 	const struct he_owner *o = owner;
+	uint64_t depth = o->made - o->next;
 
-	*s = (struct pool_status){.depth = o->made - o->next,
+	*s = (struct pool_status){.depth = depth,
 				  .high = o->high,
-				  .bytes = (o->made - o->next) * o->ticket_words * 8,
+				  .bytes = depth * o->ticket_words * 8,
 				  .made = o->made,
 				  .burnt = o->next,
+				  .due = o->refilling && depth < o->high ? o->high - depth : 0,
 				  .burn_rate = rate_read(&o->rate, now_us(o))};
 }
 

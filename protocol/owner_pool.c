@@ -193,6 +193,7 @@ void owner_pool(const struct owner *o, struct pool_status *s)
 				  .bytes = (o->made - o->next) * o->ticket_bytes,
 				  .made = o->made,
 				  .burnt = o->next,
+				  .due = o->credit - o->ready,
 				  .burn_rate = rate_read(&o->rate, o->host->now_us(o->host->ctx))};
 }
 

@@ -114,6 +114,7 @@ const struct plan *owner_plan(const struct owner *o);	    /* NULL before OPENED 
 const struct program *owner_program(const struct owner *o); /* likewise: the prediction */
 struct pool_status {
 	uint64_t depth, high, bytes, made, burnt;
+	uint64_t due;	  /* data owner: tickets asked for that are not complete yet */
 	double burn_rate; /* tickets a second, last minute */
 };
 void owner_pool(const struct owner *o, struct pool_status *s);

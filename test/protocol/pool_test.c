@@ -109,6 +109,7 @@ static void pool_fills_and_refills(void **state)
 	owner_pool(w.owner[0], &s);
 	assert_int_equal(s.depth, 4);
 	assert_int_equal(s.made, 10);
+	assert_int_equal(s.due, 0);
 	ask(&w, 0, &r, 1, 1);
 	world_settle(&w);
 	release(&r);
@@ -174,6 +175,7 @@ static void credits_bound_memory(void **state)
 static void a_full_channel_pauses_production(void **state)
 {
 	struct provider_status status;
+	struct pool_status s;
 	struct world w;
 
 	world_defaults(&w);
@@ -191,6 +193,9 @@ static void a_full_channel_pauses_production(void **state)
 		provider_tick(w.provider);
 	provider_status(w.provider, &status);
 	assert_true(status.made <= 6);
+	owner_pool(w.owner[0], &s);
+	assert_int_equal(s.depth, 0);
+	assert_int_equal(s.due, 500);
 	world_settle(&w);
 	for (int i = 0; i < 300; i++)
 		world_sleep(&w, 50);
