@@ -5,6 +5,7 @@
 
 #include "client/attest.h"
 #include "client/command.h"
+#include "client/json.h"
 #include "daemon/enclave_client.h"
 #include "daemon/enclave_release.h"
 #include "wire.pb-c.h"
@@ -15,7 +16,11 @@ int enclave_open(struct enclave **x, const struct args *a, char role, struct err
 /* obscura model seal and provision (client/provision.c); obscura attest simulation. */
 int model_provision(struct args *a, struct err *e) MUST_USE;
 /* PROVISION or RELEASE; prints what the enclave then holds. */
-int provision_send(struct enclave *x, enum enclave_type type, struct span body, struct err *e) MUST_USE;
+int provision_send(struct args *a, struct enclave *x, enum enclave_type type, struct span body,
+		   struct err *e) MUST_USE;
+/* client/manifest.c: what a data owner's policy may demand of a model, for people and for programs. */
+void manifest_text(const struct enclave_manifest *m);
+void manifest_json(struct json_object *o, const struct enclave_manifest *m);
 /* client/seal.c. release: the enclave gets what it needs to open the file that lies there; floor: the least
  * version from now on, 0: the file's. */
 int model_seal(struct args *a, const struct enclave_model *m, struct err *e) MUST_USE;

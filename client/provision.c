@@ -38,14 +38,26 @@ static uint8_t *bundle(const struct enclave_model *m, size_t *n)
 	return out;
 }
 
-int provision_send(struct enclave *x, enum enclave_type type, struct span body, struct err *e)
+int provision_send(struct args *a, struct enclave *x, enum enclave_type type, struct span body, struct err *e)
 {
-	char manifest[ENCLAVE_MANIFEST_MAX];
+	char text[ENCLAVE_MANIFEST_MAX];
+	struct enclave_manifest m;
+	struct json_object *o;
 	int simulated;
 
-	if (enclave_bring(x, type, body, manifest, &simulated, e))
+	if (enclave_bring(x, type, body, text, &simulated, e))
 		return -1;
-	printf("%s%s", simulated ? SIM_WORDS "\n" : "", manifest);
+	if (enclave_manifest_read((struct span){(const uint8_t *)text, strlen(text)}, &m))
+		return err_set(e, ERR_PEER, "the enclave's manifest is malformed: is it of this version?");
+	if (a->flag[FLAG_json]) {
+		o = json_object_new_object();
+		manifest_json(o, &m);
+		json_object_object_add(o, "simulated", json_object_new_boolean(simulated));
+		return json_line(o, e);
+	}
+	if (simulated)
+		puts(SIM_WORDS);
+	manifest_text(&m);
 	return 0;
 }
 
@@ -56,7 +68,7 @@ static int provision_model(struct args *a, const struct enclave_model *m, struct
 	uint8_t *body = bundle(m, &n);
 	int bad = !body ? err_set(e, ERR_ENV, "out of memory")
 			: enclave_open(&x, a, 'M', e) ||
-			      provision_send(x, ENCLAVE_PROVISION, (struct span){body, n}, e);
+			      provision_send(a, x, ENCLAVE_PROVISION, (struct span){body, n}, e);
 
 	enclave_close(x);
 	free(body);

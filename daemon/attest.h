@@ -5,6 +5,7 @@
 
 #include "conf/err.h"
 #include "crypto/attest/attest.h"
+#include "daemon/enclave_wire.h"
 
 #define ATTEST_FILE_MAX (1u << 20)
 
@@ -32,9 +33,21 @@ void attest_files_free(struct attest_files *f);
 #define ATTEST_POLICY_VALUES 64
 #define ATTEST_POLICY_ROOTS 8
 #define ATTEST_POLICY_CHAIN 8
+#define ATTEST_POLICY_MODELS 32
+#define ATTEST_MODEL_DIGESTS 32
+#define ATTEST_MODEL_OWNERS 8
+/* A model that an enclave may hold; of a list of 0 any value will do. */
+struct attest_model {
+	char name[ENCLAVE_NAME_MAX + 1];
+	uint64_t min_version;
+	size_t n_digests, n_owners;
+	uint8_t digests[ATTEST_MODEL_DIGESTS][ENCLAVE_DIGEST], owners[ATTEST_MODEL_OWNERS][ENCLAVE_OWNER];
+};
 struct attest_policy_file {
 	struct attest_policy policy;
 	uint64_t min_model_version; /* of the model in an enclave */
+	struct attest_model models[ATTEST_POLICY_MODELS];
+	size_t n_models;	    /* 0: any model */
 	uint64_t boot_evidence_age; /* seconds that evidence in a certificate may be old; 0: for this
 				       connection only */
 	struct attest_value values[ATTEST_POLICY_VALUES];
@@ -55,8 +68,13 @@ void attest_policy_free(struct attest_policy_file *f);
 int attest_policy_chain(struct attest_policy_file *f, const char *path, struct err *e) MUST_USE;
 int attest_policy_collateral(struct attest_policy_file *f, const char *folder, struct err *e) MUST_USE;
 
-/* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and with the files that it
- * names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1: the kind is unknown. */
+/* attest_models.c: whether the policy accepts the model of this manifest, which evidence vouches for; "":
+ * none is there yet. ERR_ATTEST names expected and received. */
+int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e) MUST_USE;
+
+/* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and
+ * with the files that it names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1:
+ * the kind is unknown. */
 int attest_judge(struct attest_result *r, unsigned kind, struct span report, struct span chain,
 		 const struct attest_policy_file *f, int64_t now, struct err *e) MUST_USE;
 

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A policy file (libconfig): which program, on which patch level, by which root. Every message names file and
  * line. */
-#include <libconfig.h>
-
-#include "daemon/attest.h"
+#include "daemon/attest_policy_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a setting stands, for messages, and where it goes. */
-struct reading {
-	struct attest_policy_file *to;
-	const char *path;
-	struct err *e;
-};
-
-static int refuse(const struct reading *r, const config_setting_t *s, const char *why)
+int policy_refuse(const struct reading *r, const config_setting_t *s, const char *why)
 {
 	const char *name = config_setting_name(s);
 
@@ -26,7 +17,7 @@ static int refuse(const struct reading *r, const config_setting_t *s, const char
 
 /* ---- values of fields ---- */
 
-static int hex_bytes(const char *text, uint8_t *out, size_t n)
+int policy_hex(const char *text, uint8_t *out, size_t n)
 {
 	if (strlen(text) != 2 * n || strspn(text, "0123456789abcdefABCDEF") != 2 * n)
 		return -1;
@@ -42,12 +33,12 @@ static int add_value(const struct reading *r, const config_setting_t *s, enum at
 	char why[80];
 
 	if (to->policy.n_values == ATTEST_POLICY_VALUES)
-		return refuse(r, s, "too many values in this file");
+		return policy_refuse(r, s, "too many values in this file");
 	to->values[to->policy.n_values].field = f;
-	if (!text || hex_bytes(text, to->values[to->policy.n_values].bytes, attest_field_bytes(f))) {
+	if (!text || policy_hex(text, to->values[to->policy.n_values].bytes, attest_field_bytes(f))) {
 		snprintf(why, sizeof(why), "needs strings of %zu hexadecimal digits",
 			 2 * attest_field_bytes(f));
-		return refuse(r, s, why);
+		return policy_refuse(r, s, why);
 	}
 	to->policy.n_values++;
 	return 0;
@@ -63,7 +54,8 @@ static int read_field(const struct reading *r, config_setting_t *s, enum attest_
 		if (add_value(r, s, f, config_setting_get_string_elem(s, i)))
 			return -1;
 	/* An empty list would look like a demand and be none. */
-	return config_setting_length(s) ? 0 : refuse(r, s, "the list is empty: no evidence could meet it");
+	return config_setting_length(s) ? 0
+					: policy_refuse(r, s, "the list is empty: no evidence could meet it");
 }
 
 /* ---- words and roots ---- */
@@ -74,9 +66,9 @@ static int read_allow(const struct reading *r, const config_setting_t *s, const 
 	uint32_t allow = 0;
 
 	if (attest_allow_list(word, &allow, &why))
-		return refuse(r, s, why.text);
+		return policy_refuse(r, s, why.text);
 	if (allow & 1u << ATTEST_ALLOW_SIMULATED) /* one string may have several words */
-		return refuse(r, s, "simulation is accepted by --accept-simulated alone, each time");
+		return policy_refuse(r, s, "simulation is accepted by --accept-simulated alone, each time");
 	r->to->policy.allow |= allow;
 	return 0;
 }
@@ -86,9 +78,11 @@ static int read_status(const struct reading *r, const config_setting_t *s, const
 	enum tcb_status status = tcb_status_find(word, strlen(word));
 
 	if (status == TCB_NONE)
-		return refuse(r, s, "this is no patch level of Intel's: OutOfDate, SWHardeningNeeded, …");
+		return policy_refuse(r, s,
+				     "this is no patch level of Intel's: OutOfDate, SWHardeningNeeded, …");
 	if (status == TCB_REVOKED)
-		return refuse(r, s, "Revoked is never accepted: the keys of such a platform may be known");
+		return policy_refuse(r, s,
+				     "Revoked is never accepted: the keys of such a platform may be known");
 	r->to->policy.tcb_accepted |= 1u << status;
 	return 0;
 }
@@ -108,7 +102,7 @@ static int read_named(const struct reading *r, const config_setting_t *s, const 
 	char path[1024];
 
 	path_of(r, name, path);
-	return attest_file_read(path, file, &why) ? refuse(r, s, why.text) : 0;
+	return attest_file_read(path, file, &why) ? policy_refuse(r, s, why.text) : 0;
 }
 
 static int read_root_file(const struct reading *r, const config_setting_t *s, const char *name,
@@ -121,7 +115,8 @@ static int read_root_file(const struct reading *r, const config_setting_t *s, co
 		return -1;
 	bad = attest_root_digest(file, digest);
 	attest_file_free(&file);
-	return bad ? refuse(r, s, "the file is not one certificate, nor is this the SHA-256 of a public key")
+	return bad ? policy_refuse(r, s,
+				   "the file is not one certificate, nor is this the SHA-256 of a public key")
 		   : 0;
 }
 
@@ -129,8 +124,8 @@ static int add_root(const struct reading *r, const config_setting_t *s, const ch
 		    struct attest_roots *roots, uint8_t (*keys)[ATTEST_DIGEST])
 {
 	if (roots->n == ATTEST_POLICY_ROOTS)
-		return refuse(r, s, "too many roots");
-	if (hex_bytes(text, keys[roots->n], ATTEST_DIGEST) && read_root_file(r, s, text, keys[roots->n]))
+		return policy_refuse(r, s, "too many roots");
+	if (policy_hex(text, keys[roots->n], ATTEST_DIGEST) && read_root_file(r, s, text, keys[roots->n]))
 		return -1;
 	roots->keys = (const uint8_t(*)[ATTEST_DIGEST])keys;
 	roots->n++;
@@ -175,7 +170,7 @@ static int read_chain(const struct reading *r, const config_setting_t *s, const 
 	char path[1024];
 
 	path_of(r, name, path);
-	return attest_policy_chain(r->to, path, &why) ? refuse(r, s, why.text) : 0;
+	return attest_policy_chain(r->to, path, &why) ? policy_refuse(r, s, why.text) : 0;
 }
 
 static int read_crl(const struct reading *r, const config_setting_t *s, const char *name)
@@ -190,7 +185,7 @@ static int read_collateral(const struct reading *r, const config_setting_t *s, c
 	char path[1024];
 
 	path_of(r, name, path);
-	return attest_policy_collateral(r->to, path, &why) ? refuse(r, s, why.text) : 0;
+	return attest_policy_collateral(r->to, path, &why) ? policy_refuse(r, s, why.text) : 0;
 }
 
 static const struct list_row {
@@ -208,12 +203,12 @@ static int read_list(const struct reading *r, config_setting_t *s, const struct 
 
 	snprintf(why, sizeof(why), "needs a list of strings, for example %s", row->example);
 	if (!config_setting_is_array(s) && !config_setting_is_list(s))
-		return refuse(r, s, why);
+		return policy_refuse(r, s, why);
 	for (int i = 0; i < config_setting_length(s); i++) {
 		const char *text = config_setting_get_string_elem(s, i);
 
 		if (!text)
-			return refuse(r, s, why);
+			return policy_refuse(r, s, why);
 		if (row->read(r, s, text))
 			return -1;
 	}
@@ -231,12 +226,12 @@ static int read_string(const struct reading *r, config_setting_t *s, const struc
 	char why[120];
 
 	snprintf(why, sizeof(why), "needs a string, for example %s", row->example);
-	return text && *text ? row->read(r, s, text) : refuse(r, s, why);
+	return text && *text ? row->read(r, s, text) : policy_refuse(r, s, why);
 }
 
 /* ---- numbers ---- */
 
-static int read_number(const struct reading *r, const config_setting_t *s, uint64_t most, uint64_t *value)
+int policy_number(const struct reading *r, const config_setting_t *s, uint64_t most, uint64_t *value)
 {
 	int type = config_setting_type(s);
 	long long x = type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : -1;
@@ -246,7 +241,7 @@ static int read_number(const struct reading *r, const config_setting_t *s, uint6
 	if (x >= 0 && (uint64_t)x <= most)
 		return 0;
 	snprintf(why, sizeof(why), "needs a whole number from 0 to %llu", (unsigned long long)most);
-	return refuse(r, s, why);
+	return policy_refuse(r, s, why);
 }
 
 /* 1 when there is such a number, -1 when it is wrong. */
@@ -256,13 +251,13 @@ static int read_numbers(const struct reading *r, const config_setting_t *s, cons
 	uint64_t x;
 
 	if (!strcmp(name, "boot_evidence_age"))
-		return read_number(r, s, 365 * 86400, &r->to->boot_evidence_age) ? -1 : 1;
+		return policy_number(r, s, 365 * 86400, &r->to->boot_evidence_age) ? -1 : 1;
 	if (!strcmp(name, "min_model_version"))
-		return read_number(r, s, INT64_MAX, &r->to->min_model_version) ? -1 : 1;
+		return policy_number(r, s, INT64_MAX, &r->to->min_model_version) ? -1 : 1;
 
 #define NUMBER(key, field, most, what)                                                                       \
 	if (!strcmp(name, #key)) {                                                                           \
-		if (read_number(r, s, most, &x))                                                             \
+		if (policy_number(r, s, most, &x))                                                           \
 			return -1;                                                                           \
 		p->field = (__typeof__(p->field))x;                                                          \
 		return 1;                                                                                    \
@@ -278,7 +273,8 @@ static int read_tcb(const struct reading *r, config_setting_t *s, struct snp_tcb
 	uint8_t *parts = &t->fmc;
 
 	if (!config_setting_is_group(s))
-		return refuse(r, s, "needs a group: { bootloader = 4; tee = 0; snp = 24; microcode = 219; }");
+		return policy_refuse(
+		    r, s, "needs a group: { bootloader = 4; tee = 0; snp = 24; microcode = 219; }");
 	for (int i = 0; i < config_setting_length(s); i++) {
 		config_setting_t *part = config_setting_get_elem(s, (unsigned)i);
 		unsigned k = 0;
@@ -287,9 +283,9 @@ static int read_tcb(const struct reading *r, config_setting_t *s, struct snp_tcb
 		while (k < 5 && strcmp(names[k], config_setting_name(part)))
 			k++;
 		if (k == 5)
-			return refuse(r, part,
-				      "is no part of the firmware: fmc, bootloader, tee, snp, microcode");
-		if (read_number(r, part, 255, &x))
+			return policy_refuse(
+			    r, part, "is no part of the firmware: fmc, bootloader, tee, snp, microcode");
+		if (policy_number(r, part, 255, &x))
 			return -1;
 		parts[k] = (uint8_t)x;
 	}
@@ -303,6 +299,8 @@ static int read_setting(const struct reading *r, config_setting_t *s)
 
 	if (found)
 		return found < 0 ? -1 : 0;
+	if (!strcmp(name, "models"))
+		return policy_models(r, s);
 	for (size_t i = 0; i < sizeof(list_rows) / sizeof(*list_rows); i++)
 		if (!strcmp(name, list_rows[i].name))
 			return read_list(r, s, &list_rows[i]);
@@ -315,7 +313,7 @@ static int read_setting(const struct reading *r, config_setting_t *s)
 	for (unsigned f = 0; f < ATTEST_FIELDS; f++)
 		if (!strcmp(name, attest_field_word((enum attest_field)f)))
 			return read_field(r, s, (enum attest_field)f);
-	return refuse(r, s, "there is no such setting; docs/ATTESTATION.md lists them");
+	return policy_refuse(r, s, "there is no such setting; docs/ATTESTATION.md lists them");
 }
 
 /* ---- the file ---- */
@@ -329,6 +327,8 @@ static int read_text(struct reading *r, const char *text)
 	if (strstr(text, "@include"))
 		return err_set(r->e, ERR_INPUT, "%.200s: @include is not supported: a policy is one file",
 			       r->path);
+	if (strstr(text, "\\x00")) /* what follows it in a string would not be seen */
+		return err_set(r->e, ERR_INPUT, "%.200s: \\x00 has no place in a policy", r->path);
 	config_init(&file);
 	if (!config_read_string(&file, text)) {
 		err_set(r->e, ERR_INPUT, "%.200s:%d: %s; write one setting a line: name = value;", r->path,

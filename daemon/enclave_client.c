@@ -191,25 +191,6 @@ static int expected_data(struct enclave *x, char role, const uint8_t *nonce, str
 	return bad;
 }
 
-static int check_manifest(struct enclave *x, struct span manifest, struct err *e)
-{
-	const char *line;
-
-	if (manifest.n >= sizeof(x->manifest))
-		return err_set(e, ERR_PEER, "the enclave's manifest is too long");
-	if (manifest.n)
-		memcpy(x->manifest, manifest.p, manifest.n);
-	line = strchr(x->manifest, '\n');
-	if (x->trust->policy.min_model_version &&
-	    (!line || strtoull(line + 1, NULL, 10) < x->trust->policy.min_model_version))
-		return err_set(
-		    e, ERR_ATTEST,
-		    "the enclave's model is too old: expected version %llu at least, received %.40s",
-		    (unsigned long long)x->trust->policy.min_model_version,
-		    line ? strtok(strdupa(line + 1), "\n") : "no model");
-	return 0;
-}
-
 /* The report data that evidence for this connection has; whatever else a policy named would be an
  * alternative. */
 static int demand_data(struct attest_policy_file *p, const uint8_t data[64], struct err *e)
@@ -311,7 +292,7 @@ static int attest(struct enclave *x, const struct enclave_how *how, struct err *
 	else
 		bad = expected_data(x, role, hello + 1, v.policy, v.manifest, data, e) ||
 		      judge(x, v.kind, v.report, v.chain, data, e) ||
-		      (role == 'D' ? check_manifest(x, v.manifest, e)
+		      (role == 'D' ? attest_model_check(&x->trust->policy, v.manifest, e)
 				   : enclave_files_check(how->config, v.policy, e));
 	free(body);
 	return bad ? -1 : 0;

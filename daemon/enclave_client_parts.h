@@ -20,7 +20,6 @@ struct enclave {
 	double connect_s;
 	int simulated, boot;		      /* boot: evidence in the certificate is enough */
 	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
-	char manifest[ENCLAVE_MANIFEST_MAX];
 	/* of enclave_pump: the question, and the answer as far as it is there */
 	const uint8_t *out; /* borrows; NULL: nothing is asked */
 	size_t out_n, out_at, images, image_bytes;

@@ -73,7 +73,7 @@ int enclave_model_make(struct enclave_ready **ready, const struct enclave_model 
 	struct enclave_ready *r = calloc(1, sizeof(*r));
 	char name[256], *notes = m->json.n ? strndup((const char *)m->json.p, m->json.n) : NULL;
 	int bad = r && (notes || !m->json.n)
-		      ? enclave_manifest(r->manifest, m->name, m->version, m->onnx, m->json, e)
+		      ? enclave_manifest(r->manifest, m, e)
 		      : err_set(e, ERR_ENV, "out of memory");
 
 	snprintf(name, sizeof(name), "%.*s", (int)m->name.n, (const char *)m->name.p);

@@ -182,6 +182,13 @@ static int provision(const struct enclave_model *m, struct err *e)
 	       state_raise(own.next, m->name, m->version, e) || bring(m, e);
 }
 
+static int of_key(struct enclave_model *m, const struct sealed *file, struct err *e)
+{
+	return enclave_owner_key(file->owner.p, m->owner)
+		   ? err_set(e, ERR_INPUT, "the owner of the sealed model has no usable key: seal it again")
+		   : 0;
+}
+
 static int release(const struct release *r, struct err *e)
 {
 	const struct span *file;
@@ -198,7 +205,7 @@ static int release(const struct release *r, struct err *e)
 	*own.next = *own.state;
 	if (state_accept(own.next, r, e) || !(file = find_file(&r->file, e)))
 		return -1;
-	bad = seal_open(r->key.p, *file, &m, &plain, &n, e) || bring(&m, e);
+	bad = seal_open(r->key.p, *file, &m, &plain, &n, e) || of_key(&m, &r->file, e) || bring(&m, e);
 	seal_free(plain, n);
 	return bad;
 }
@@ -224,7 +231,8 @@ static int reopen(struct err *e)
 	    !(file = find_file(&want, e)))
 		return -1;
 	bad = state_allows(own.state, want.name, want.version, e) ||
-	      seal_open(own.state->key, *file, &m, &plain, &n, e) || enclave_model_make(&ready, &m, e);
+	      seal_open(own.state->key, *file, &m, &plain, &n, e) || of_key(&m, &want, e) ||
+	      enclave_model_make(&ready, &m, e);
 	if (!bad)
 		enclave_model_take(ready);
 	seal_free(plain, n);
@@ -294,6 +302,8 @@ int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct 
 		return err_set(e, ERR_PEER, "only the model owner's certificate may bring a model");
 	if (enclave_model_read((struct span){body, n}, &m))
 		return err_set(e, ERR_PEER, "the model's message is malformed");
+	if (enclave_owner_certificate(SSL_get0_peer_certificate(g->ssl), m.owner))
+		return err_set(e, ERR_ENV, "the certificate of the model's owner cannot be read");
 	pthread_mutex_lock(&own.lock);
 	bad = provision(&m, e);
 	pthread_mutex_unlock(&own.lock);

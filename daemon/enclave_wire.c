@@ -187,26 +187,6 @@ static void hex(char *out, const uint8_t *p, size_t n)
 		sprintf(out + 2 * i, "%02x", p[i]);
 }
 
-int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
-		     struct span json, struct err *e)
-{
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	uint8_t digest[48];
-	char text[97];
-	int ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) && EVP_DigestUpdate(ctx, onnx.p, onnx.n) &&
-		 EVP_DigestUpdate(ctx, json.p, json.n) && EVP_DigestFinal_ex(ctx, digest, NULL);
-
-	EVP_MD_CTX_free(ctx);
-	if (!ok)
-		return err_set(e, ERR_ENV, "out of memory for a digest");
-	if (!name.n || name.n > 200 || memchr(name.p, '\n', name.n) || memchr(name.p, 0, name.n))
-		return err_set(e, ERR_INPUT, "a model's name has 1 to 200 characters in one line");
-	hex(text, digest, sizeof(digest));
-	snprintf(out, ENCLAVE_MANIFEST_MAX, "%.*s\n%llu\n%s\n", (int)name.n, (const char *)name.p,
-		 (unsigned long long)version, text);
-	return 0;
-}
-
 int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],
 		   struct err *e)
 {

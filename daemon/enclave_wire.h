@@ -48,15 +48,30 @@ struct enclave_evidence {
 	struct span kind, report, chain, policy, manifest;
 };
 int enclave_evidence_read(struct span body, struct enclave_evidence *v) MUST_USE;
+#define ENCLAVE_OWNER 32
 struct enclave_model {
 	struct span name, version_text, onnx, json;
 	uint64_t version;
+	uint8_t owner[ENCLAVE_OWNER]; /* not in the message: who brought it */
 };
 int enclave_model_read(struct span body, struct enclave_model *m) MUST_USE;
 
-/* "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\n". */
-int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], struct span name, uint64_t version, struct span onnx,
-		     struct span json, struct err *e) MUST_USE;
+/* enclave_manifest.c: "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\nowner <64 hex>\n". The owner is SHA-256
+ * of a public key (SubjectPublicKeyInfo, DER): of the Ed25519 key that signed the release of a sealed model,
+ * or of the certificate with which the model came through the connection. */
+#define ENCLAVE_NAME_MAX 200
+#define ENCLAVE_DIGEST 48
+struct enclave_manifest {
+	struct span name; /* borrows */
+	uint64_t version;
+	uint8_t digest[ENCLAVE_DIGEST], owner[ENCLAVE_OWNER];
+	int owned; /* the last line is there: enclaves of before do not have it */
+};
+int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], const struct enclave_model *m, struct err *e) MUST_USE;
+int enclave_manifest_read(struct span text, struct enclave_manifest *m) MUST_USE;
+int enclave_owner_certificate(const X509 *certificate, uint8_t owner[ENCLAVE_OWNER]) MUST_USE;
+int enclave_owner_key(const uint8_t key[32], uint8_t owner[ENCLAVE_OWNER]) MUST_USE;
+
 /* Whose certificates the enclave obeys, and its X25519 key of this start, to which a release is sealed:
  * "ca <64 hex: SHA-256 of the authority's public key>\nrelease <64 hex: the key>\n\n". */
 #define ENCLAVE_RELEASE_KEY 32

@@ -19,6 +19,11 @@
 #include "test/crypto/attest/make.h"
 #include "test/test.h"
 
+/* Of the model that the enclave's side has. */
+#define STAGE_DIGEST                                                                                         \
+	"a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecf"
+#define STAGE_OWNER "e0e1e2e3e4e5e6e7e8e9eaebecedeeefe0e1e2e3e4e5e6e7e8e9eaebecedeeef"
+
 static char stage_folder[] = "/tmp/obscura-enclave.XXXXXX";
 static struct identity authority;
 static struct make_id own; /* what the enclave's side shows */
@@ -87,7 +92,7 @@ static int stage_stop(void)
 
 /* What evidence for a connection is bound to; a test changes it before or after the report is made. */
 struct bound {
-	char policy[ENCLAVE_POLICY], manifest[16];
+	char policy[ENCLAVE_POLICY], manifest[ENCLAVE_MANIFEST_MAX];
 	uint8_t *key, exporter[32]; /* owns */
 	struct binding b;
 };
@@ -100,7 +105,7 @@ static void bind_to(struct bound *x, SSL *ssl, const uint8_t *hello)
 
 	x->key = NULL;
 	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(SSL_CTX_get0_certificate(server)), &x->key);
-	strcpy(x->manifest, "model\n2\nabc\n");
+	strcpy(x->manifest, "model\n2\n" STAGE_DIGEST "\nowner " STAGE_OWNER "\n");
 	make_must(size > 0 && !enclave_policy(x->policy, authority.certificate, release, &e));
 	make_must(SSL_export_keying_material(ssl, x->exporter, 32, BINDING_EXPORTER_LABEL,
 					     strlen(BINDING_EXPORTER_LABEL), NULL, 0, 0) == 1);

@@ -5,17 +5,31 @@
 
 #include "crypto/attest/sim.h"
 
-enum trick { HONEST, REPLAY, RELAY, OTHER_ROLE, OTHER_POLICY, OTHER_MANIFEST, OTHER_RELEASE, GARBAGE };
+enum trick {
+	HONEST,
+	REPLAY,
+	RELAY,
+	OTHER_ROLE,
+	OTHER_POLICY,
+	OTHER_MANIFEST,
+	OTHER_OWNER,
+	OTHER_RELEASE,
+	GARBAGE
+};
 
 static struct make_id root, quoting;
 static struct span chain; /* PEM */
 static uint8_t *kept;	  /* evidence of the first connection */
 static size_t kept_n;
+static char wanted[300];
+#define OTHER_DIGEST                                                                                         \
+	"00a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecf"
+#define OTHER_KEY "00e1e2e3e4e5e6e7e8e9eaebecedeeefe0e1e2e3e4e5e6e7e8e9eaebecedeeef"
 
 static void make_files(void)
 {
 	const struct make_id *ids[2] = {&quoting, &root};
-	static char policy[300], hex[97];
+	static char hex[97];
 	uint8_t measurement[48];
 
 	root = make_cert(SIM_ROOT_NAME, EVP_EC_gen("P-256"), NULL, 1, NULL, 0);
@@ -32,10 +46,10 @@ static void make_files(void)
 		make_free(&pem);
 	}
 	memset(measurement, 0x4d, sizeof(measurement));
-	snprintf(policy, sizeof(policy),
+	snprintf(wanted, sizeof(wanted),
 		 "measurement = \"%s\";\nsimulation_roots = [\"root.pem\"];\nmin_model_version = 2;\n",
 		 bytes_hex(hex, measurement, 48));
-	write_text("policy", policy);
+	write_text("policy", wanted);
 }
 
 static int setup(void **state)
@@ -76,6 +90,8 @@ static uint8_t *evidence(SSL *ssl, const uint8_t *hello, enum trick trick, size_
 		x.policy[ENCLAVE_POLICY_CA + 8] ^= 1;
 	if (trick == OTHER_MANIFEST)
 		x.manifest[6] = '9';
+	if (trick == OTHER_OWNER)
+		x.manifest[strlen(x.manifest) - 2] ^= 1;
 	*n = put_evidence(out, ENCLAVE_SIM, (struct span){report, sizeof(report)}, chain, &x);
 	return out;
 }
@@ -152,7 +168,8 @@ static void refused_test(void **state)
 	} rows[] = {
 	    {REPLAY, "WANT_REPORT_DATA"},	 {RELAY, "WANT_REPORT_DATA"},
 	    {OTHER_ROLE, "WANT_REPORT_DATA"},	 {OTHER_MANIFEST, "WANT_REPORT_DATA"},
-	    {OTHER_POLICY, "another authority"}, {OTHER_RELEASE, "WANT_REPORT_DATA"},
+	    {OTHER_OWNER, "WANT_REPORT_DATA"},	 {OTHER_POLICY, "another authority"},
+	    {OTHER_RELEASE, "WANT_REPORT_DATA"},
 	};
 	struct err e;
 
@@ -162,6 +179,36 @@ static void refused_test(void **state)
 			fail_msg("trick %d: %s", rows[i].trick, e.text);
 	}
 	assert_int_equal(meet(GARBAGE, 1, &e), ERR_PEER);
+}
+
+/* What the policy wants of the model of this very connection. */
+static void models_test(void **state)
+{
+	static const struct {
+		const char *models, *say; /* NULL: accepted */
+	} rows[] = {
+	    {"digests = [\"" STAGE_DIGEST "\"]; owners = [\"" STAGE_OWNER "\"];", NULL},
+	    {"digests = [\"" OTHER_DIGEST "\", \"" STAGE_DIGEST "\"];", NULL},
+	    {"digests = [\"" OTHER_DIGEST "\"];", "expected " OTHER_DIGEST ", received " STAGE_DIGEST},
+	    {"owners = [\"" OTHER_KEY "\"];", "expected " OTHER_KEY ", received " STAGE_OWNER},
+	    {"digests = [\"" STAGE_DIGEST "\"]; owners = [\"" OTHER_KEY "\"];", "another owner's"},
+	    {"digests = [\"" STAGE_DIGEST "\"]; min_version = 3;", "version 3 at least, received 2"},
+	};
+	char text[1000];
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		snprintf(text, sizeof(text), "%smodels = ( { name = \"model\"; %s } );\n", wanted,
+			 rows[i].models);
+		write_text("policy", text);
+		if (meet(HONEST, 1, &e) != (rows[i].say ? ERR_ATTEST : 0) ||
+		    (rows[i].say && !strstr(e.text, rows[i].say)))
+			fail_msg("%s: %s", rows[i].models, e.text);
+	}
+	/* The evidence is judged first: what it does not vouch for is not compared. */
+	assert_int_equal(meet(OTHER_OWNER, 1, &e), ERR_ATTEST);
+	assert_non_null(strstr(e.text, "WANT_REPORT_DATA"));
+	write_text("policy", wanted);
 }
 
 /* The key to which releases are sealed is read from the policy as it was written; another form is refused. */
@@ -194,6 +241,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(honest_test),
 	    cmocka_unit_test(refused_test),
+	    cmocka_unit_test(models_test),
 	    cmocka_unit_test(release_key_test),
 	};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What client and enclave read of one another: evidence, a model, the policy text in the evidence, a request,
- * an answer. The first byte chooses. Everything must lie in the body. */
+ * an answer, a manifest. The first byte chooses. Everything must lie in the body. */
 #include "daemon/enclave_wire.h"
 #include "wire.pb-c.h"
 
@@ -25,19 +25,40 @@ static void evidence(struct span body)
 	inside(body, v.manifest);
 }
 
+static void manifest_of(struct enclave_model *m)
+{
+	char text[ENCLAVE_MANIFEST_MAX];
+	struct enclave_manifest read;
+	struct err e = {0};
+
+	if (enclave_manifest(text, m, &e))
+		return;
+	if (enclave_manifest_read((struct span){(const uint8_t *)text, strlen(text)}, &read) ||
+	    read.version != m->version || read.name.n != m->name.n ||
+	    memcmp(read.name.p, m->name.p, m->name.n) || !read.owned)
+		abort();
+}
+
+static void manifest(struct span body)
+{
+	struct enclave_manifest m;
+
+	if (enclave_manifest_read(body, &m))
+		return;
+	inside(body, m.name);
+	if (memchr(m.name.p, '\n', m.name.n))
+		abort();
+}
+
 static void model(struct span body)
 {
-	char manifest[ENCLAVE_MANIFEST_MAX];
-	struct enclave_model m;
-	struct err e = {0};
+	struct enclave_model m = {.version = 0};
 
 	if (enclave_model_read(body, &m))
 		return;
 	inside(body, m.onnx);
 	inside(body, m.json);
-	if (!enclave_manifest(manifest, m.name, m.version, m.onnx, m.json, &e) &&
-	    (strlen(manifest) < 98 || memchr(m.name.p, '\n', m.name.n)))
-		abort();
+	manifest_of(&m);
 }
 
 static void policy(struct span body)
@@ -61,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
-	switch (*data % 5) {
+	switch (*data % 6) {
 	case 0:
 		evidence(body);
 		break;
@@ -70,6 +91,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 2:
 		policy(body);
+		break;
+	case 5:
+		manifest(body);
 		break;
 	case 3:
 		request = wire__classify__unpack(NULL, body.n, body.p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A policy file. What is accepted must not allow more than any file may: no simulation, no revoked platform,
- * no field that does not exist. */
+ * no field that does not exist; and a model that it names it names once, with
+ * a demand. */
 #include "daemon/attest.h"
 
 #include <stdlib.h>
@@ -25,6 +26,18 @@ static void in_bounds(const struct attest_policy_file *f)
 	for (size_t i = 0; i < p->n_values; i++)
 		if (p->values[i].field >= ATTEST_FIELDS)
 			abort();
+	if (f->n_models > ATTEST_POLICY_MODELS)
+		abort();
+	for (size_t i = 0; i < f->n_models; i++) {
+		const struct attest_model *m = &f->models[i];
+
+		if (!*m->name || memchr(m->name, '\n', strlen(m->name)) || !(m->n_digests + m->n_owners) ||
+		    m->n_digests > ATTEST_MODEL_DIGESTS || m->n_owners > ATTEST_MODEL_OWNERS)
+			abort();
+		for (size_t j = 0; j < i; j++)
+			if (!strcmp(m->name, f->models[j].name))
+				abort();
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
