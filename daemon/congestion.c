@@ -3,7 +3,10 @@
  * round trip, then sends tens or hundreds of kilobytes, and waits. BBR learns little of the link from that, and
  * paces what it sends by the little that it knows; cubic and Reno send at once what a window holds, and the
  * window has grown to the largest message. But they forget the window when nothing was sent for a while, unless
- * tcp_slow_start_after_idle is off. */
+ * tcp_slow_start_after_idle is off.
+ *
+ * It is set before the connection is made, on a listener for what it accepts: a socket that had BBR for a moment goes
+ * on pacing with whatever follows (Linux keeps sk_pacing_status). */
 #include "daemon/net_parts.h"
 
 #include <errno.h>

@@ -89,7 +89,6 @@ static void welcome(struct listener *l, int fd, const struct sockaddr *from, soc
 	} else {
 		name_of(from, n, c->channel.name, sizeof(c->channel.name));
 		socket_no_delay(fd);
-		socket_congestion(fd, l->net->congestion);
 		if (conn_secure(c, NULL, NULL, &e)) {
 			log_err(LOG_ERR, "a connection was refused", &e);
 			c->lost = 1;
@@ -232,6 +231,8 @@ int net_listen(struct net *net, const char *address, unsigned peer_roles, const 
 		socket_name(fd, name, sizeof(name), &bound);
 	else
 		fd = socket_listen(address, name, sizeof(name), &bound, e);
+	if (fd >= 0)
+		socket_congestion(fd, net->congestion); /* what it accepts inherits it, congestion.c */
 	if (fd < 0 || !add_listener(net, fd, 0, peer_roles, h, ctx, e))
 		return -1;
 	log_line(LOG_INFO, "listening on %s", name);

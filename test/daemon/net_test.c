@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -138,6 +140,29 @@ static void test_unix(void **state)
 	assert_int_equal(D->why.code, ERR_REACH);
 	assert_int_equal(net_connect_unix(D->net, certs_path("nobody", ""), &handler, M, &e), -1);
 	assert_int_equal(e.code, ERR_REACH);
+}
+
+/* The listener has it, before anybody comes: what was BBR's once paces for ever. */
+static void test_congestion(void **state)
+{
+	int fds = 0;
+
+	configure(M, 'M', "model-owner", "ca");
+	set(&M->config, "congestion", "reno");
+	start_listening(M, 0, ROLE_D);
+	for (int fd = 3; fd < 256; fd++) {
+		int listens = 0, family = 0;
+		socklen_t n = sizeof(listens), m = sizeof(family), o = CONGESTION_BYTES;
+		char name[CONGESTION_BYTES] = "";
+
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) || !listens ||
+		    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &m) || family != AF_INET)
+			continue;
+		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &o), 0);
+		assert_string_equal(name, "reno");
+		fds++;
+	}
+	assert_int_equal(fds, 1);
 }
 
 static void test_nobody_there(void **state)
@@ -515,6 +540,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
 	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
+	    TEST(test_congestion),
 	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
 	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list), TEST(test_authority_is_replaced), TEST(test_strangers_hold_places), TEST(test_one_peer_holds_places),
 	    TEST(test_stop),
