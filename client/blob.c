@@ -102,7 +102,7 @@ int blob_read(struct blob *b, const char *path, struct err *e)
 
 	memset(b, 0, sizeof(*b));
 	if (!f)
-		return err_set(e, ERR_INPUT, "cannot open it: %s", strerror(errno));
+		return err_set(e, err_of_file(errno), "cannot open it: %s", strerror(errno));
 	if (!fstat(fileno(f), &s) && S_ISDIR(s.st_mode))
 		r = err_set(e, ERR_INPUT, "this is a folder");
 	else

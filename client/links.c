@@ -3,6 +3,7 @@
 
 #include "client/links.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -222,7 +223,9 @@ static int find(struct link *link, config_t *c, const char *name, const char *fi
 	const config_setting_t *root, *s;
 
 	if (!(file ? config_read_file(c, file) : config_read_string(c, links_builtin)))
-		return err_set(e, ERR_INPUT, "%s:%d: %s", file ? file : "conf/links.conf",
+		return file && config_error_type(c) == CONFIG_ERR_FILE_IO
+			   ? err_set(e, err_of_file(errno), "cannot read %s: %s", file, strerror(errno))
+			   : err_set(e, ERR_INPUT, "%s:%d: %s", file ? file : "conf/links.conf",
 			       config_error_line(c), config_error_text(c));
 	root = config_root_setting(c);
 	for (int i = 0; i < config_setting_length(root); i++) {

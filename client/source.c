@@ -6,6 +6,7 @@
 #include "client/image.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static int open_folder(struct source *s, struct err *e)
 	int n = scandir(s->path, &s->entries, is_picture, by_name);
 
 	if (n < 0)
-		return err_set(e, ERR_INPUT, "cannot read the folder: %m");
+		return err_set(e, err_of_file(errno), "cannot read the folder: %m");
 	s->n = (uint64_t)n;
 	return n ? 0 : err_set(e, ERR_INPUT, "there is no .png, .jpg, .ppm or .pgm file in this folder");
 }
@@ -194,10 +195,13 @@ static int open_any(struct source *s, struct err *e)
 int source_open(struct source **source, const char *path, struct err *e)
 {
 	struct source *s = calloc(1, sizeof(*s));
+	size_t n = strlen(path);
 
 	*source = NULL;
+	while (n > 1 && path[n - 1] == '/') /* FOLDER/ is FOLDER: it becomes part of names */
+		n--;
 	if (s)
-		s->path = strdup(path);
+		s->path = strndup(path, n);
 	if (!s || !s->path) {
 		free(s);
 		return err_set(e, ERR_ENV, "out of memory");

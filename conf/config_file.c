@@ -120,7 +120,7 @@ int config_file(struct config *c, const char *path, struct err *e)
 	int r = -1;
 
 	if (!f)
-		return err_set(e, errno == EACCES ? ERR_ENV : ERR_INPUT, "cannot read %s: %s", path,
+		return err_set(e, err_of_file(errno), "cannot read %s: %s", path,
 			       strerror(errno));
 	text = malloc(FILE_MAX + 1);
 	if (!text) {
@@ -130,7 +130,7 @@ int config_file(struct config *c, const char *path, struct err *e)
 	n = fread(text, 1, FILE_MAX, f);
 	text[n] = 0;
 	if (ferror(f))
-		err_set(e, ERR_ENV, "cannot read %s: %s", path, strerror(errno));
+		err_set(e, err_of_file(errno), "cannot read %s: %s", path, strerror(errno));
 	else if (n == FILE_MAX || memchr(text, 0, n))
 		err_set(e, ERR_INPUT, "%s: this is no configuration file (binary, or longer than 1 MiB)",
 			path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conf/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,22 @@ int err_context(struct err *e, const char *format, ...)
 	snprintf(e->text + n, sizeof(e->text) - n, ": %s", old);
 	text_clean(e->text);
 	return -1;
+}
+
+enum err_code err_of_file(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+	case EISDIR:
+	case EEXIST:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case EINVAL:
+		return ERR_INPUT;
+	default:
+		return ERR_ENV;
+	}
 }
 
 const char *err_name(enum err_code code)

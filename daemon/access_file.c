@@ -238,7 +238,7 @@ static char *slurp(const char *path, struct err *e)
 	size_t n = f && text ? fread(text, 1, FILE_MAX, f) : 0;
 
 	if (!f || !text || ferror(f))
-		err_set(e, f || errno == EACCES ? ERR_ENV : ERR_INPUT, "cannot read the rules %s: %s", path,
+		err_set(e, f ? ERR_ENV : err_of_file(errno), "cannot read the rules %s: %s", path,
 			strerror(f && !text ? ENOMEM : errno));
 	else if (n == FILE_MAX || memchr(text, 0, n))
 		err_set(e, ERR_INPUT, "%s: this is no file of rules (binary, or longer than 1 MiB)", path);

@@ -17,14 +17,14 @@ int attest_file_read_most(const char *path, size_t most, struct span *s, struct 
 	s->p = NULL;
 	s->n = 0;
 	if (!f || !bytes) {
-		err_set(e, f ? ERR_ENV : ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno));
+		err_set(e, f ? ERR_ENV : err_of_file(errno), "cannot read %.300s: %s", path, strerror(errno));
 		free(bytes);
 		if (f)
 			fclose(f);
 		return -1;
 	}
 	s->n = fread(bytes, 1, most + 1, f);
-	bad = ferror(f) ? err_set(e, ERR_INPUT, "cannot read %.300s: %s", path, strerror(errno)) : 0;
+	bad = ferror(f) ? err_set(e, err_of_file(errno), "cannot read %.300s: %s", path, strerror(errno)) : 0;
 	fclose(f);
 	if (!bad && s->n > most)
 		bad = err_set(e, ERR_INPUT, "%.300s is larger than %zu bytes", path, most);

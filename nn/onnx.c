@@ -384,7 +384,7 @@ static int read_file(const char *path, size_t limit, int optional, uint8_t **byt
 	if (!f)
 		return optional && errno == ENOENT
 			   ? 0
-			   : err_set(e, ERR_INPUT, "cannot open %s: %s", path, strerror(errno));
+			   : err_set(e, err_of_file(errno), "cannot open %s: %s", path, strerror(errno));
 	do {
 		cap *= 2;
 		more = realloc(p, cap);
@@ -399,7 +399,7 @@ static int read_file(const char *path, size_t limit, int optional, uint8_t **byt
 	if (more && *n > limit)
 		err_set(e, ERR_INPUT, "%s is larger than %zu bytes", path, limit);
 	else if (more && ferror(f))
-		err_set(e, ERR_INPUT, "cannot read %s: %s", path, strerror(errno));
+		err_set(e, err_of_file(errno), "cannot read %s: %s", path, strerror(errno));
 	fclose(f);
 	if (e->code) {
 		free(p);

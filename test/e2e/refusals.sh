@@ -22,6 +22,20 @@ refuse "truncated ONNX" 3 "short" timeout 20 "$OBSCURA" model check "$T/short.on
 : >"$T/empty.onnx"
 refuse "empty ONNX" 3 "empty" timeout 20 "$OBSCURA" plan "$T/empty.onnx"
 refuse "no such model" 3 "nowhere" timeout 20 "$OBSCURA" plan "$T/nowhere.onnx"
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups timeout 20 "$@"; }
+if [ "$(id -u)" = 0 ] && nobody test -x "$OBSCURA" 2>/dev/null; then
+	cp "$SAMPLE" "$T/mine.onnx"
+	chmod 600 "$T/mine.onnx"
+	chmod 711 "$T"
+	refuse "a model that may not be read" 7 "mine.onnx: Permission denied" nobody "$OBSCURA" plan "$T/mine.onnx"
+	refuse "  nor pictures" 7 "mine.onnx: .*Permission denied" nobody "$OBSCURA" verify "$M/digits_mlp.onnx" --images "$T/mine.onnx"
+else
+	echo "skip - a model that may not be read (needs root, and a tree that others may read)"
+fi
+refuse "a folder is no model" 3 "Is a directory" timeout 20 "$OBSCURA" plan "$T"
+refuse "no such file of links" 3 "cannot read .*nolinks: No such file" timeout 20 "$OBSCURA" plan "$SAMPLE" --link wan --link-file "$T/nolinks"
+refuse "simulation of a program that is not there" 3 "nowhere" timeout 20 "$OBSCURA" attest simulation --dir "$T/nosim" --program "$T/nowhere"
+is "  and nothing was made for it" "" "$(ls "$T/nosim" 2>/dev/null)"
 for bad in unsupported nan overflow; do
 	if [ -f "$M/bad/$bad.onnx" ]; then
 		refuse "model: $bad" 3 "$bad|Erf|finite|NaN|bits" timeout 20 "$OBSCURA" plan "$M/bad/$bad.onnx"
@@ -61,7 +75,7 @@ openssl x509 -req -in "$T/old.csr" -CA "$T/pki/ca.pem" -CAkey "$T/pki/ca.key" -C
 refuse "own certificate has expired" 3 "expired" timeout 5 "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" --models="$SAMPLE" --ca="$T/pki/ca.pem" --certificate="$T/old.pem" --key="$T/old.key"
 port=$((20000 + $$ % 20000))
 start expired openssl s_server -accept 127.0.0.1:$port -cert "$T/old.pem" -key "$T/old.key" -CAfile "$T/pki/ca.pem" -Verify 1 -tls1_3 -quiet
-sleep 0.5
+for _ in $(seq 100); do grep -q ":$(printf %04X $port) 00000000:0000 0A" /proc/net/tcp && break; sleep 0.05; done
 # shellcheck disable=SC2046
 refuse "a peer whose certificate has expired" 4 "expired" alone --model-owner=127.0.0.1:$port $(creds "$T/pki" data-owner)
 # shellcheck disable=SC2046
