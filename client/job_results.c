@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/image.h"
@@ -30,11 +31,15 @@ static int ends_with(const char *text, const char *end)
 
 int results_open(struct results *r, const struct args *a, struct err *e)
 {
+	struct stat there;
+
 	r->path = a->flag[FLAG_out];
 	r->labels = a->flag[FLAG_labels];
 	r->json = a->flag[FLAG_json] || ends_with(r->path, ".jsonl") || ends_with(r->path, ".json");
 	if (r->labels && access(r->labels, R_OK))
-		return err_set(e, ERR_INPUT, "%s: cannot open it: %s", r->labels, strerror(errno));
+		return err_set(e, err_of_file(errno), "%s: cannot open it: %s", r->labels, strerror(errno));
+	if (!strcmp(r->path, "-") || (!stat(r->path, &there) && !S_ISREG(there.st_mode)))
+		return err_set(e, ERR_USAGE, "--out: %s is no regular file; results are written beside it and then take its name", r->path);
 	if (asprintf(&r->part_path, "%s.part", r->path) < 0) {
 		r->part_path = NULL;
 		return err_set(e, ERR_ENV, "out of memory");

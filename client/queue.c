@@ -24,6 +24,8 @@ int queue_fail(const struct queue *q, natsStatus s, const char *what, struct err
 		   s == NATS_CONNECTION_DISCONNECTED || s == NATS_NO_RESPONDERS || s == NATS_IO_ERROR ||
 		   s == NATS_STALE_CONNECTION;
 
+	if (said && *said == '(' && strstr(said, "): ")) /* (file of its source:line): */
+		said = strstr(said, "): ") + 3;
 	if (s == NATS_NO_RESPONDERS)
 		said = "it has no JetStream: start it with -js";
 	return err_set(e, away ? ERR_REACH : ERR_PEER, "the queue at %s: cannot %s: %s", q->server, what,

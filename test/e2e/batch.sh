@@ -38,6 +38,9 @@ printf '%s\n' "$T/folder/two-0.png" "$T/nowhere.png" "$T/folder/seven-0.png" | b
 is "a list of paths" "2 null 7 " "$(jq .label "$T/d.csv" | tr '\n' ' ')"
 grep -q "nowhere.png: cannot open" "$T/d.csv"
 is "what is not there says so" 0 $?
+mkdir "$T/slash" && cp "$ROOT/test/images/seven-0.png" "$T/slash"
+batch "$T/slash//" --model digits_conv --out "$T/slash.csv" >"$T/out" 2>"$T/err"
+is "a folder with a slash has the name without" "$T/slash/seven-0.png" "$(tail -1 "$T/slash.csv" | cut -d, -f1)"
 
 # what cannot be done
 batch "$STACK" --model digits_conv --out "$T/nowhere/x.csv" >"$T/out" 2>"$T/err"
@@ -46,6 +49,14 @@ batch "$STACK" --model nosuch --out "$T/x.csv" >"$T/out" 2>"$T/err"
 is "no such model" "4 1" "$? $(grep -c nosuch "$T/err")"
 batch "$STACK" --out "" >"$T/out" 2>"$T/err"
 is "no --out" 2 $?
+mkfifo "$T/fifo"
+for out in - "$T" "$T/fifo"; do
+	batch "$STACK" --out "$out" >"$T/out" 2>"$T/err"
+	is "results go to a regular file, not to $(basename "$out")" "2 1" "$? $(grep -c "is no regular file" "$T/err")"
+done
+is "  and what was there is there" "fifo" "$(stat -c %F "$T/fifo")"
+batch "$STACK" --out "$T/x.csv" --queue queue.example:4222 >"$T/out" 2>"$T/err"
+is "a queue without a scheme" "2 1" "$? $(grep -c "nats://HOST:PORT/STREAM" "$T/err")"
 kill_role data-owner
 batch "$STACK" --model digits_conv --out "$T/x.csv" >"$T/out" 2>"$T/err"
 is "nobody there" 5 $?
