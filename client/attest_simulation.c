@@ -72,14 +72,11 @@ static int measure(const char *program, uint8_t out[48], struct err *e)
 	return bad ? err_set(e, ERR_ENV, "out of memory for a digest") : 0;
 }
 
-static int write_policy(const char *dir, const char *program, struct err *e)
+static int write_policy(const char *dir, const uint8_t measurement[48], struct err *e)
 {
-	uint8_t measurement[48];
 	char path[1100], text[97];
 	FILE *f;
 
-	if (measure(program, measurement, e))
-		return -1;
 	for (int i = 0; i < 48; i++)
 		sprintf(text + 2 * i, "%02x", measurement[i]);
 	snprintf(path, sizeof(path), "%.1000s/policy.conf", dir);
@@ -121,15 +118,18 @@ int attest_simulation(struct args *a, struct err *e)
 	const char *dir = a->flag[FLAG_dir] ? a->flag[FLAG_dir] : "/etc/obscura/simulation",
 		   *program = a->flag[FLAG_program];
 	struct identity root = {0}, key = {0};
+	uint8_t measurement[48];
 	int bad;
 
 	if (!program)
 		return err_set(e, ERR_USAGE,
 			       "say what will run: --program /usr/lib/…/obscura-enclave (beside obscurad)");
+	if (measure(program, measurement, e)) /* first: nothing is made when there is no program */
+		return -1;
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", dir, strerror(errno));
 	bad = make(&root, NULL, SIM_ROOT_NAME, 1, e) || make(&key, &root, SIM_KEY_NAME, 2, e) ||
-	      write_all(dir, &root, &key, a->flag[FLAG_force] != NULL, e) || write_policy(dir, program, e);
+	      write_all(dir, &root, &key, a->flag[FLAG_force] != NULL, e) || write_policy(dir, measurement, e);
 	identity_free(&key);
 	identity_free(&root);
 	return bad ? -1 : 0;

@@ -118,11 +118,7 @@ static int configure(struct args *a, const struct command *c, const char *const 
 		if (r)
 			return -1;
 	}
-	if (!config_check(&a->config, e))
-		return 0;
-	if (e && !strncmp(e->text, "--", 2))
-		e->code = ERR_USAGE;
-	return -1;
+	return config_check(&a->config, e);
 }
 
 int args_parse(struct args *a, const struct command *c, int argc, char **argv, struct err *e)

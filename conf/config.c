@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LABEL 400 /* bytes of "FILE:LINE: name" */
+
 const struct option_row option_rows[] = {
 #define OPTION(type, name, value, roles, metavar, help)                                                      \
 	{#name,                                                                                              \
@@ -55,6 +57,14 @@ static void *field(struct config *c, const struct option_row *row)
 char **option_origin_of(struct config *c, const struct option_row *row)
 {
 	return (char **)((char *)c + row->origin);
+}
+
+static const struct option_row *row_named(const char *name)
+{
+	for (size_t i = 0; i < option_count; i++)
+		if (!strcmp(option_rows[i].name, name))
+			return &option_rows[i];
+	return NULL;
 }
 
 static int same_name(const char *row, const char *name, size_t n)
@@ -200,11 +210,17 @@ int option_origin(struct config *c, const struct option_row *row, const char *or
 	return 0;
 }
 
+const char *option_label(const struct option_row *row, const char *origin, char *buffer, size_t bytes)
+{
+	snprintf(buffer, bytes, !strncmp(origin, "--", 2) ? "%s" : "%s: %s", origin, row->name);
+	return buffer;
+}
+
 int option_set(struct config *c, const struct option_row *row, const char *text, const char *origin,
 	       struct err *e)
 {
 	void *f = field(c, row);
-	char *copy;
+	char *copy, label[LABEL];
 
 	switch (row->type) {
 	case OPTION_STRING:
@@ -220,13 +236,13 @@ int option_set(struct config *c, const struct option_row *row, const char *text,
 		break;
 	case OPTION_NUMBER:
 		if (set_number(f, text))
-			return err_set(e, ERR_INPUT, "%s: %s: \"%.40s\" is not a whole number from 0 upwards",
-				       origin, row->name, text);
+			return err_set(e, ERR_INPUT, "%s: \"%.40s\" is not a whole number from 0 upwards",
+				       option_label(row, origin, label, sizeof(label)), text);
 		break;
 	case OPTION_FLAG:
 		if (set_flag(f, text))
-			return err_set(e, ERR_INPUT, "%s: %s: \"%.40s\" is neither yes nor no", origin,
-				       row->name, text);
+			return err_set(e, ERR_INPUT, "%s: \"%.40s\" is neither yes nor no",
+				       option_label(row, origin, label, sizeof(label)), text);
 		break;
 	}
 	return option_origin(c, row, origin, e);
@@ -304,40 +320,68 @@ static int check_address(const char *text, int listens, const char **reason)
 	return set_number(&port, colon + 1) || port > 65535 || (!port && !listens) ? -1 : 0;
 }
 
-static int in_choices(const char *choices, const char *text)
+static int in_choices(const char *choices, char between, const char *text)
 {
+	const char stop[] = {between, 0};
 	size_t n = strlen(text);
 
-	for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
-		if (strcspn(p, "|") == n && !strncmp(p, text, n))
+	for (const char *p = choices; *p; p += strcspn(p, stop), p += *p == between)
+		if (strcspn(p, stop) == n && !strncmp(p, text, n))
 			return 1;
 	return 0;
 }
 
-static int check_string(const struct option_row *row, const char *text, const char *origin, struct err *e)
+static int check_string(const struct option_row *row, const char *text, const char *label, struct err *e)
 {
 	const char *reason;
 
-	if (strchr(row->metavar, '|') && !in_choices(row->metavar, text))
-		return err_set(e, ERR_INPUT, "%s: %s: \"%.60s\" is none of %s", origin, row->name, text,
-			       row->metavar);
+	if (strchr(row->metavar, '|') && !strstr(row->metavar, "NAME") && !in_choices(row->metavar, '|', text))
+		return err_set(e, ERR_INPUT, "%s: \"%.60s\" is none of %s", label, text, row->metavar);
 	if (!*text && strstr(row->name, "_listen"))
 		return 0; /* nowhere */
 	if (!strcmp(row->metavar, "HOST:PORT") &&
 	    check_address(text, strstr(row->name, "listen") != NULL, &reason))
-		return err_set(e, ERR_INPUT, "%s: %s: \"%.80s\" is no address; %s", origin, row->name, text,
-			       reason);
+		return err_set(e, ERR_INPUT, "%s: \"%.80s\" is no address; %s", label, text, reason);
 	return 0;
 }
 
-static int check_number(const struct option_row *row, uint64_t value, const char *origin, struct err *e)
+/* Where the metavar lists words, and not examples, only they may stand in the list. */
+static int check_list(const struct option_row *row, const struct config_list *list, const char *label, struct err *e)
+{
+	if (strstr(row->metavar, "…"))
+		return 0;
+	for (size_t i = 0; i < list->n; i++)
+		if (!in_choices(row->metavar, ',', list->items[i]))
+			return err_set(e, ERR_INPUT, "%s: \"%.60s\" is none of %s", label, list->items[i], row->metavar);
+	return 0;
+}
+
+static int check_number(const struct option_row *row, uint64_t value, const char *label, struct err *e)
 {
 	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
 		if (limits[i].field == row->field && (value < limits[i].least || value > limits[i].most))
-			return err_set(e, ERR_INPUT, "%s: %s: %llu is outside %llu to %llu", origin,
-				       row->name, (unsigned long long)value,
-				       (unsigned long long)limits[i].least,
+			return err_set(e, ERR_INPUT, "%s: %llu is outside %llu to %llu", label,
+				       (unsigned long long)value, (unsigned long long)limits[i].least,
 				       (unsigned long long)limits[i].most);
+	return 0;
+}
+
+static int check_value(const struct config *c, const struct option_row *row, struct err *e)
+{
+	const void *f = (const char *)c + row->field;
+	char label[LABEL];
+
+	option_label(row, *option_origin_of((struct config *)(uintptr_t)c, row), label, sizeof(label));
+	switch (row->type) {
+	case OPTION_STRING:
+		return check_string(row, *(char *const *)f, label, e);
+	case OPTION_LIST:
+		return check_list(row, f, label, e);
+	case OPTION_NUMBER:
+		return check_number(row, *(const uint64_t *)f, label, e);
+	case OPTION_FLAG:
+		break;
+	}
 	return 0;
 }
 
@@ -348,7 +392,7 @@ static int check_http(const struct config *c, struct err *e)
 	size_t n = colon ? (size_t)(colon - at) : 0;
 	struct in6_addr v6;
 	struct in_addr v4;
-	char host[64];
+	char host[64], label[LABEL];
 	int foreign = 0;
 
 	if (!n || n >= sizeof(host) || *c->http_token_file)
@@ -360,33 +404,34 @@ static int check_http(const struct config *c, struct err *e)
 	else if (inet_pton(AF_INET6, host, &v6) == 1)
 		foreign = !IN6_IS_ADDR_LOOPBACK(&v6);
 	return foreign ? err_set(e, ERR_INPUT,
-				 "%s: http_listen: %s can be reached from other hosts, so requests need a "
+				 "%s: %s can be reached from other hosts, so requests need a "
 				 "token: write one "
 				 "into a file and name it with http_token_file, or listen on 127.0.0.1",
-				 c->origin.http_listen, at)
+				 option_label(row_named("http_listen"), c->origin.http_listen, label, sizeof(label)), at)
 		       : 0;
+}
+
+static int check_all(const struct config *c, struct err *e)
+{
+	char label[LABEL];
+
+	for (size_t i = 0; i < option_count; i++)
+		if (strchr(option_rows[i].roles, c->role) && check_value(c, &option_rows[i], e))
+			return -1;
+	if (strchr("DL", c->role) && c->pool_high && c->pool_low > c->pool_high)
+		return err_set(e, ERR_INPUT, "%s: %llu is more than pool_high = %llu (%s); lower it",
+			       option_label(row_named("pool_low"), c->origin.pool_low, label, sizeof(label)),
+			       (unsigned long long)c->pool_low, (unsigned long long)c->pool_high, c->origin.pool_high);
+	return c->role == 'D' ? check_http(c, e) : 0;
 }
 
 int config_check(const struct config *c, struct err *e)
 {
-	for (size_t i = 0; i < option_count; i++) {
-		const struct option_row *row = &option_rows[i];
-		const char *origin = *option_origin_of((struct config *)c, row);
-		const void *f = (const char *)c + row->field;
-
-		if (!strchr(row->roles, c->role))
-			continue;
-		if (row->type == OPTION_STRING && check_string(row, *(char *const *)f, origin, e))
-			return -1;
-		if (row->type == OPTION_NUMBER && check_number(row, *(const uint64_t *)f, origin, e))
-			return -1;
-	}
-	if (strchr("DL", c->role) && c->pool_high && c->pool_low > c->pool_high)
-		return err_set(e, ERR_INPUT,
-			       "%s: pool_low: %llu is more than pool_high = %llu (%s); lower it",
-			       c->origin.pool_low, (unsigned long long)c->pool_low,
-			       (unsigned long long)c->pool_high, c->origin.pool_high);
-	return c->role == 'D' ? check_http(c, e) : 0;
+	if (!check_all(c, e))
+		return 0;
+	if (e && e->code == ERR_INPUT && !strncmp(e->text, "--", 2)) /* the command line, no file */
+		e->code = ERR_USAGE;
+	return -1;
 }
 
 /* ---- a role that runs takes a new configuration ---- */

@@ -101,10 +101,10 @@ static void put_place(const struct config *c, const struct option_row *row, char
 {
 	const char *origin = *option_origin_of((struct config *)(uintptr_t)c, row);
 
-	if (!strncmp(origin, "--", 2)) /* a flag is its own name */
-		snprintf(place, bytes, "%s", origin);
+	if (!strcmp(origin, "default"))
+		snprintf(place, bytes, "%s (default)", row->name);
 	else
-		snprintf(place, bytes, "%s: %s", origin, row->name);
+		option_label(row, origin, place, bytes);
 }
 
 const char *config_place(const struct config *c, const char *text, char *place, size_t bytes)

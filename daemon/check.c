@@ -2,8 +2,13 @@
 #include "daemon/check.h"
 
 #include "daemon/access.h"
+#include "daemon/attest.h"
 #include "daemon/models.h"
+#include "daemon/net.h"
 #include "daemon/tls.h"
+
+#include <errno.h>
+#include <string.h>
 
 struct checking {
 	const struct config *config;
@@ -50,11 +55,37 @@ static void check_models(struct checking *k)
 		complain(k, config_place(k->config, all->n ? all->items[0] : "", place, sizeof(place)), &e);
 }
 
+static int try_read(const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return err_set(e, err_of_file(errno), "cannot read %s: %s", path, strerror(errno));
+	fclose(f);
+	return 0;
+}
+
+/* What only a data owner names. */
+static void check_data_owner(struct checking *k)
+{
+	const struct config *c = k->config;
+	struct attest_policy_file policy = {0};
+	char place[400];
+	struct err e = {0};
+
+	if (*c->http_token_file && try_read(c->http_token_file, &e))
+		complain(k, config_place(c, e.text, place, sizeof(place)), &e);
+	e = (struct err){0};
+	if (*c->policy && attest_policy_read(&policy, c->policy, &e))
+		complain(k, config_place(c, e.text, place, sizeof(place)), &e);
+	attest_policy_free(&policy);
+}
+
 int check_role(const struct config *c, enum frame_role self, FILE *out)
 {
 	struct checking k = {.config = c, .out = out};
 	struct err e = {0};
-	char place[400];
+	char place[400], congestion[CONGESTION_BYTES];
 	struct tls tls;
 
 	if (tls_new(&tls, c, self, &e))
@@ -63,7 +94,12 @@ int check_role(const struct config *c, enum frame_role self, FILE *out)
 	e = (struct err){0};
 	if ((self == ROLE_M || self == ROLE_C) && access_check(c, self, &e))
 		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
+	e = (struct err){0};
+	if (self != ROLE_C && congestion_choose(congestion, c->congestion, &e))
+		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	if (self == ROLE_M)
 		check_models(&k);
+	if (self == ROLE_D)
+		check_data_owner(&k);
 	return k.code;
 }

@@ -188,7 +188,7 @@ static int bind_first(const struct addrinfo *found, const char *address, struct 
 		saved = errno;
 		close(fd);
 	}
-	return err_set(e, ERR_ENV, "cannot listen on %s: %s; --listen=HOST:PORT names another address",
+	return err_set(e, ERR_ENV, "cannot listen on %s: %s; name another HOST:PORT",
 		       address, strerror(saved));
 }
 

@@ -40,6 +40,8 @@ static int read_words(int argc, char **argv, struct asked *asked, struct err *e)
 			asked->print = 1;
 		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
 			asked->file = argv[++i];
+		else if (!strcmp(argv[i], "-c"))
+			return err_set(e, ERR_USAGE, "-c needs a file: -c FILE");
 		else if (strncmp(argv[i], "--", 2))
 			return err_set(e, ERR_USAGE, "%s is not an option; see obscurad %s --help", argv[i],
 				       argv[1]);

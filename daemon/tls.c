@@ -175,7 +175,7 @@ static int load_lists(struct tls *tls, struct err *e)
 	int failed = 0;
 
 	if (!f)
-		return err_set(e, ERR_INPUT,
+		return err_set(e, err_of_file(errno),
 			       "cannot read the revocation list %s: %s; make one with `obscura pki revoke`",
 			       tls->revoked, strerror(errno));
 	tls->lists = sk_X509_CRL_new_null();
@@ -215,6 +215,23 @@ static int check_own(const struct config *c, X509 *cert, enum frame_role self, s
 			       "`obscura pki issue %s HOST`",
 			       c->certificate, role, frame_role_name(self), frame_role_name(self));
 	return 0;
+}
+
+/* Whether `ca` vouches for our own certificate. Peers may know its authority all the same, so that this is a warning. */
+static int is_of_authority(SSL_CTX *ctx)
+{
+	X509_STORE_CTX *v = X509_STORE_CTX_new();
+	STACK_OF(X509) *chain = NULL;
+	int code = X509_V_OK;
+
+	SSL_CTX_get0_chain_certs(ctx, &chain);
+	if (v && X509_STORE_CTX_init(v, SSL_CTX_get_cert_store(ctx), SSL_CTX_get0_certificate(ctx), chain) &&
+	    X509_verify_cert(v) != 1)
+		code = X509_STORE_CTX_get_error(v);
+	X509_STORE_CTX_free(v);
+	ERR_clear_error();
+	return code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY && code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
+	       code != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE && code != X509_V_ERR_CERT_SIGNATURE_FAILURE;
 }
 
 /* A key with a passphrase would stop a daemon at a prompt. */
@@ -287,6 +304,9 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 	if (is_revoked(tls, SSL_CTX_get0_certificate(ctx)))
 		return err_set(e, ERR_INPUT, "own certificate %s is revoked, says %s; issue another one",
 			       c->certificate, c->revoked);
+	if (!is_of_authority(ctx))
+		log_line(LOG_WARNING, "own certificate %s is not of the authority %s: peers that know only this one refuse us",
+			 c->certificate, c->ca);
 	settle(ctx);
 	X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(), tls->fingerprint, NULL);
 	return 0;

@@ -204,6 +204,48 @@ static void test_check(void **state)
 	}
 }
 
+/* A model owner's: words of a list, and what is no closed list. */
+static void test_words(void **state)
+{
+	struct config c;
+	struct err e = {0};
+
+	assert_int_equal(config_defaults(&c, 'M', &e), 0);
+	assert_int_equal(config_text(&c, "f", "personalities = [\"smpc\", \"clear\"]; congestion = \"bbr\"; models = [\"x\"];", &e), 0);
+	assert_int_equal(config_check(&c, &e), 0);
+	assert_int_equal(config_text(&c, "f", "personalities = [\"smpc\", \"hee\"];", &e), 0);
+	assert_int_equal(config_check(&c, &e), -1);
+	assert_string_equal(e.text, "f:1: personalities: \"hee\" is none of smpc,he,clear");
+	assert_int_equal(e.code, ERR_INPUT);
+	config_free(&c);
+}
+
+/* What the command line says wrongly is wrong usage, and its name stands there once. */
+static void test_check_flags(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"--lanes=0", "--lanes: 0 is outside 1 to 64"},
+	    {"--max_batch=5000", "--max-batch: 5000 is outside 1 to 4096"},
+	    {"--listen=here", "--listen: \"here\" is no address; write it as HOST:PORT"},
+	    {"--personalities=he,", NULL},
+	    {"--personalities=enclave", "--personalities: \"enclave\" is none of smpc,he,clear"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct config c;
+		struct err e = {0};
+
+		assert_int_equal(config_defaults(&c, 'M', &e), 0);
+		assert_int_equal(config_flag(&c, cases[i][0], &e), 0);
+		assert_int_equal(config_check(&c, &e), cases[i][1] ? -1 : 0);
+		if (cases[i][1]) {
+			assert_string_equal(e.text, cases[i][1]);
+			assert_int_equal(e.code, ERR_USAGE);
+		}
+		config_free(&c);
+	}
+}
+
 static void test_bad_flags(void **state)
 {
 	static const char *const flags[] = {"--lanes",
@@ -283,6 +325,8 @@ int main(void)
 	    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_role_defaults),
 	    cmocka_unit_test(test_values),     cmocka_unit_test(test_bad_files),
 	    cmocka_unit_test(test_check),      cmocka_unit_test(test_http_listen),
+	    cmocka_unit_test(test_words),
+	    cmocka_unit_test(test_check_flags),
 	    cmocka_unit_test(test_bad_flags),  cmocka_unit_test(test_files),
 	    cmocka_unit_test(test_adopt),
 	};

@@ -53,6 +53,23 @@ says "-t: a misspelt option" 3 "data-owner.conf:4: pool_hihg: .*did you mean poo
 conf data-owner 'lanes = ;'
 says "-t: no libconfig" 3 "data-owner.conf:4: syntax error" data-owner
 
+conf data-owner "http_token_file = \"$T/token\";"
+says "-t: a token that is not there" 3 "data-owner.conf:4: http_token_file: cannot read .*token: No such file" data-owner
+conf data-owner "policy = \"$T/rules\";"
+says "-t: a policy that is none" 3 "data-owner.conf:4: policy: .*rules:" data-owner
+conf model-owner "models = [\"$M\"];" 'personalities = ["smpc", "hee"];'
+says "-t: a personality that there is not" 3 "model-owner.conf:5: personalities: \"hee\" is none of" model-owner
+conf model-owner "models = [\"$M\"];" 'congestion = "nosuch";'
+says "-t: no such congestion control" 7 "model-owner.conf:5: congestion: .*tcp_allowed_congestion_control" model-owner
+conf provider
+sed -i "1s|$P|$T/other|" "$T/provider.conf"
+says "-t: a certificate of another authority than ours" 0 "provider.pem is not of the authority .*other/ca.pem" provider
+conf provider
+refused=$("$OBSCURAD" provider -c "$T/provider.conf" --threads=0 -t 2>&1)
+is "a wrong value on the command line is wrong usage" "2 obscurad: --threads: 0 is outside 1 to 1024" "$? $refused"
+refused=$("$OBSCURAD" provider -c 2>&1)
+is "-c without a file" "2 obscurad: -c needs a file: -c FILE" "$? $refused"
+
 conf data-owner 'lanes = 9;'
 "$OBSCURAD" data-owner -c "$T/data-owner.conf" --pool-low=3 -T >"$T/one"
 is "-T names the origins" "2" "$(grep -cE "^lanes = 9; # .*data-owner.conf:4$|^pool_low = 3; # --pool-low$" "$T/one")"
