@@ -15,8 +15,6 @@
 #define KEY_OPTION 0x800 /* + index of option_rows */
 #define CLIENT_FILE "/etc/obscura/client.conf"
 
-const char *argp_program_version = "obscura " OBSCURA_VERSION;
-
 static const struct flag_row {
 	const char *name, *metavar, *commands, *help;
 } flag_rows[] = {
@@ -29,6 +27,7 @@ struct parsing {
 	struct args *args;
 	const char **given; /* per option: the value, NULL when not given */
 	int room;
+	int show; /* '?': --help, 'V': --version */
 };
 
 static error_t parse_one(int key, char *value, struct argp_state *state)
@@ -41,6 +40,8 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 		p->args->words[p->args->n++] = value; /* the one flag that may be given again */
 	else if (key >= KEY_FLAG && key < KEY_FLAG + FLAGS)
 		p->args->flag[key - KEY_FLAG] = value ? value : "";
+	else if (key == '?' || key == 'V')
+		p->show = key;
 	else if (key == 'c')
 		p->args->flag[FLAG_config] = value;
 	else if (key == ARGP_KEY_ARG && p->args->n < p->room)
@@ -61,21 +62,25 @@ static char *dashed(const char *name)
 	return copy;
 }
 
+static int add(struct argp_option *row, const char *name, int key, const char *arg, const char *doc)
+{
+	*row = (struct argp_option){.name = dashed(name), .key = key, .arg = arg, .doc = doc};
+	return row->name ? 1 : 0;
+}
+
 /* The rows of argp for one command; names own. Returns how many, -1 when memory is short. */
 static int build(struct argp_option *out, const struct command *c)
 {
-	int n = 0;
+	int n = 0, had;
 
 	for (int i = 0; i < FLAGS; i++) {
 		const struct flag_row *f = &flag_rows[i];
 
 		if (!text_has_word(f->commands, c->name))
 			continue;
-		out[n].key = i == FLAG_config ? 'c' : KEY_FLAG + i;
-		out[n].arg = *f->metavar ? f->metavar : NULL;
-		out[n].doc = f->help;
-		out[n].name = dashed(f->name);
-		if (!out[n++].name)
+		had = n;
+		n += add(&out[n], f->name, i == FLAG_config ? 'c' : KEY_FLAG + i, *f->metavar ? f->metavar : NULL, f->help);
+		if (n == had)
 			return -1;
 	}
 	for (size_t i = 0; i < option_count; i++) {
@@ -83,15 +88,77 @@ static int build(struct argp_option *out, const struct command *c)
 
 		if (!text_has_word(c->options, o->name))
 			continue;
-		out[n].key = KEY_OPTION + (int)i;
-		out[n].arg = o->metavar;
-		out[n].flags = o->type == OPTION_FLAG ? OPTION_ARG_OPTIONAL : 0;
-		out[n].doc = o->help;
-		out[n].name = dashed(o->name);
-		if (!out[n++].name)
+		had = n;
+		n += add(&out[n], o->name, KEY_OPTION + (int)i, o->metavar, o->help);
+		if (n == had)
 			return -1;
+		out[had].flags = o->type == OPTION_FLAG ? OPTION_ARG_OPTIONAL : 0;
 	}
-	return n;
+	had = n;
+	n += add(&out[n], "help", '?', NULL, "show this, and end");
+	n += add(&out[n], "version", 'V', NULL, "show the program's version, and end");
+	return n == had + 2 ? n : -1;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct argp_option *)a)->name, ((const struct argp_option *)b)->name);
+}
+
+static void show_help(const struct command *c, struct argp_option *rows, int n)
+{
+	printf("usage: obscura %s [--name=value …]%s%s\n%s\n\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
+	qsort(rows, (size_t)n, sizeof(*rows), by_name);
+	for (int i = 0; i < n; i++) {
+		int option = rows[i].key - KEY_OPTION;
+		char flag[160];
+
+		snprintf(flag, sizeof(flag), "%s--%s%s%s", rows[i].key == 'c' ? "-c, " : "", rows[i].name, rows[i].arg ? "=" : "",
+			 rows[i].arg ? rows[i].arg : "");
+		text_help(stdout, flag, rows[i].doc, option >= 0 ? option_rows[option].value : NULL);
+	}
+}
+
+/* What getopt would not say: a remedy for a misspelt flag. Beginnings of names that are no other's stand for them. */
+static int check_flag(const struct command *c, const struct argp_option *rows, const char *word, int last, struct err *e)
+{
+	const struct argp_option *fits = NULL, *near = NULL;
+	size_t n = strcspn(word + 2, "="), best = n < 6 ? 1 + n / 2 : 4, many = 0;
+
+	for (const struct argp_option *r = rows; r->name; r++) {
+		size_t d = text_distance(r->name, word + 2, n);
+		int exact = !strncmp(r->name, word + 2, n) && !r->name[n];
+
+		if (!strncmp(r->name, word + 2, n)) {
+			many = exact ? 1 : many + 1;
+			fits = r;
+		}
+		if (exact)
+			break;
+		if (d < best) {
+			best = d;
+			near = r;
+		}
+	}
+	if (!many)
+		return err_set(e, ERR_USAGE, "%.*s: there is no such flag%s%s; obscura %s --help lists all", (int)(n < 64 ? n + 2 : 66), word,
+			       near ? "; did you mean --" : "", near ? near->name : "", c->name);
+	if (many > 1)
+		return err_set(e, ERR_USAGE, "%.*s: several flags begin so; obscura %s --help lists all", (int)(n < 64 ? n + 2 : 66), word,
+			       c->name);
+	if (fits->arg && !fits->flags && last && !word[2 + n])
+		return err_set(e, ERR_USAGE, "--%s needs a value: --%s=%s", fits->name, fits->name, fits->arg);
+	if (!fits->arg && word[2 + n])
+		return err_set(e, ERR_USAGE, "--%s takes no value", fits->name);
+	return 0;
+}
+
+static int check_flags(const struct command *c, const struct argp_option *rows, int argc, char **argv, struct err *e)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strncmp(argv[i], "--", 2) && check_flag(c, rows, argv[i], i + 1 == argc, e))
+			return -1;
+	return 0;
 }
 
 /* Defaults, then the file, then flags. Commands that talk to a daemon read CLIENT_FILE when there is one. */
@@ -121,28 +188,41 @@ static int configure(struct args *a, const struct command *c, const char *const 
 	return config_check(&a->config, e);
 }
 
+/* --help, --version: all that is done. */
+static void __attribute__((noreturn)) show(const struct parsing *p, const struct command *c, struct argp_option *rows, int n)
+{
+	if (p->show == 'V')
+		puts("obscura " OBSCURA_VERSION);
+	else
+		show_help(c, rows, n);
+	exit(fflush(stdout) ? ERR_ENV : 0);
+}
+
 int args_parse(struct args *a, const struct command *c, int argc, char **argv, struct err *e)
 {
-	struct argp_option *rows = calloc((size_t)FLAGS + option_count + 1, sizeof(*rows));
+	struct argp_option *rows = calloc((size_t)FLAGS + option_count + 3, sizeof(*rows));
 	const char **given = calloc(option_count, sizeof(*given));
-	struct parsing parsing = {a, given, argc};
+	struct parsing parsing = {a, given, argc, 0};
 	struct argp argp = {rows, parse_one, c->arguments, c->summary, NULL, NULL, NULL};
 	char *name = NULL;
-	int r = -1;
+	int r = -1, n;
 
 	memset(a, 0, sizeof(*a));
 	a->command = c->name;
 	a->arguments = c->arguments;
 	a->words = calloc((size_t)argc + 1, sizeof(*a->words));
-	if (!rows || !given || !a->words || build(rows, c) < 0 ||
+	if (!rows || !given || !a->words || (n = build(rows, c)) < 0 ||
 	    asprintf(&name, "obscura %s", c->name) < 0) {
 		err_set(e, ERR_ENV, "out of memory");
 		goto out;
 	}
-	argp_err_exit_status = ERR_USAGE;
 	argv[0] = name;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &parsing))
-		err_set(e, ERR_USAGE, "cannot read the arguments; obscura %s --help shows them", c->name);
+	if (check_flags(c, rows, argc, argv, e))
+		goto out;
+	if (argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_ERRS, NULL, &parsing))
+		err_set(e, ERR_USAGE, "there is no such flag with one dash, or it lacks its value; obscura %s --help lists all", c->name);
+	else if (parsing.show)
+		show(&parsing, c, rows, n);
 	else
 		r = configure(a, c, given, e);
 out:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults, flags and the meaning of every option; libconfig files are read by config_file.c. */
 #include "conf/config_table.h"
+#include "conf/text.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -75,31 +76,6 @@ static int same_name(const char *row, const char *name, size_t n)
 	return row[n] == 0;
 }
 
-/* Levenshtein distance of two short names, for "did you mean". */
-static size_t distance(const char *a, const char *b, size_t n)
-{
-	size_t row[64], m = strlen(a);
-
-	if (m >= 64 || n >= 64)
-		return 64;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t swap = diagonal + (a[j - 1] != b[i - 1]), least = row[j] + 1;
-
-			diagonal = row[j];
-			if (row[j - 1] + 1 < least)
-				least = row[j - 1] + 1;
-			row[j] = swap < least ? swap : least;
-		}
-	}
-	return row[m];
-}
-
 static int unknown_option(const struct config *c, const char *name, size_t n, const char *origin,
 			  struct err *e)
 {
@@ -108,7 +84,7 @@ static int unknown_option(const struct config *c, const char *name, size_t n, co
 
 	for (size_t i = 0; i < option_count; i++) {
 		size_t d =
-		    strchr(option_rows[i].roles, c->role) ? distance(option_rows[i].name, name, n) : 64;
+		    strchr(option_rows[i].roles, c->role) ? text_distance(option_rows[i].name, name, n) : TEXT_FAR;
 
 		if (d < best) {
 			best = d;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What people read of the options: dump, sample file, help, and which option a message is about. */
 #include "conf/config_table.h"
+#include "conf/text.h"
 
 #include <string.h>
 
@@ -84,16 +85,14 @@ void config_help(char role, FILE *out)
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_row *row = &option_rows[i];
 		char flag[96];
-		int n;
 
 		if (!strchr(row->roles, role))
 			continue;
-		n = snprintf(flag, sizeof(flag), "--%s=%s", row->name, row->metavar);
+		snprintf(flag, sizeof(flag), "--%s=%s", row->name, row->metavar);
 		for (char *p = flag + 2; *p && *p != '='; p++)
 			if (*p == '_')
 				*p = '-';
-		fprintf(out, n < 30 ? "  %-30s%s" : "  %s\n%32s%s", flag, n < 30 ? row->help : "", row->help);
-		fprintf(out, *row->value ? " [%s]\n" : "\n", row->value);
+		text_help(out, flag, row->help, row->value);
 	}
 }
 

@@ -179,6 +179,35 @@ static void test_usage(void **state)
 			fail_msg("\"%s\" is not a usage error", lines[i]);
 }
 
+/* A misspelt flag is told from one that is not there, an abbreviation from what could be several. */
+static void test_flags(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"classify --modle=x a", "--modle: there is no such flag; did you mean --model; obscura classify --help lists all"},
+	    {"classify --deadlin_ms=1 a", "did you mean --deadline-ms"},
+	    {"plan --qqqqq a", "--qqqqq: there is no such flag; obscura plan --help lists all"},
+	    {"plan --l=3 a", "--l: several flags begin so"},
+	    {"plan a --li", "--li: several flags begin so"},
+	    {"plan a --link", "--link needs a value: --link=NAME"},
+	    {"plan a --json=3", "--json takes no value"},
+	    {"plan -x a", "with one dash"},
+	};
+	char *argv[] = {(char *)"classify", (char *)"--dead=7", (char *)"--", (char *)"--modle", NULL};
+	char text[512];
+	struct err e = {0};
+	struct args a;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(run(NULL, 0, text, "%s", cases[i][0]), ERR_USAGE);
+		if (!strstr(text, cases[i][1]))
+			fail_msg("%s says: %s", cases[i][0], text);
+	}
+	assert_int_equal(args_parse(&a, command("classify"), 4, argv, &e), 0);
+	assert_int_equal(a.config.deadline_ms, 7);
+	assert_string_equal(a.words[0], "--modle");
+	args_free(&a);
+}
+
 /* No daemon: exit 5; a picture that cannot be read: exit 3 before anybody is asked. */
 static void test_nobody_there(void **state)
 {
@@ -449,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_flag),	   cmocka_unit_test(test_every_option),
 	    cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_usage),
+	    cmocka_unit_test(test_flags),
 	    cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_links),
 	    cmocka_unit_test(test_own_links),	   cmocka_unit_test(test_bad_links),
 	    cmocka_unit_test(test_verify),	   cmocka_unit_test(test_plan),

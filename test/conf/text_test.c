@@ -37,9 +37,37 @@ static void errors(void **state)
 	assert_string_equal(e.text, "??: it says: ?]0;mine?");
 }
 
+static void names(void **state)
+{
+	assert_int_equal(text_distance("lanes", "lanes=3", 5), 0);
+	assert_int_equal(text_distance("lanes", "lnaes", 5), 2);
+	assert_int_equal(text_distance("", "abc", 3), 3);
+	assert_int_equal(text_distance("model", "modle", 5), 2);
+	assert_int_equal(text_distance("x", "0123456789012345678901234567890123456789012345678901234567890123", 64), TEXT_FAR);
+}
+
+/* A line of help is at most 100 columns wide, whatever a character takes in bytes; a word that is longer stands alone. */
+static void help(void **state)
+{
+	static const char want[] = "  --mean=M,…                    then M\n"
+				   "  --a-flag-that-is-so-long-that=IT\n                                is alone [7]\n"
+				   "  --x                           ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ××\n"
+				   "                                ××\n";
+	char got[1024] = "";
+	FILE *f = fmemopen(got, sizeof(got), "w");
+
+	assert_non_null(f);
+	text_help(f, "--mean=M,…", "then M", NULL);
+	text_help(f, "--a-flag-that-is-so-long-that=IT", "is alone", "7");
+	text_help(f, "--x", "×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×× ××", "");
+	fclose(f);
+	assert_string_equal(got, want);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(characters), cmocka_unit_test(errors)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(characters), cmocka_unit_test(errors), cmocka_unit_test(names),
+					   cmocka_unit_test(help)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
