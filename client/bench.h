@@ -29,6 +29,7 @@ struct bench_model {
 	size_t pixels, n;     /* bytes of an image; images */
 	uint8_t *images;      /* owns */
 	uint32_t *labels;     /* owns: what the float reference says of each */
+	int32_t *truth;	      /* owns: the class of each; NULL where nobody knows */
 	double float_seconds; /* of one image, median */
 };
 /* which: X, Y, Z (of the paper, below `shared`), A, B, C, D (of the literature, random weights, written to
@@ -97,6 +98,11 @@ struct load_spec {
 	double seconds;		 /* none is sent after so long */
 	int describe;		 /* no images: only what the daemon answers at once */
 };
+/* Images whose label was looked at. */
+struct judged {
+	size_t images, agree;	   /* agree: with the float reference's label */
+	size_t right, float_right; /* with the true one; 0 where nobody knows it */
+};
 /* Of the answers that came. */
 struct load_result {
 	size_t requests, images;
@@ -105,7 +111,7 @@ struct load_result {
 	size_t room;
 	size_t warm;   /* requests that waited for no ticket */
 	size_t unlike; /* images whose bytes or round trips are not as predicted */
-	size_t agree;  /* images with the float reference's label */
+	struct judged judged;
 	uint32_t round_trips, predicted_round_trips;
 	struct counted on, off, wire_on;	    /* sums over images */
 	struct counted predicted_on, predicted_off; /* of one image */
@@ -149,6 +155,7 @@ struct measured {
 	/* one request at a time, tickets ready where there is memory for so many */
 	struct bench_stat online, client, offline;
 	size_t latency_requests, warm, unlike; /* unlike: images not as predicted, of both parts */
+	struct judged judged;		       /* of both parts */
 	double connect;			       /* of the first request */
 	uint32_t planned_trips; /* of one image, as the plan says */
 	struct counted planned_on;

@@ -138,6 +138,16 @@ static int same(struct counted a, struct counted b)
 	return a.sent == b.sent && a.received == b.received && a.provider == b.provider;
 }
 
+static void judge(struct judged *j, const struct bench_model *m, uint32_t label, size_t image)
+{
+	j->images++;
+	j->agree += label == m->labels[image];
+	if (!m->truth)
+		return;
+	j->right += label == (uint32_t)m->truth[image];
+	j->float_right += m->labels[image] == (uint32_t)m->truth[image];
+}
+
 /* One image's answer. */
 static void note_image(struct load *l, const Wire__Result *x, size_t image)
 {
@@ -146,7 +156,7 @@ static void note_image(struct load *l, const Wire__Result *x, size_t image)
 		       off = counted_of(x->bytes ? x->bytes->offline : NULL);
 
 	r->images++;
-	r->agree += x->label == l->spec->model->labels[image];
+	judge(&r->judged, l->spec->model, x->label, image);
 	r->unlike += !same(on, r->predicted_on) || !same(off, r->predicted_off) ||
 		     x->round_trips != r->predicted_round_trips;
 	r->round_trips = x->round_trips;

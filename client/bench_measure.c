@@ -81,6 +81,14 @@ struct latencies {
 	double spent;
 };
 
+static void add_judged(struct judged *sum, const struct judged *j)
+{
+	sum->images += j->images;
+	sum->agree += j->agree;
+	sum->right += j->right;
+	sum->float_right += j->float_right;
+}
+
 /* Some requests one after the other; they count unless s is NULL. */
 static int ask(struct load *l, struct measured *m, const struct load_spec *spec, struct latencies *s, struct err *e)
 {
@@ -88,6 +96,7 @@ static int ask(struct load *l, struct measured *m, const struct load_spec *spec,
 	int failed = load_run(l, spec, &r, e);
 
 	m->unlike += r.unlike;
+	add_judged(&m->judged, &r.judged);
 	if (s && !failed) {
 		s->spent += r.wall;
 		failed = append(&s->online, r.online, r.requests, e) ||
@@ -227,6 +236,7 @@ static int measure_steady(struct bench *b, struct load *l, struct measured *m, s
 		return -1;
 	difference(m, &before, &after);
 	m->unlike += m->steady.unlike;
+	add_judged(&m->judged, &m->steady.judged);
 	m->images_per_second = rate(m);
 	return 0;
 }

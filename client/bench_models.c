@@ -61,22 +61,27 @@ static int real_images(struct bench_model *m, const char *which, const char *sha
 {
 	const struct paper *p = is_paper(which) ? &papers[*which - 'X'] : &papers[0];
 	struct samples_from from = {.limit = IMAGES};
-	char path[PATH_MAX];
+	char path[PATH_MAX], classes[PATH_MAX];
 	struct samples s;
 
 	if (!is_paper(which) && !is_network(which))
 		return 0;
 	snprintf(path, sizeof(path), "%s/data/%s", shared, p->stack);
+	snprintf(classes, sizeof(classes), "%s/data/%s", shared, p->stack_labels);
 	if (access(path, R_OK))
 		return 0;
 	from.images = path;
+	if (is_paper(which) && !access(classes, R_OK)) /* the networks of the literature were not trained */
+		from.labels = classes;
 	from.fit = (struct fit){m->graph->nodes[0].shape, NN_RESIZE_NONE, 0};
 	from.classes = shape_size(m->graph->nodes[m->graph->n - 1].shape);
 	if (samples_load(&s, &from, e))
 		return -1;
 	m->n = s.n;
 	m->images = s.chw;
+	m->truth = s.labels;
 	s.chw = NULL;
+	s.labels = NULL;
 	samples_free(&s);
 	return 1;
 }
@@ -140,6 +145,7 @@ void bench_model_free(struct bench_model *m)
 	graph_free(m->graph);
 	free(m->images);
 	free(m->labels);
+	free(m->truth);
 	memset(m, 0, sizeof(*m));
 }
 

@@ -178,6 +178,26 @@ static struct json_object *json_beside(const struct measured *m)
 	return o;
 }
 
+/* What is not known is null. */
+static void add_share(struct json_object *o, const char *name, int known, size_t part, size_t whole)
+{
+	if (known && whole)
+		json_real(o, name, (double)part / (double)whole);
+	else
+		json_object_object_add(o, name, NULL);
+}
+
+static void add_judged(struct json_object *o, const struct measured *m)
+{
+	const struct judged *j = &m->judged;
+	int known = m->model->truth != NULL;
+
+	json_count(o, "judged", j->images);
+	add_share(o, "agreement", 1, j->agree, j->images);
+	add_share(o, "accuracy", known, j->right, j->images);
+	add_share(o, "float_accuracy", known, j->float_right, j->images);
+}
+
 static struct json_object *json_row(const struct measured *m)
 {
 	struct json_object *o = json_object_new_object();
@@ -199,7 +219,7 @@ static struct json_object *json_row(const struct measured *m)
 	json_count(o, "pool_high", m->pool_high);
 	json_count(o, "tickets_made", m->made);
 	json_count(o, "tickets_burnt", m->burnt);
-	json_real(o, "agreement", m->steady.images ? (double)m->steady.agree / (double)m->steady.images : 0);
+	add_judged(o, m);
 	add_bytes(o, m);
 	add_processes(o, m);
 	json_object_object_add(o, "floor", json_floor(m));

@@ -11,7 +11,7 @@
 
 struct paper {
 	const char *model, *images, *labels; /* files below shared/data */
-	const char *stack;		     /* many pictures of the model's own size, likewise */
+	const char *stack, *stack_labels;    /* many pictures of the model's own size, likewise, and their classes */
 	const char *json;
 };
 extern const struct paper papers[PAPERS];

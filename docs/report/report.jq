@@ -39,9 +39,9 @@ def latency_table:
 # Bytes do not depend on the link.
 def settings: (map(.batch) | min) as $b | [.[] | select(.batch == $b)] | group_by([.model, .personality, way]) | map(min_by(.rtt_ms));
 def cost_table:
-	"| model | way | online sent | received | offline sent | from the provider | wire, both phases | as predicted | like the float model | leaks | simulated |", "|---|---|---:|---:|---:|---:|---:|---|---:|---|---|",
+	"| model | way | online sent | received | offline sent | from the provider | wire, both phases | as predicted | like the float model | accuracy (float model) | images | leaks | simulated |", "|---|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---|---|",
 	(settings[] | ([.wire_pairs[] | .sent + .received] | add) as $wire |
-	"| \(.model) | \(way) | \(.bytes.online.sent) | \(.bytes.online.received) | \(.bytes.offline.sent) | \(.bytes.offline.provider) | \($wire | fixed(0)) | \(if .as_predicted then "yes" else "NO" end) | \(.agreement * 100 | fixed(2)) % | \(.leaks // "") | \(if .simulated then "yes" else "no" end) |");
+	"| \(.model) | \(way) | \(.bytes.online.sent) | \(.bytes.online.received) | \(.bytes.offline.sent) | \(.bytes.offline.provider) | \($wire | fixed(0)) | \(if .as_predicted then "yes" else "NO" end) | \(.agreement * 100 | fixed(2)) % | \(if .accuracy then "\(.accuracy * 100 | fixed(2)) % (\(.float_accuracy * 100 | fixed(2)) %)" else "" end) | \(.judged // .images) | \(.leaks // "") | \(if .simulated then "yes" else "no" end) |");
 def use_table:
 	"| model | way | CPU ms: data owner | model owner | provider | peak MB: data owner | model owner | provider | connect ms |", "|---|---|---:|---:|---:|---:|---:|---:|---:|",
 	(settings[] | "| \(.model) | \(way) | \(.cpu_seconds.data_owner * 1000 | fixed(2)) | \(.cpu_seconds.model_owner * 1000 | fixed(2)) | \(.cpu_seconds.provider * 1000 | fixed(2)) | \(.peak_bytes.data_owner / 1e6 | fixed(0)) | \(.peak_bytes.model_owner / 1e6 | fixed(0)) | \(.peak_bytes.provider / 1e6 | fixed(0)) | \(.seconds.connect * 1000 | fixed(1)) |");

@@ -92,4 +92,11 @@ refuse "bench: a model that is not there" 3 "nosuch" --models X --shared /nosuch
 # the clear personality: the baseline, two processes, one round trip
 timeout 200 "$OBSCURA" bench --quick --personalities clear --models "$HE_MODEL" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
 is "bench, clear: rows say what leaks, and cost what the plan says" "0 2" "$? $(jq -c 'select(.kind=="macro" and .personality=="clear" and .way=="clear" and .leaks=="the picture to the model owner" and .round_trips==1 and .as_predicted and
-	.images>0 and .agreement>=0.9 and .cpu_seconds.provider==0 and .wire_pairs.model_owner_provider.received==0 and .bytes.offline.sent==0)' "$J" | wc -l)" || cat "$T/err"
+	.images>0 and .agreement>=0.9 and .cpu_seconds.provider==0 and .wire_pairs.model_owner_provider.received==0 and .bytes.offline.sent==0 and
+	.judged>=.images and .accuracy==null and .float_accuracy==null)' "$J" | wc -l)" || cat "$T/err"
+if [ -f "$SHARED/data/models/model_x.onnx" ]; then
+	timeout 200 "$OBSCURA" bench --quick --personalities clear --models X --batch 1,64 --shared "$SHARED" --out "$OUT" >"$T/table" 2>"$T/err" </dev/null
+	is "bench: accuracy and the float model's on the same pictures" "0 2" "$? $(jq -c 'select(.kind=="macro" and .judged>=.images and (.accuracy-.float_accuracy|fabs)<0.01 and .accuracy>0.9 and .accuracy<1)' "$J" | wc -l)" || cat "$T/err"
+else
+	echo "skip - bench: accuracy (no ../shared/data)"
+fi
