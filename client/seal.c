@@ -65,35 +65,41 @@ static int key_make(const char *path, uint8_t key[SEAL_KEY], struct err *e)
 }
 
 /* What the enclave will say of the model once it is released. */
-static int show_sealed(const struct args *a, const struct enclave_model *m, struct span file, struct err *e)
+static int describe(const struct enclave_model *m, struct span file, char text[ENCLAVE_MANIFEST_MAX],
+		    struct err *e)
 {
 	struct enclave_model mine = *m;
-	struct enclave_manifest said;
-	char text[ENCLAVE_MANIFEST_MAX];
-	struct json_object *o;
 	struct sealed s;
 
 	if (seal_read(file, &s) || enclave_owner_key(s.owner.p, mine.owner))
 		return err_set(e, ERR_ENV, "out of memory for a digest");
-	if (enclave_manifest(text, &mine, e) ||
-	    enclave_manifest_read((struct span){(const uint8_t *)text, strlen(text)}, &said))
-		return -1;
+	return enclave_manifest(text, &mine, e);
+}
+
+static int show_sealed(const struct args *a, const char *text, size_t bytes, struct err *e)
+{
+	struct enclave_manifest m;
+	struct json_object *o;
+
+	if (enclave_manifest_read((struct span){(const uint8_t *)text, strlen(text)}, &m))
+		return err_set(e, ERR_ENV, "the model cannot be described");
 	if (!a->flag[FLAG_json]) {
-		printf("%s: %.*s, version %llu, %zu bytes, sealed\n", a->words[2], (int)m->name.n,
-		       (const char *)m->name.p, (unsigned long long)m->version, file.n);
-		manifest_text(&said);
+		printf("%s: %.*s, version %llu, %zu bytes, sealed\n", a->words[2], (int)m.name.n,
+		       (const char *)m.name.p, (unsigned long long)m.version, bytes);
+		manifest_text(&m);
 		return 0;
 	}
 	o = json_object_new_object();
 	json_text(o, "file", a->words[2]);
-	json_count(o, "bytes", file.n);
-	manifest_json(o, &said);
+	json_count(o, "bytes", bytes);
+	manifest_json(o, &m);
 	return json_line(o, e);
 }
 
 int model_seal(struct args *a, const struct enclave_model *m, struct err *e)
 {
 	uint8_t key[SEAL_KEY], *file = NULL;
+	char text[ENCLAVE_MANIFEST_MAX];
 	size_t n = 0;
 	int bad;
 
@@ -102,9 +108,8 @@ int model_seal(struct args *a, const struct enclave_model *m, struct err *e)
 			       "say which: obscura model seal MODEL.onnx FILE.sealed --seal-key FILE");
 	bad = key_make(a->flag[FLAG_seal_key], key, e) || seal_make(key, m, &file, &n, e);
 	sodium_memzero(key, sizeof(key));
-	if (!bad)
-		bad =
-		    write_new(a->words[2], file, n, 0644, e) || show_sealed(a, m, (struct span){file, n}, e);
+	bad = bad || describe(m, (struct span){file, n}, text, e) ||
+	      write_new(a->words[2], file, n, 0644, e) || show_sealed(a, text, n, e);
 	free(file);
 	return bad ? -1 : 0;
 }
@@ -138,11 +143,10 @@ static int release(struct args *a, const uint8_t seed[SEAL_KEY], struct span fil
 		   struct err *e)
 {
 	struct enclave *x = NULL;
-	struct sealed s;
 	uint8_t *box = NULL;
 	size_t n = 0;
-	int bad = seal_read(file, &s) || enclave_open(&x, a, 'M', e) ||
-		  release_make(seed, s.head, floor, a->flag[FLAG_keep] != NULL, enclave_release_key(x), &box,
+	int bad = enclave_open(&x, a, 'M', e) ||
+		  release_make(seed, file, floor, a->flag[FLAG_keep] != NULL, enclave_release_key(x), &box,
 			       &n, e) ||
 		  provision_send(a, x, ENCLAVE_RELEASE, (struct span){box, n}, e);
 

@@ -36,6 +36,10 @@ int enclave_manifest(char out[ENCLAVE_MANIFEST_MAX], const struct enclave_model 
 	    memchr(m->name.p, 0, m->name.n))
 		return err_set(e, ERR_INPUT, "a model's name has 1 to %d characters in one line",
 			       ENCLAVE_NAME_MAX);
+	/* No byte of an ONNX file's outermost level is '{' (protobuf: a group), so that one digest has one
+	 * border between model and JSON. */
+	if (m->json.n && *m->json.p != '{')
+		return err_set(e, ERR_INPUT, "the JSON beside a model must begin with { in its first byte");
 	bytes_hex(digest, bytes, sizeof(bytes));
 	bytes_hex(owner, m->owner, sizeof(m->owner));
 	snprintf(out, ENCLAVE_MANIFEST_MAX, "%.*s\n%llu\n%s\n" OWNER "%s\n", (int)m->name.n,

@@ -205,12 +205,25 @@ static int release(const struct release *r, struct err *e)
 	*own.next = *own.state;
 	if (state_accept(own.next, r, e) || !(file = find_file(&r->file, e)))
 		return -1;
-	bad = seal_open(r->key.p, *file, &m, &plain, &n, e) || of_key(&m, &r->file, e) || bring(&m, e);
+	bad = release_is_of(r, *file, e) || seal_open(r->key.p, *file, &m, &plain, &n, e) ||
+	      of_key(&m, &r->file, e) || bring(&m, e);
 	seal_free(plain, n);
 	return bad;
 }
 
 /* ---- the sealed state ---- */
+
+/* That the file is the one that its owner signed, whoever may have written the state (state_read sees to the
+ * signature). */
+static int is_signed(const struct sealed *want, struct span file, struct err *e)
+{
+	struct release r = {.file = *want};
+	int genuine;
+
+	return release_read_said((struct span){own.state->said, own.state->said_n}, &r, &genuine)
+		   ? err_set(e, ERR_INPUT, "the model that is kept is not signed by its owner")
+		   : release_is_of(&r, file, e);
+}
 
 /* The model whose key was kept. */
 static int reopen(struct err *e)
@@ -224,13 +237,14 @@ static int reopen(struct err *e)
 	int bad;
 
 	if (enclave_rules_list() < own.state->list)
-		return err_set(e, ERR_INPUT,
-			       "the model that is kept was released under a revocation list, and that one or a "
-			       "newer is not here (revoked of obscurad model-owner)");
+		return err_set(
+		    e, ERR_INPUT,
+		    "the model that is kept was released under a revocation list, and that one or a "
+		    "newer is not here (revoked of obscurad model-owner)");
 	if (seal_read_head((struct span){own.state->head, own.state->head_n}, &want) ||
 	    !(file = find_file(&want, e)))
 		return -1;
-	bad = state_allows(own.state, want.name, want.version, e) ||
+	bad = state_allows(own.state, want.name, want.version, e) || is_signed(&want, *file, e) ||
 	      seal_open(own.state->key, *file, &m, &plain, &n, e) || of_key(&m, &want, e) ||
 	      enclave_model_make(&ready, &m, e);
 	if (!bad)
@@ -279,8 +293,8 @@ void enclave_owner_listed(void)
 	}
 	pthread_mutex_unlock(&own.lock);
 	if (bad)
-		enclave_say(ENCLAVE_SAYS_WARNING, "the sealed state does not know the newest revocation list: %s",
-			    e.text);
+		enclave_say(ENCLAVE_SAYS_WARNING,
+			    "the sealed state does not know the newest revocation list: %s", e.text);
 }
 
 /* ---- messages ---- */

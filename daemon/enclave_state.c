@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATE_MAGIC "obscura-state-02"
+#define STATE_MAGIC "obscura-state-03"
 #define MAGIC (sizeof(STATE_MAGIC) - 1)
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG crypto_aead_xchacha20poly1305_ietf_ABYTES
@@ -97,20 +97,23 @@ int state_accept(struct enclave_state *s, const struct release *r, struct err *e
 	s->pinned = 1;
 	memcpy(s->owner, r->file.owner.p, SEAL_OWNER);
 	s->head_n = r->keep ? r->file.head.n : 0;
+	s->said_n = r->keep ? r->said.n : 0;
 	sodium_memzero(s->key, sizeof(s->key));
 	if (!r->keep)
 		return 0;
+	memcpy(s->said, r->said.p, s->said_n);
 	memcpy(s->head, r->file.head.p, s->head_n);
 	memcpy(s->key, r->key.p, SEAL_KEY);
 	return 0;
 }
 
-/* ---- bytes: pinned 0 or 1 · owner 32 · list u64 · head (span) · key 32 when there is a head · names: span,
- * floor ---- */
+/* ---- bytes: pinned 0 or 1 · owner 32 · list u64 · head (span) · key 32 and what was signed (span) when
+ * there is a head · names: span, floor ---- */
 
 uint8_t *state_pack(const struct enclave_state *s, size_t *n)
 {
-	size_t at = 1 + SEAL_OWNER + 8, most = at + 4 + s->head_n + SEAL_KEY + s->n * (4 + SEAL_NAME_MAX + 8);
+	size_t at = 1 + SEAL_OWNER + 8,
+	       most = at + 4 + s->head_n + SEAL_KEY + 4 + s->said_n + s->n * (4 + SEAL_NAME_MAX + 8);
 	uint8_t *p = malloc(most);
 
 	if (!p)
@@ -122,6 +125,7 @@ uint8_t *state_pack(const struct enclave_state *s, size_t *n)
 	if (s->head_n) {
 		memcpy(p + at, s->key, SEAL_KEY);
 		at += SEAL_KEY;
+		at += enclave_put(p + at, (struct span){s->said, s->said_n});
 	}
 	for (unsigned i = 0; i < s->n; i++) {
 		const struct state_floor *f = &s->names[i];
@@ -160,14 +164,17 @@ static int read_names(struct span rest, struct enclave_state *s)
 int state_read(struct span bytes, struct enclave_state *s)
 {
 	const uint8_t *first, *owner, *list, *key = NULL;
-	struct span rest = bytes, head;
-	struct sealed file;
+	struct span rest = bytes, head, said = {NULL, 0};
+	struct release r;
+	int genuine;
 
 	memset(s, 0, sizeof(*s));
 	if (take(&rest, 1, &first) || *first > 1 || take(&rest, SEAL_OWNER, &owner) ||
 	    take(&rest, 8, &list) || enclave_take(&rest, &head) || head.n > SEAL_HEAD_MAX)
 		return -1;
-	if (head.n && (seal_read_head(head, &file) || file.box.n || take(&rest, SEAL_KEY, &key)))
+	if (head.n && (seal_read_head(head, &r.file) || r.file.box.n || take(&rest, SEAL_KEY, &key) ||
+		       enclave_take(&rest, &said) || said.n > RELEASE_SAID ||
+		       release_read_said(said, &r, &genuine) || !genuine || !r.keep))
 		return -1;
 	s->pinned = *first;
 	memcpy(s->owner, owner, SEAL_OWNER);
@@ -176,6 +183,8 @@ int state_read(struct span bytes, struct enclave_state *s)
 	if (head.n) {
 		memcpy(s->head, head.p, head.n);
 		memcpy(s->key, key, SEAL_KEY);
+		memcpy(s->said, said.p, said.n);
+		s->said_n = said.n;
 	}
 	return read_names(rest, s);
 }

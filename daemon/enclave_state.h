@@ -25,6 +25,8 @@ struct enclave_state {
 	uint64_t list; /* the revocation list that was in force with the key: enclave_rules_list */
 	size_t head_n; /* 0: no key is kept */
 	uint8_t head[SEAL_HEAD_MAX], key[SEAL_KEY];
+	size_t said_n; /* with a key: what its owner signed for the file */
+	uint8_t said[RELEASE_SAID];
 };
 
 /* 0 where there is none. */

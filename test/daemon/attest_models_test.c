@@ -208,10 +208,8 @@ static void malformed_test(void **state)
 static void manifest_test(void **state)
 {
 	static const uint8_t abc[] = "abc"; /* FIPS 180-4's example: SHA-384("abc") = cb00753f… */
-	struct enclave_model m = {.name = text_of("digits"),
-				  .version = 9223372036854775807,
-				  .onnx = {abc, 2},
-				  .json = {abc + 2, 1}};
+	struct enclave_model m = {
+	    .name = text_of("digits"), .version = 9223372036854775807, .onnx = {abc, 3}};
 	struct enclave_manifest read;
 	char text[ENCLAVE_MANIFEST_MAX], hex[97];
 	struct err e = {0};
@@ -226,6 +224,11 @@ static void manifest_test(void **state)
 	assert_string_equal(bytes_hex(hex, read.digest, sizeof(read.digest)),
 			    "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
 			    "8086072ba1e7cc2358baeca134c825a7");
+	m.json = text_of(" {}");
+	assert_int_equal(enclave_manifest(text, &m, &e), -1);
+	assert_non_null(strstr(e.text, "must begin with {"));
+	m.json = text_of("{}");
+	assert_int_equal(enclave_manifest(text, &m, &e), 0);
 	m.name = text_of("two\nlines");
 	assert_int_equal(enclave_manifest(text, &m, &e), -1);
 }

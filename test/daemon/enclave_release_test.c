@@ -21,14 +21,18 @@ static const uint8_t seed[SEAL_KEY] = {1}, other_seed[SEAL_KEY] = {2};
 static uint8_t public_key[ENCLAVE_RELEASE_KEY], secret_key[ENCLAVE_RELEASE_KEY], *file;
 static size_t file_n;
 static struct sealed sealed;
+static struct span whole; /* the file */
 
 static int setup(void **state)
 {
 	const struct enclave_model m = {.name = SPAN("digits"), .version = 7, .onnx = SPAN("weights")};
 	struct err e = {0};
 
-	return sodium_init() < 0 || crypto_box_keypair(public_key, secret_key) ||
-	       seal_make(seed, &m, &file, &file_n, &e) || seal_read((struct span){file, file_n}, &sealed);
+	if (sodium_init() < 0 || crypto_box_keypair(public_key, secret_key) ||
+	    seal_make(seed, &m, &file, &file_n, &e))
+		return -1;
+	whole = (struct span){file, file_n};
+	return seal_read(whole, &sealed);
 }
 
 static int teardown(void **state)
@@ -57,7 +61,7 @@ static void comes_through(void **state)
 	size_t n, plain_n, model_n;
 
 	for (int keep = 0; keep < 2; keep++) {
-		assert_int_equal(release_make(seed, sealed.head, 5, keep, public_key, &box, &n, &e), 0);
+		assert_int_equal(release_make(seed, whole, 5, keep, public_key, &box, &n, &e), 0);
 		assert_true(n <= RELEASE_MAX);
 		assert_int_equal(
 		    release_open((struct span){box, n}, public_key, secret_key, &r, &plain, &plain_n, &e), 0);
@@ -82,7 +86,7 @@ static void no_byte_changes(void **state)
 	struct err e = {0};
 	size_t n;
 
-	assert_int_equal(release_make(seed, sealed.head, 5, 0, public_key, &box, &n, &e), 0);
+	assert_int_equal(release_make(seed, whole, 5, 0, public_key, &box, &n, &e), 0);
 	for (size_t i = 0; i < n; i++) {
 		box[i] ^= 1;
 		assert_false(opens(box, n, &e));
@@ -107,11 +111,11 @@ static void only_the_owner_signs(void **state)
 	struct err e = {0};
 	size_t n, plain_n, statement;
 
-	assert_int_equal(release_make(other_seed, sealed.head, 5, 0, public_key, &box, &n, &e), -1);
-	assert_int_equal(release_make(seed, sealed.head, 5, 0, public_key, &box, &n, &e), 0);
+	assert_int_equal(release_make(other_seed, whole, 5, 0, public_key, &box, &n, &e), -1);
+	assert_int_equal(release_make(seed, whole, 5, 0, public_key, &box, &n, &e), 0);
 	assert_int_equal(
 	    release_open((struct span){box, n}, public_key, secret_key, &r, &plain, &plain_n, &e), 0);
-	statement = plain_n - 6 - 1 - 8 - 16 - 64;
+	statement = plain_n - 6 - 32 - 32 - 1 - 8 - 16 - 64;
 	for (size_t i = statement; i < plain_n; i++) {
 		plain[i] ^= 1;
 		memset(&e, 0, sizeof(e));
@@ -127,12 +131,41 @@ static void only_the_owner_signs(void **state)
 	free(box);
 }
 
+/* What one enclave was given is no release for another, though the box be made anew; nor for another file of
+ * the same head and key. */
+static void for_this_enclave_and_file(void **state)
+{
+	uint8_t other_public[ENCLAVE_RELEASE_KEY], other_secret[ENCLAVE_RELEASE_KEY], *box, *plain,
+	    again[RELEASE_MAX];
+	struct release r;
+	struct err e = {0};
+	size_t n, plain_n;
+
+	assert_int_equal(crypto_box_keypair(other_public, other_secret), 0);
+	assert_int_equal(release_make(seed, whole, 5, 1, other_public, &box, &n, &e), 0);
+	assert_int_equal(
+	    release_open((struct span){box, n}, other_public, other_secret, &r, &plain, &plain_n, &e), 0);
+	assert_int_equal(release_is_of(&r, whole, &e), 0);
+	file[file_n - 1] ^= 1;
+	assert_int_equal(release_is_of(&r, whole, &e), -1);
+	assert_non_null(strstr(e.text, "was changed"));
+	file[file_n - 1] ^= 1;
+	assert_int_equal(release_is_of(&r, (struct span){file, file_n - 1}, &e), -1);
+	assert_int_equal(crypto_box_seal(again, plain, plain_n, public_key), 0);
+	memset(&e, 0, sizeof(e));
+	assert_false(opens(again, plain_n + crypto_box_SEALBYTES, &e));
+	assert_non_null(strstr(e.text, "for another enclave"));
+	seal_free(plain, plain_n);
+	free(box);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(comes_through),
 	    cmocka_unit_test(no_byte_changes),
 	    cmocka_unit_test(only_the_owner_signs),
+	    cmocka_unit_test(for_this_enclave_and_file),
 	};
 
 	return cmocka_run_group_tests_name("releases", tests, setup, teardown);

@@ -16,22 +16,28 @@
 
 static const uint8_t key[STATE_KEY] = {9};
 
-/* A release of a version of "digits"; its head stays until the next call. */
+/* A release of a version of "digits", which stays until the next call. */
 static struct release a_release(uint8_t owner, uint64_t version, uint64_t floor, int keep)
 {
-	static uint8_t *file, file_key[SEAL_KEY];
+	static uint8_t *plain;
+	static size_t plain_n;
 	const struct enclave_model m = {.name = SPAN("digits"), .version = version};
 	const uint8_t seed[SEAL_KEY] = {owner};
-	struct release r = {.key = {file_key, SEAL_KEY}, .floor = floor, .keep = keep};
+	uint8_t public_key[ENCLAVE_RELEASE_KEY], secret_key[ENCLAVE_RELEASE_KEY], *file = NULL, *box = NULL;
+	struct release r = {.floor = floor};
 	struct err e = {0};
-	size_t n;
+	size_t n, box_n;
 
-	free(file);
-	file = NULL;
-	if (owner && (seal_make(seed, &m, &file, &n, &e) || seal_read((struct span){file, n}, &r.file) ||
-		      seal_file_key(seed, r.file.head, file_key, &e)))
+	seal_free(plain, plain_n);
+	plain = NULL;
+	crypto_box_keypair(public_key, secret_key);
+	if (owner &&
+	    (seal_make(seed, &m, &file, &n, &e) ||
+	     release_make(seed, (struct span){file, n}, floor, keep, public_key, &box, &box_n, &e) ||
+	     release_open((struct span){box, box_n}, public_key, secret_key, &r, &plain, &plain_n, &e)))
 		fail_msg("%s", e.text);
-	r.file.box.n = 0;
+	free(file);
+	free(box);
 	return r;
 }
 
@@ -87,6 +93,7 @@ static void comes_back_or_not(void **state)
 	assert_int_equal(f.wrapped.n, 7);
 	assert_int_equal(state_open(t, key, &f, SPAN("authority"), &e), 0);
 	assert_memory_equal(s, t, sizeof(*s));
+	assert_int_equal(t->said_n, r.said.n);
 	assert_int_equal(state_open(t, wrong, &f, SPAN("authority"), &e), -1);
 	assert_int_equal(state_open(t, key, &f, SPAN("authoritz"), &e), -1);
 	for (size_t i = 0; i < n; i++) {
@@ -107,11 +114,49 @@ static void comes_back_or_not(void **state)
 	free(t);
 }
 
+/* Who can write a state, which its TPM allows to any program of the host, cannot keep a model in another
+ * owner's name: its owner has signed for it, and that it may be kept. */
+static void kept_as_signed(void **state)
+{
+	struct enclave_state *s = calloc(1, sizeof(*s)), *t = calloc(1, sizeof(*t));
+	struct release r = a_release(1, 5, 5, 1);
+	struct err e = {0};
+	uint8_t *p;
+	size_t n;
+
+	assert_int_equal(state_accept(s, &r, &e), 0);
+	p = state_pack(s, &n);
+	assert_int_equal(state_read((struct span){p, n}, t), 0);
+	seal_free(p, n);
+	for (size_t i = 0; i < s->said_n; i++) {
+		s->said[i] ^= 1;
+		p = state_pack(s, &n);
+		assert_int_equal(state_read((struct span){p, n}, t), -1);
+		seal_free(p, n);
+		s->said[i] ^= 1;
+	}
+	s->head[24] ^= 1; /* the owner */
+	p = state_pack(s, &n);
+	assert_int_equal(state_read((struct span){p, n}, t), -1);
+	seal_free(p, n);
+	r = a_release(1, 5, 5, 0); /* signed, but not to be kept */
+	memset(s, 0, sizeof(*s));
+	r.keep = 1;
+	assert_int_equal(state_accept(s, &r, &e), 0);
+	p = state_pack(s, &n);
+	assert_int_equal(state_read((struct span){p, n}, t), -1);
+	seal_free(p, n);
+	a_release(0, 0, 0, 0);
+	free(s);
+	free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(floors_never_fall),
 	    cmocka_unit_test(comes_back_or_not),
+	    cmocka_unit_test(kept_as_signed),
 	};
 
 	return cmocka_run_group_tests_name("the enclave's state", tests, NULL, NULL);

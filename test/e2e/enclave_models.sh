@@ -77,6 +77,15 @@ one; is "which is refused" 6 $?
 says "by its owner" "is another owner's: expected $OWNER, received $THEIRS"
 daemon; is "and by the daemon, whose connection was made before" 6 $?
 says "for the same reason" "is another owner's: expected $OWNER, received $THEIRS"
+
+# Bytes of model and JSON have one border, or one digest would be several models'.
+echo ' {"scale":255}' >"$T/theirs/digits.json"
+cp "$ROOT/test/models/digits_mlp.onnx" "$T/theirs/digits.onnx"
+"$OBSCURA" model seal "$T/theirs/digits.onnx" "$T/theirs/digits.sealed" --seal-key "$T/theirs/seal.key" >/dev/null 2>"$T/err"
+is "JSON that does not begin with { is not sealed" "3 no" "$? $([ -e "$T/theirs/digits.sealed" ] && echo yes || echo no)"
+says "and it is said why" "must begin with {"
+second --version-number 3; is "nor taken by an enclave" 4 $?
+says "for the same reason" "must begin with {"
 kill_role data-owner
 kill_role model-owner
 

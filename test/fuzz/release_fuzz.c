@@ -24,6 +24,8 @@ static void read_release(struct span all)
 	inside(all, r.key);
 	inside(all, r.file.head);
 	inside(all, r.file.name);
+	inside(r.said, r.to);
+	inside(r.said, r.digest);
 	if (state_accept(&s, &r, &e))
 		return;
 	if (state_floor(&s, r.file.name) != r.floor || s.head_n != (r.keep ? r.file.head.n : 0))
