@@ -104,7 +104,7 @@ static int infer(void *thread, size_t at, size_t n, struct err *e)
 {
 	struct worker *w = thread;
 	const struct samples *s = w->v->samples;
-	size_t words = clear_words(w->v->m->plan);
+	size_t words = plan_words(w->v->m->plan);
 
 	clear_infer(w->clear, s->chw + at * s->pixels, n, w->result);
 	for (size_t i = 0; i < n; i++) {
@@ -134,7 +134,7 @@ static void *start(void *verify, struct err *e)
 {
 	struct verify *v = verify;
 	struct worker *w = calloc(1, sizeof(*w));
-	size_t words = clear_words(v->m->plan);
+	size_t words = plan_words(v->m->plan);
 
 	if (!w) {
 		err_set(e, ERR_ENV, "out of memory");

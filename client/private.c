@@ -260,7 +260,6 @@ static int exchange(struct private *p, size_t batch, struct err *e)
 
 int private_infer(struct private *p, const uint8_t *pixels, size_t batch, int64_t *result, struct err *e)
 {
-	const struct tape *tape = p->model->program->tape;
 	int r;
 
 	deal(p, batch);
@@ -272,8 +271,7 @@ int private_infer(struct private *p, const uint8_t *pixels, size_t batch, int64_
 	lane_begin(p->lane[P1], p->p1, p->tickets, batch, NULL);
 	r = exchange(p, batch, e);
 	if (!r)
-		memcpy(result, lane_result(p->lane[P0]),
-		       batch * shape_size(tape->values[tape->n_values - 1].shape) * 8);
+		memcpy(result, lane_result(p->lane[P0]), batch * plan_words(p->model->plan) * sizeof(*result));
 	lane_reset(p->lane[P0]);
 	lane_reset(p->lane[P1]);
 	return r;

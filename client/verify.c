@@ -170,7 +170,7 @@ static int verify_with(struct args *a, struct verify *v, double least, struct er
 	double seconds;
 
 	trial.batch = v->batch = private_batch(&v->model, THREAD_BYTES);
-	v->results = shape_size(v->model.plan->tape.values[v->model.plan->tape.n_values - 1].shape);
+	v->results = plan_words(v->model.plan);
 	v->labels = calloc(v->samples->n, sizeof(*v->labels));
 	if (!v->labels)
 		return err_set(e, ERR_ENV, "out of memory");

@@ -117,7 +117,7 @@ static int is_label_only(const Wire__Classify *q)
 static int infer(const Wire__Classify *q, Wire__Classified *reply, int64_t **results, struct err *e)
 {
 	const struct shape in = held->plan->input;
-	size_t words = clear_words(held->plan);
+	size_t words = plan_words(held->plan);
 
 	reply->classes = plan_classes(held->plan);
 	*reply->input = (Wire__Shape){PROTOBUF_C_MESSAGE_INIT(&wire__shape__descriptor), in.c, in.h, in.w};
@@ -137,7 +137,7 @@ static int infer(const Wire__Classify *q, Wire__Classified *reply, int64_t **res
 static int fill(const Wire__Classify *q, Wire__Classified *reply, const int64_t *results, float *scores)
 {
 	Wire__Result *all = calloc(q->n_images + 1, sizeof(*all));
-	size_t words = clear_words(held->plan);
+	size_t words = plan_words(held->plan);
 
 	reply->results = calloc(q->n_images + 1, sizeof(*reply->results));
 	if (!all || !reply->results) {

@@ -361,7 +361,7 @@ void group_answer(struct group *g, const char *model, const struct plan *plan, c
 		layers = memory_take(g->requests->memory, rows * sizeof(*layers));
 		list = memory_take(g->requests->memory, rows * sizeof(*list));
 	}
-	s.words = shape_size(plan->tape.values[plan->tape.rows[plan->tape.n_rows - 1].out].shape);
+	s.words = plan_words(plan);
 	describe(&m, &d, model, plan, program, personality);
 	count_inference(&g->inference, model, personality);
 	if (layers && list)

@@ -51,14 +51,9 @@ static const struct row *last_row(const struct plan *plan)
 	return &plan->tape.rows[plan->tape.n_rows - 1];
 }
 
-size_t clear_words(const struct plan *plan)
-{
-	return value_words(plan, last_row(plan)->out);
-}
-
 size_t clear_bytes(const struct plan *plan)
 {
-	return ring_packed(clear_words(plan), plan->tape.values[last_row(plan)->in[0]].k);
+	return ring_packed(plan_words(plan), plan->tape.values[last_row(plan)->in[0]].k);
 }
 
 /* ---- the model ---- */
@@ -387,7 +382,7 @@ static void settle(struct clear *c, const struct row *row, size_t n)
 void clear_infer(struct clear *c, const uint8_t *pixels, size_t n, int64_t *result)
 {
 	const struct plan *plan = c->model->plan;
-	size_t input = value_words(plan, 0), words = clear_words(plan);
+	size_t input = value_words(plan, 0), words = plan_words(plan);
 
 	for (size_t part; n; n -= part, pixels += part * input, result += part * words) {
 		part = n < c->images ? n : c->images;

@@ -19,10 +19,9 @@ uint64_t clear_work(const struct clear_model *model); /* multiply-adds of one im
 struct clear;
 /* images: how many go through each layer together; more go in parts. */
 int clear_new(struct clear **clear, const struct clear_model *model, size_t images, struct err *e) MUST_USE;
-/* pixels: n × input; result: n × clear_words, signed, as OP_REVEAL gives it. */
+/* pixels: n × input; result: n × plan_words, signed, as OP_REVEAL gives it. */
 void clear_infer(struct clear *c, const uint8_t *pixels, size_t n, int64_t *result);
-size_t clear_words(const struct plan *plan); /* of the result of one image */
-size_t clear_bytes(const struct plan *plan); /* the same, packed for a wire */
+size_t clear_bytes(const struct plan *plan); /* of the result of one image, packed for a wire */
 void clear_free(struct clear *c);	     /* wipes */
 
 #endif

@@ -204,6 +204,11 @@ void bounds_free(struct bounds *b)
 	free(b);
 }
 
+size_t plan_words(const struct plan *p)
+{
+	return shape_size(p->tape.values[p->tape.rows[p->tape.n_rows - 1].out].shape);
+}
+
 uint32_t plan_classes(const struct plan *p)
 {
 	const struct row *last = &p->tape.rows[p->tape.n_rows - 1];

@@ -83,6 +83,8 @@ void fixed_free(struct fixed *fixed); /* wipes the values */
 /* result integers → scores (floats), with result_bits and result_divisor, then plan->output applied. For REVEAL_LABEL scores is
  * one-hot. Returns the label: index of the greatest score, ties to the lower. */
 uint32_t plan_scores(const struct plan *plan, const int64_t *result, float *scores);
+/* Integers of the result of one image. */
+size_t plan_words(const struct plan *plan);
 /* Classes: shape_size of the value before reveal, or of OP_ARGMAX's input. */
 uint32_t plan_classes(const struct plan *plan);
 

@@ -36,7 +36,7 @@ int opened_send(struct channel *data_owner, uint16_t session, const struct serve
 	return 0;
 }
 
-int opened_read(void *owner, const struct channel *model_owner, const struct frame *f,
+int opened_read(void *owner, const struct channel *model_owner, enum personality p, const struct frame *f,
 		int (*take)(void *owner, const Wire__Opened *in, struct err *e), struct err *e)
 {
 	Wire__Opened *in = wire__opened__unpack(NULL, f->length, f->body);
@@ -44,7 +44,10 @@ int opened_read(void *owner, const struct channel *model_owner, const struct fra
 
 	if (!in)
 		return error_of(e, model_owner, "sent an OPENED that is not a message of wire.proto");
-	status = take(owner, in, e);
+	if (strcmp(in->personality, personality_name(p)) != 0)
+		status = error_of(e, model_owner, "opened a session of another personality than %s", personality_name(p));
+	else
+		status = take(owner, in, e);
 	wire__opened__free_unpacked(in, NULL);
 	return status;
 }

@@ -14,8 +14,8 @@ void open_send(struct channel *model_owner, uint16_t session, const struct owner
 /* Fills in plan, epoch and personality, and sends OPENED. */
 int opened_send(struct channel *data_owner, uint16_t session, const struct served *served, Wire__Opened *opened,
 		struct err *e) MUST_USE;
-/* Reads OPENED, and hands it to take(owner). */
-int opened_read(void *owner, const struct channel *model_owner, const struct frame *f,
+/* Reads OPENED of a session of that personality, and hands it to take(owner). */
+int opened_read(void *owner, const struct channel *model_owner, enum personality p, const struct frame *f,
 		int (*take)(void *owner, const Wire__Opened *in, struct err *e), struct err *e) MUST_USE;
 /* Reads and checks a plan out of a message. digest: receives the plan's SHA-256; or NULL. */
 int plan_take(struct plan **plan, const Wire__Plan *in, uint8_t digest[32], const struct channel *from, struct err *e) MUST_USE;

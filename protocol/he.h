@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/he.h — sessions of the he personality, sans-I/O; owner.c and modeller.c hand over to them. Two parties, no provider:
+/* protocol/he.h — sessions of the he personality (protocol/duo.h), sans-I/O:
  *   D → M  OPEN (personality he)     M → D  OPENED (plan, set, widths)
  *   D → M  HE_KEY (digest)           M → D  HE_READY (1: I have that key; 0: send it)
  *   D → M  HE_KEY (the key)          M → D  HE_READY (1)                    only after 0
@@ -47,8 +47,6 @@ struct he_known *he_known_find(enum he_set set, const uint8_t peer[32], const ui
 struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST], const uint8_t *bytes, size_t n,
 			      struct err *e);
 void he_known_drop(struct he_known *known);
-
-/* The sessions themselves are he_owner_kind (he_owner.c) and he_modeller_kind (he_modeller.c) of protocol/personality.h. */
 
 /* The longest message of either direction, for a batch. */
 static inline size_t he_longest(const struct he_plan *hp, size_t batch)

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "protocol/ends.h"
 #include "protocol/he_parts.h"
 
 void he_secrets_free(uint64_t *secrets, const struct he_plan *hp)
@@ -30,36 +29,36 @@ static void mill_drop(struct responder *l)
 
 int he_responder_open(struct he_modeller *m, struct err *e)
 {
-	const struct he_plan *hp = m->served->he_plan;
+	const struct he_plan *hp = m->duo.served->he_plan;
 	struct responder *l = m->mill = calloc(1, sizeof(*l));
 
-	m->capacity = m->options.pool_bytes / (he_ticket_secrets(hp) * 8 + 1);
+	m->capacity = m->duo.options.pool_bytes / (he_ticket_secrets(hp) * 8 + 1);
 	if (m->capacity > HE_TICKETS_MAX)
 		m->capacity = HE_TICKETS_MAX;
 	if (!l || !m->capacity)
-		return err_set(e, ERR_ENV, "no memory for a ticket of model %s", m->served->name);
+		return err_set(e, ERR_ENV, "no memory for a ticket of model %s", m->duo.served->name);
 	l->m = m;
 	l->hp = hp;
 	l->request = malloc(he_ticket_request(hp) + 1);
 	l->answer = malloc(FRAME_HEADER + he_ticket_answer(hp) + 1);
 	m->pool = calloc(m->capacity, sizeof(*m->pool));
 	if (!l->request || !l->answer || !m->pool)
-		return err_set(e, ERR_ENV, "no memory for tickets of model %s", m->served->name);
-	return he_replier_new(&l->replier, m->served->he_model, e);
+		return err_set(e, ERR_ENV, "no memory for tickets of model %s", m->duo.served->name);
+	return he_replier_new(&l->replier, m->duo.served->he_model, e);
 }
 
 void he_responder_take(struct he_modeller *m, uint32_t n, int keep)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t **at = &m->pool[(m->next + i) % m->capacity];
+		uint64_t **at = &m->pool[(m->duo.next + i) % m->capacity];
 
 		if (keep)
 			m->bench->secrets[i] = *at;
 		else
-			he_secrets_free(*at, m->served->he_plan);
+			he_secrets_free(*at, m->duo.served->he_plan);
 		*at = NULL;
 	}
-	rate_add(&m->rate, m->host->now_us(m->host->ctx), n);
+	rate_add(&m->rate, m->duo.host->now_us(m->duo.host->ctx), n);
 }
 
 static void mill_run(struct job *job)
@@ -67,27 +66,27 @@ static void mill_run(struct job *job)
 	struct responder *l = (struct responder *)job;
 
 	l->err = (struct err){0};
-	l->status =
-	    he_ticket_reply(l->replier, l->known->pk, l->request, he_ticket_request(l->hp), l->secrets, l->answer + FRAME_HEADER, &l->err);
+	l->status = he_ticket_reply(l->replier, l->known->pk, l->request, he_ticket_request(l->hp),
+				    l->secrets, l->answer + FRAME_HEADER, &l->err);
 }
 
 static void milled(struct he_modeller *m)
 {
 	struct responder *l = m->mill;
-	struct frame f = {.type = FRAME_HE_TICKET, .session = m->session, .lane = (uint32_t)m->made};
+	struct frame f = {.type = FRAME_HE_TICKET, .session = m->duo.session, .lane = (uint32_t)m->made};
 
-	if (m->state == OVER)
+	if (m->duo.state == DUO_OVER)
 		return;
 	if (l->status) {
-		snprintf(l->err.peer, sizeof(l->err.peer), "%s", m->data_owner->name);
-		he_modeller_fail(m, &l->err, NULL, NULL);
+		snprintf(l->err.peer, sizeof(l->err.peer), "%s", m->duo.data_owner->name);
+		duo_modeller_fail(&m->duo, &l->err, NULL, NULL);
 		return;
 	}
 	m->pool[m->made++ % m->capacity] = l->secrets;
 	l->secrets = NULL;
 	l->got = 0;
-	send_step(m->data_owner, f, l->answer + FRAME_HEADER, he_ticket_answer(l->hp), 0);
-	m->data_owner->ops->flush(m->data_owner);
+	send_step(m->duo.data_owner, f, l->answer + FRAME_HEADER, he_ticket_answer(l->hp), 0);
+	m->duo.data_owner->ops->flush(m->duo.data_owner);
 }
 
 static void mill_done(struct job *job)
@@ -108,13 +107,14 @@ int he_responder_frame(void *modeller, const struct frame *f, struct err *e)
 	size_t bytes;
 	int whole;
 
-	if (!l || l->busy || f->lane != (uint32_t)m->made || m->made - m->next >= m->capacity)
-		return error_of(e, m->data_owner, "sent the masks of ticket %u; ticket %llu is next, %llu may be kept", f->lane,
+	if (!l || l->busy || f->lane != (uint32_t)m->made || m->made - m->duo.next >= m->capacity)
+		return error_of(e, m->duo.data_owner,
+				"sent the masks of ticket %u; ticket %llu is next, %llu may be kept", f->lane,
 				(unsigned long long)m->made, (unsigned long long)m->capacity);
 	bytes = he_ticket_request(l->hp);
 	whole = piece_take(l->request, &l->got, bytes, f);
 	if (whole < 0)
-		return error_of(e, m->data_owner, "sent masks of another size than %zu bytes", bytes);
+		return error_of(e, m->duo.data_owner, "sent masks of another size than %zu bytes", bytes);
 	if (!whole)
 		return 0;
 	if (!(l->secrets = malloc(he_ticket_secrets(l->hp) * 8)))
@@ -125,29 +125,29 @@ int he_responder_frame(void *modeller, const struct frame *f, struct err *e)
 	}
 	l->busy = 1;
 	l->job = (struct job){mill_run, mill_done, 0};
-	m->host->submit(m->host->ctx, &l->job);
+	m->duo.host->submit(m->duo.host->ctx, &l->job);
 	return 0;
 }
 
 void he_responder_close(struct he_modeller *m)
 {
 	mill_drop(m->mill);
-	for (uint64_t t = m->next; m->pool && t < m->made; t++)
-		he_secrets_free(m->pool[t % m->capacity], m->served->he_plan);
+	for (uint64_t t = m->duo.next; m->pool && t < m->made; t++)
+		he_secrets_free(m->pool[t % m->capacity], m->duo.served->he_plan);
 	free(m->pool);
 }
 
-void he_modeller_pool(const void *modeller, struct pool_status *s)
+void he_modeller_pool(const struct duo_modeller *modeller, struct pool_status *s)
 {
-	const struct he_modeller *m = modeller;
+	const struct he_modeller *m = (const struct he_modeller *)modeller;
 
-	*s = (struct pool_status){0};
 	if (!m->mill)
 		return;
-	*s = (struct pool_status){.depth = m->made - m->next,
+	*s = (struct pool_status){.depth = m->made - m->duo.next,
 				  .high = m->capacity,
-				  .bytes = (m->made - m->next) * he_ticket_secrets(m->served->he_plan) * 8,
+				  .bytes =
+				      (m->made - m->duo.next) * he_ticket_secrets(m->duo.served->he_plan) * 8,
 				  .made = m->made,
-				  .burnt = m->next,
-				  .burn_rate = rate_read(&m->rate, m->host->now_us(m->host->ctx))};
+				  .burnt = m->duo.next,
+				  .burn_rate = rate_read(&m->rate, m->duo.host->now_us(m->duo.host->ctx))};
 }

@@ -4,6 +4,7 @@
 #define OBSCURA_PROTOCOL_HE_PARTS_H
 
 #include "crypto/secret.h"
+#include "protocol/duo.h"
 #include "protocol/he.h"
 #include "protocol/profile.h"
 
@@ -51,7 +52,6 @@ struct desk {
 	int busy;
 	struct plan *plan; /* own */
 	struct he_plan *hp;
-	struct program predicted; /* only online, round trips and setup */
 	struct he_pair *pair;	  /* held */
 	struct he_lane *lane;
 	size_t batch;
@@ -67,22 +67,8 @@ struct desk {
 };
 
 struct he_owner {
-	const struct host *host;
-	struct owner_options options;
-	char model[128];
-	struct channel *model_owner; /* borrows; NULL when lost */
-	uint16_t session;
-	enum owner_state state;
-	int leaving;
-	struct err err;
-	uint64_t since_us;
-	uint8_t epoch[16];
-	size_t batch_max;
-	struct desk *desk;
-	struct inference *head, *tail; /* the head runs when `running` */
-	int running, waiting;	       /* waiting: for an answer */
-	uint32_t lane;		       /* number of the inference, from 0 */
-	size_t got;		       /* bytes of the answer */
+	struct duo_owner duo;
+	struct desk *desk; /* from OPENED on */
 	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
 	uint64_t **pool; /* owns */
 	uint64_t capacity, next, made, low, high;
@@ -101,20 +87,15 @@ void he_mill_take(struct he_owner *o, size_t n);
 void he_mill_spend(struct desk *d);	/* wipes those */
 void he_mill_close(struct he_owner *o); /* the session ends */
 void he_mill_free(struct desk *d);
-/* What mill and inferences share, in he_owner.c. */
-void he_owner_broken(struct he_owner *o, const struct err *why);
-void he_owner_work(struct he_owner *o);
+void he_owner_pool(const struct duo_owner *owner, struct pool_status *s);
+/* protocol/he_owner.c */
+void he_owner_work(struct duo_owner *owner);
 void he_desk_free(struct desk *d);
-void he_owner_pool(const void *owner, struct pool_status *s); /* protocol/he_owner_mill.c */
 /* protocol/he_owner_open.c */
 int he_owner_opened(void *owner, const struct frame *f, struct err *e);
 int he_owner_ready(void *owner, const struct frame *f, struct err *e);
 
 /* ---- model owner ---- */
-
-/* IDLE: between inferences; ASKED: a request is received; BUSY: it is answered; SWALLOW: what is still sent of a refused inference is
- * dropped. */
-enum he_state { KEYS, IDLE, ASKED, BUSY, SWALLOW, OVER, STATES };
 
 /* What a job reads, so that it outlives a session that ends meanwhile. */
 struct bench {
@@ -149,18 +130,9 @@ struct responder {
 };
 
 struct he_modeller {
-	const struct host *host;
-	struct modeller_options options;
-	const struct served *served;
-	struct channel *data_owner;
-	uint16_t session;
-	enum he_state state;
-	struct err err;
-	uint64_t since_us;
-	uint8_t token[16], digest[HE_DIGEST];
+	struct duo_modeller duo;
+	uint8_t digest[HE_DIGEST];
 	int announced; /* digest is set, the key is awaited */
-	size_t batch_max, got;
-	uint32_t next, lane; /* the inference (with tickets: the first ticket) that may begin, that runs */
 	struct bench *bench;
 	/* tickets (he_offline): [next, made) are kept, at their number mod capacity */
 	struct responder *mill;
@@ -169,7 +141,6 @@ struct he_modeller {
 	struct rate rate;
 };
 
-int he_modeller_fail(struct he_modeller *m, const struct err *why, const struct channel *told, struct err *e);
 /* protocol/he_modeller_mill.c: tickets. */
 int he_responder_open(struct he_modeller *m, struct err *e) MUST_USE;
 void he_responder_close(struct he_modeller *m);
@@ -177,7 +148,6 @@ int he_responder_frame(void *modeller, const struct frame *f, struct err *e);
 /* Tickets [next, next + n) are burnt, whatever becomes of the images; keep: they go to the bench. */
 void he_responder_take(struct he_modeller *m, uint32_t n, int keep);
 void he_secrets_free(uint64_t *secrets, const struct he_plan *hp); /* wipes */
-
-void he_modeller_pool(const void *modeller, struct pool_status *s); /* protocol/he_modeller_mill.c */
+void he_modeller_pool(const struct duo_modeller *modeller, struct pool_status *s);
 
 #endif

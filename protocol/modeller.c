@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model owner's end of a session: opening, states, end. */
-#include "protocol/ends.h"
+#include "protocol/duo.h"
 #include "protocol/modeller.h"
-#include "protocol/personality.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -81,8 +80,8 @@ void modeller_lost(struct modeller *m, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
-	if (m->kind) {
-		m->kind->lost(m->of, c, why);
+	if (m->duo) {
+		duo_modeller_lost(m->duo, c, why);
 		return;
 	}
 	if (c != m->data_owner && c != m->provider)
@@ -104,8 +103,8 @@ void modeller_free(struct modeller *m)
 
 	if (!m)
 		return;
-	if (m->kind) {
-		m->kind->free(m->of);
+	if (m->duo) {
+		duo_modeller_free(m->duo);
 		free(m);
 		return;
 	}
@@ -223,17 +222,17 @@ int modeller_new(struct modeller **modeller, const struct host *host, const stru
 		 const struct served *served, struct channel *data_owner, uint16_t session, struct channel *provider,
 		 uint16_t provider_session, struct err *e)
 {
+	const struct duo_modeller_kind *kind = duo_modeller_kind(served->personality);
 	struct modeller *m = calloc(1, sizeof(*m));
 
 	*modeller = NULL;
 	if (!m)
 		return err_set(e, ERR_ENV, "out of memory for a session");
-	m->kind = modeller_kind(served->personality);
-	if (m->kind) {
-		if (m->kind->open(&m->of, host, options, served, data_owner, session, e)) {
-			free(m);
-			return -1;
-		}
+	if (kind && duo_modeller_new(&m->duo, kind, host, options, served, data_owner, session, e)) {
+		free(m);
+		return -1;
+	}
+	if (kind) {
 		*modeller = m;
 		return 0;
 	}
@@ -298,8 +297,8 @@ int modeller_frame(struct modeller *m, struct channel *from, const struct frame 
 	const struct channel *told = NULL;
 	struct err why = {0};
 
-	if (m->kind)
-		return m->kind->frame(m->of, from, f, e);
+	if (m->duo)
+		return duo_modeller_frame(m->duo, from, f, e);
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
 	if (from != m->data_owner && from != m->provider)
@@ -315,8 +314,8 @@ int modeller_tick(struct modeller *m, struct err *e)
 	uint64_t waited;
 	int status = 0;
 
-	if (m->kind)
-		return m->kind->tick(m->of, e);
+	if (m->duo)
+		return duo_modeller_tick(m->duo, e);
 	waited = m->host->now_us(m->host->ctx) - m->since_us;
 	if (m->state == MODELLER_OVER)
 		return modeller_fail(m, &m->err, NULL, e);
@@ -331,17 +330,16 @@ int modeller_tick(struct modeller *m, struct err *e)
 
 void modeller_leave(struct modeller *m)
 {
-
-	if (m->kind)
-		m->kind->leave(m->of);
+	if (m->duo)
+		duo_modeller_leave(m->duo);
 	else if (m->state != MODELLER_OVER && m->data_owner)
 		close_send(m->data_owner, m->session, FRAME_LATER);
 }
 
 void modeller_pool(const struct modeller *m, struct pool_status *s)
 {
-	if (m->kind) {
-		m->kind->pool(m->of, s);
+	if (m->duo) {
+		duo_modeller_pool(m->duo, s);
 		return;
 	}
 	*s = (struct pool_status){.depth = m->ready - m->next,

@@ -25,8 +25,7 @@ struct stream {
 };
 
 struct modeller {
-	const struct modeller_kind *kind; /* not smpc: `of` is what it works on, and nothing else here is in use */
-	void *of;		 /* owns */
+	struct duo_modeller *duo; /* owns: not smpc; then nothing else here is in use */
 	const struct host *host; /* borrows */
 	struct modeller_options options;
 	const struct served *served;		/* borrows */

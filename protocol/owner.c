@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c, owner_infer.c. */
-#include "protocol/ends.h"
+#include "protocol/duo.h"
 #include "protocol/owner.h"
-#include "protocol/personality.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,20 +96,20 @@ static int owner_init(struct owner *o, struct err *e)
 int owner_new(struct owner **owner, const struct host *host, const struct owner_options *options,
 	      struct channel *model_owner, struct channel *provider, uint16_t session, struct err *e)
 {
+	const struct duo_owner_kind *kind = duo_owner_kind(options->personality);
 	struct owner *o = calloc(1, sizeof(*o));
 
 	*owner = NULL;
 	if (!o)
 		return err_set(e, ERR_ENV, "out of memory for a session");
-	o->kind = owner_kind(options->personality);
-	if (o->kind && o->kind->open(&o->of, host, options, model_owner, session, e)) {
+	if (kind && duo_owner_new(&o->duo, kind, host, options, model_owner, session, e)) {
 		free(o);
 		return -1;
 	}
-	*owner = o;
-	if (o->kind)
+	if (kind) {
+		*owner = o;
 		return 0;
-	*owner = NULL;
+	}
 	o->host = host;
 	o->options = *options;
 	snprintf(o->model, sizeof(o->model), "%s", options->model);
@@ -142,8 +141,8 @@ void owner_free(struct owner *o)
 
 	if (!o)
 		return;
-	if (o->kind) {
-		o->kind->free(o->of);
+	if (o->duo) {
+		duo_owner_free(o->duo);
 		free(o);
 		return;
 	}
@@ -192,8 +191,8 @@ int owner_frame(struct owner *o, struct channel *from, const struct frame *f, st
 	const struct channel *told = NULL;
 	struct err why = {0};
 
-	if (o->kind)
-		return o->kind->frame(o->of, from, f, e);
+	if (o->duo)
+		return duo_owner_frame(o->duo, from, f, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (from != o->model_owner && from != o->provider)
@@ -224,8 +223,8 @@ int owner_tick(struct owner *o, struct err *e)
 	struct err why = {0};
 	int status;
 
-	if (o->kind)
-		return o->kind->tick(o->of, e);
+	if (o->duo)
+		return duo_owner_tick(o->duo, e);
 	if (o->state == OWNER_FAILED)
 		return owner_fail(o, &o->err, NULL, e);
 	if (o->state == OWNER_READY)
@@ -242,9 +241,9 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 	char step[64] = "";
 	struct err e = {0};
 
-	if (o->kind)
-		o->kind->lost(o->of, c, why);
-	if (o->kind || (c != o->model_owner && c != o->provider))
+	if (o->duo)
+		duo_owner_lost(o->duo, c, why);
+	if (o->duo || (c != o->model_owner && c != o->provider))
 		return;
 	infer_waiting(o, step, sizeof(step));
 	if (!step[0])
@@ -259,24 +258,24 @@ void owner_lost(struct owner *o, struct channel *c, const char *why)
 
 enum owner_state owner_state(const struct owner *o)
 {
-	return o->kind ? (enum owner_state)o->kind->state(o->of) : o->state;
+	return o->duo ? o->duo->state : o->state;
 }
 
 int owner_leaving(const struct owner *o)
 {
-	return o->kind ? o->kind->leaving(o->of) : o->leaving;
+	return o->duo ? o->duo->leaving : o->leaving;
 }
 
 const struct plan *owner_plan(const struct owner *o)
 {
-	if (o->kind)
-		return o->kind->plan(o->of);
+	if (o->duo)
+		return o->duo->plan;
 	return o->core ? o->core->plan : NULL;
 }
 
 const struct program *owner_program(const struct owner *o)
 {
-	if (o->kind)
-		return o->kind->program(o->of);
+	if (o->duo)
+		return o->duo->plan ? &o->duo->predicted : NULL;
 	return o->core ? o->core->program : NULL;
 }

@@ -37,8 +37,7 @@ struct mill {
 };
 
 struct owner {
-	const struct owner_kind *kind; /* not smpc: `of` is what it works on, and nothing else here is in use */
-	void *of;		 /* owns */
+	struct duo_owner *duo;	 /* owns: not smpc; then nothing else here is in use */
 	const struct host *host; /* borrows */
 	struct owner_options options;
 	char model[128];

@@ -4,20 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "crypto/ring.h"
-#include "protocol/personality.h"
-#include "protocol/ends.h"
+#include "protocol/duo.h"
 #include "protocol/owner.h"
 
 static uint64_t now_us(const struct owner *o)
 {
 	return o->host->now_us(o->host->ctx);
-}
-
-static size_t result_words(const struct owner *o)
-{
-	const struct tape *tape = &o->core->plan->tape;
-
-	return shape_size(tape->values[tape->rows[tape->n_rows - 1].out].shape);
 }
 
 size_t infer_demand(const struct owner *o, size_t most)
@@ -97,8 +89,8 @@ void owner_infer(struct owner *o, struct inference *i)
 	i->begun_us = i->waiting_us = 0;
 	if (!i->batch)
 		err_set(&why, ERR_USAGE, "an inference of no image");
-	else if (o->kind) {
-		o->kind->infer(o->of, i);
+	else if (o->duo) {
+		duo_owner_infer(o->duo, i);
 		return;
 	}
 	if (o->state == OWNER_FAILED || !i->batch) {
@@ -133,7 +125,7 @@ static void keep_view(const struct owner *o, const struct slot *s)
 
 static void finish_part(struct owner *o, struct slot *s)
 {
-	size_t words = result_words(o), batch = s->batch;
+	size_t words = plan_words(o->core->plan), batch = s->batch;
 	struct inference *i = s->of;
 
 	if (i) {
@@ -208,7 +200,7 @@ static int take_memory(struct owner *o, struct inference *i, struct err *e)
 
 	if (i->result)
 		return 0;
-	i->result = zeroed(i, i->batch * result_words(o) * sizeof(*i->result));
+	i->result = zeroed(i, i->batch * plan_words(o->core->plan) * sizeof(*i->result));
 	views = i->views && tape->rows[0].kind == OP_MASK && tape->rows[0].in[0] == 0;
 	if (views)
 		i->masked = zeroed(i, i->batch * n);

@@ -8,8 +8,6 @@
 /* Lengths, and that both use the same provider: with two, the randomness would not fit together. */
 static int check_opened(const struct owner *o, const Wire__Opened *in, struct err *e)
 {
-	if (strcmp(in->personality, "smpc") != 0)
-		return error_of(e, o->model_owner, "opened a session of another personality than smpc");
 	if (in->epoch.len != 16 || in->token.len != 16 || in->provider.len != 32 || !in->plan)
 		return error_of(e, o->model_owner, "opened the session without plan, epoch, token or provider");
 	if (!same_bytes(in->provider.data, o->provider->fingerprint, 32))
@@ -96,7 +94,7 @@ int owner_opened(void *owner, const struct frame *f, struct err *e)
 {
 	struct owner *o = owner;
 
-	return opened_read(o, o->model_owner, f, take_opened, e);
+	return opened_read(o, o->model_owner, PERSONALITY_SMPC, f, take_opened, e);
 }
 
 int owner_weights(void *owner, const struct frame *f, struct err *e)

@@ -4,7 +4,7 @@
  * credit) asked for. */
 #include <stdlib.h>
 #include <string.h>
-#include "protocol/personality.h"
+#include "protocol/duo.h"
 #include "protocol/owner.h"
 
 #define TICKETS_END UINT64_C(0xffffffff) /* a ticket's number is a frame's lane */
@@ -184,8 +184,8 @@ void pool_burn(struct owner *o, size_t n)
 
 void owner_pool(const struct owner *o, struct pool_status *s)
 {
-	if (o->kind) {
-		o->kind->pool(o->of, s);
+	if (o->duo) {
+		duo_owner_pool(o->duo, s);
 		return;
 	}
 	*s = (struct pool_status){.depth = o->ready - o->next,

@@ -22,7 +22,7 @@ static void both_new(struct both *b, const struct graph *g, const struct plan_op
 	size_t input = shape_size(g->nodes[0].shape);
 
 	b->p = net_plan(g, o);
-	b->words = clear_words(b->p.plan);
+	b->words = plan_words(b->p.plan);
 	assert_int_equal(clear_model_new(&b->model, b->p.plan, b->p.weights, &e), 0);
 	assert_int_equal(fixed_new(&b->fixed, b->p.plan, b->p.weights, &e), 0);
 	b->pixels = malloc(IMAGES * input);
