@@ -21,6 +21,7 @@
 /* What the front end hands over: a connection; a sealed model, to be read; before the first connection the
  * keeper's socket. */
 #define ENCLAVE_HANDS_CONNECTION 'C'
+#define ENCLAVE_HANDS_SPARE 'S' /* a connection whose client is still to come */
 #define ENCLAVE_HANDS_SEALED 'M'
 #define ENCLAVE_HANDS_KEEPER 'K'
 #define ENCLAVE_HANDS_ACCESS 'A'  /* rules: daemon/access.h; at any time */

@@ -14,12 +14,14 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include "crypto/attest/binding.h"
 #include "crypto/attest/parts.h"
 #include "crypto/attest/sim.h"
 #include "daemon/enclave_parts.h"
+#include "daemon/tls_lean.h"
 
 /* What enclave_harden puts in force. */
 #define OWN_HARDENING                                                                                        \
@@ -85,6 +87,12 @@ static X509 *read_authority(int file, struct err *e)
 	return ca;
 }
 
+/* Of a ClientHello, before anything is done about it. */
+static int on_client(SSL *ssl, int *alert, void *unused)
+{
+	return guest_speaks(SSL_get_app_data(ssl)) ? SSL_CLIENT_HELLO_ERROR : SSL_CLIENT_HELLO_SUCCESS;
+}
+
 int enclave_child_prepare(int file, const struct quote_provider *local, int boot, struct err *e)
 {
 	uint8_t release[ENCLAVE_RELEASE_KEY];
@@ -97,15 +105,18 @@ int enclave_child_prepare(int file, const struct quote_provider *local, int boot
 	bad =
 	    !ca || enclave_owner_start(release, own.policy, e) || enclave_policy(own.policy, ca, release, e);
 	if (!bad) {
-		own.tls = SSL_CTX_new(TLS_server_method());
+		own.tls = SSL_CTX_new_ex(tls_lean(), NULL, TLS_server_method());
 		bad = !own.tls || !SSL_CTX_set_min_proto_version(own.tls, TLS1_3_VERSION) ||
 		      !X509_STORE_add_cert(SSL_CTX_get_cert_store(own.tls), ca) ||
 		      !SSL_CTX_set_num_tickets(own.tls, 0) ||
 		      !SSL_CTX_set_purpose(own.tls, X509_PURPOSE_SSL_CLIENT);
-		if (bad)
+		if (bad) {
 			err_set(e, ERR_ENV, "cannot prepare TLS");
-		else
+		} else {
 			SSL_CTX_set_verify(own.tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+			SSL_CTX_set_read_ahead(own.tls, 1);
+			SSL_CTX_set_client_hello_cb(own.tls, on_client, NULL);
+		}
 	}
 	if (!bad)
 		enclave_rules_start(ca);
@@ -221,12 +232,23 @@ static void refuse_crowd(struct guest *g)
 		ERR_clear_error(); /* it did not stay to hear */
 }
 
+/* The random generators of this thread are made now, not when the client waits: libssl's, and the one behind
+ * it that makes keys. */
+static void warm_up(void)
+{
+	uint8_t unused;
+
+	if (RAND_bytes_ex(tls_lean(), &unused, 1, 0) != 1 || RAND_priv_bytes(&unused, 1) != 1)
+		ERR_clear_error(); /* the handshake will say it */
+}
+
 static void *serve(void *arg)
 {
 	struct guest *g = arg;
 
+	warm_up();
 	g->ssl = SSL_new(own.tls);
-	if (g->ssl && SSL_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
+	if (g->ssl && SSL_set_app_data(g->ssl, g) && SSL_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
 		g->owner = is_owner(g->ssl);
 		if (guest_known(g, SSL_get0_peer_certificate(g->ssl)))
 			refuse_crowd(g);
@@ -243,7 +265,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-void enclave_child_accept(int fd)
+void enclave_child_accept(int fd, enum guest_place place)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	pthread_attr_t detached;
@@ -253,7 +275,7 @@ void enclave_child_accept(int fd)
 		g->fd = fd;
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	if (!g || guest_enter(g)) {
+	if (!g || guest_enter(g, place)) {
 		free(g);
 		close(fd);
 	} else if (pthread_create(&thread, &detached, serve, g)) {
@@ -289,10 +311,12 @@ static int next_handed(void)
 		enclave_rules_handed(byte, fd);
 		return 0;
 	}
-	own.serving |= byte == ENCLAVE_HANDS_CONNECTION;
-	if (byte == ENCLAVE_HANDS_CONNECTION)
-		enclave_child_accept(fd);
-	else if (byte == ENCLAVE_HANDS_SEALED)
+	if (byte == ENCLAVE_HANDS_CONNECTION || byte == ENCLAVE_HANDS_SPARE) {
+		own.serving = 1;
+		enclave_child_accept(fd, byte == ENCLAVE_HANDS_SPARE ? GUEST_SPARE : GUEST_COMES);
+		return 0;
+	}
+	if (byte == ENCLAVE_HANDS_SEALED)
 		enclave_owner_lies_here(fd);
 	else if (!own.serving)
 		enclave_owner_keeper(fd);

@@ -20,6 +20,7 @@
 
 #include "crypto/attest/binding.h"
 #include "daemon/net_parts.h"
+#include "daemon/tls_lean.h"
 
 #define EVIDENCE_MAX (1u << 20)
 
@@ -33,17 +34,7 @@ double enclave_now(void)
 
 /* ---- the connection ---- */
 
-/* Pictures leave at once where they can: congestion.c. */
-static void set_congestion(int fd, const struct config *c)
-{
-	char name[CONGESTION_BYTES];
-	struct err ignore = {0}; /* the daemon said it when it started */
-
-	if (!congestion_choose(name, c->congestion ? c->congestion : "auto", &ignore))
-		socket_congestion(fd, name);
-}
-
-static int dial(int *fd, const struct config *config, struct err *e)
+static int dial(int *fd, const struct config *config, const char *congestion, struct err *e)
 {
 	const char *address = config->enclave;
 	uint64_t ms = config->step_ms;
@@ -62,7 +53,7 @@ static int dial(int *fd, const struct config *config, struct err *e)
 		setsockopt(*fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 		setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 		setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		set_congestion(*fd, config);
+		socket_congestion(*fd, congestion);
 	}
 	bad = *fd < 0 || connect(*fd, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
@@ -85,11 +76,11 @@ static int read_identity(struct enclave_trust *t, const struct config *c, char r
 
 	file_of(cert, c->certificate, c->origin.certificate, role, ".pem");
 	file_of(key, c->key, c->origin.key, role, ".key");
-	t->tls = SSL_CTX_new(TLS_client_method());
+	t->tls = SSL_CTX_new_ex(tls_lean(), NULL, TLS_client_method());
 	if (!t->tls || !SSL_CTX_set_min_proto_version(t->tls, TLS1_3_VERSION))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
-	if (SSL_CTX_use_certificate_chain_file(t->tls, cert) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(t->tls, key, SSL_FILETYPE_PEM) != 1)
+	SSL_CTX_set_read_ahead(t->tls, 1); /* head and body of a record, or all of a flight, in one read */
+	if (SSL_CTX_use_certificate_chain_file(t->tls, cert) != 1 || tls_lean_key(t->tls, key))
 		return err_set(e, ERR_INPUT, "cannot use %.200s with %.200s (--certificate, --key)", cert,
 			       key);
 	return 0;
@@ -138,6 +129,15 @@ static int read_authority(const char *path, X509 **ca, struct err *e)
 	return *ca ? 0 : err_set(e, ERR_INPUT, "%.300s: this is no PEM certificate", path);
 }
 
+/* Pictures leave at once where they can: congestion.c. */
+static void choose_congestion(struct enclave_trust *t, const struct config *c)
+{
+	struct err ignore = {0}; /* the daemon said it when it started */
+
+	if (congestion_choose(t->congestion, c->congestion ? c->congestion : "auto", &ignore))
+		t->congestion[0] = 0;
+}
+
 static int trust_new(struct enclave_trust **trust, const struct enclave_how *how, struct err *e)
 {
 	struct enclave_trust *t = calloc(1, sizeof(*t));
@@ -150,6 +150,7 @@ static int trust_new(struct enclave_trust **trust, const struct enclave_how *how
 		enclave_trust_free(t);
 		return -1;
 	}
+	choose_congestion(t, how->config);
 	*trust = t;
 	return 0;
 }
@@ -319,8 +320,8 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 	if (!x)
 		return err_set(e, ERR_ENV, "out of memory");
 	x->fd = -1;
-	if (trust(x, how, e) || dial(&x->fd, how->config, e) || handshake(x, how->config, e) ||
-	    attest(x, how, e)) {
+	if (trust(x, how, e) || dial(&x->fd, how->config, x->trust->congestion, e) ||
+	    handshake(x, how->config, e) || attest(x, how, e)) {
 		enclave_close(x);
 		return -1;
 	}

@@ -4,12 +4,14 @@
 #define OBSCURA_DAEMON_ENCLAVE_CLIENT_PARTS_H
 
 #include "daemon/enclave_client.h"
+#include "daemon/net_parts.h"
 
 /* What the files say. */
 struct enclave_trust {
 	SSL_CTX *tls; /* with our certificate */
 	X509 *authority;
 	struct attest_policy_file policy;
+	char congestion[CONGESTION_BYTES]; /* control that fits this host; "": its own */
 };
 
 struct enclave {

@@ -25,6 +25,7 @@
 #include "daemon/seal.h"
 
 #define RELAYS 256
+#define REFILL_US 4000
 #define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
 
 struct enclave_front {
@@ -32,6 +33,8 @@ struct enclave_front {
 	struct evconnlistener *listener;
 	struct event *control;
 	int fd; /* to the child: sockets of new connections; back: "R" */
+	int spare; /* for the next client: our end of a pair whose other end the child waits at; -1: none */
+	struct event *refill;
 	pid_t quoter, keeper;
 	const struct quote_provider *provider;
 	struct relays *relays;
@@ -54,24 +57,66 @@ static int hand_over(int control, int fd, char what)
 	return sendmsg(control, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
 }
 
-/* One end of a pair for the child, which blocks there and has a thread for each; bytes pass through the other. Takes outside. */
-static int relay(struct enclave_front *f, int outside)
+/* A pair, of which the child gets one end: it blocks there and has a thread for each. Returns the other; -1:
+ * it cannot be. */
+static int open_pair(const struct enclave_front *f, char what)
 {
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		close(outside);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -1;
-	}
 	evutil_make_socket_nonblocking(pair[0]);
-	if (hand_over(f->fd, pair[1], ENCLAVE_HANDS_CONNECTION)) {
-		close(outside);
+	if (hand_over(f->fd, pair[1], what)) {
 		close(pair[0]);
-		close(pair[1]);
-		return -1;
+		pair[0] = -1;
 	}
 	close(pair[1]);
-	return relay_start(f->relays, outside, pair[0], SILENT_S);
+	return pair[0];
+}
+
+static void drop_spare(struct enclave_front *f)
+{
+	if (f->spare >= 0)
+		close(f->spare);
+	f->spare = -1;
+}
+
+/* -1: there is none, or the child had no place for it. */
+static int take_spare(struct enclave_front *f)
+{
+	int fd = f->spare;
+	char byte;
+
+	if (fd >= 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+		f->spare = -1;
+		return fd;
+	}
+	drop_spare(f);
+	return -1;
+}
+
+static void on_refill(evutil_socket_t fd, short what, void *ctx)
+{
+	struct enclave_front *f = ctx;
+
+	if (f->spare < 0)
+		f->spare = open_pair(f, ENCLAVE_HANDS_SPARE);
+}
+
+/* Takes outside. The child has prepared for one client ahead (a thread, TLS), and for the next when this one
+ * has been served first. */
+static int relay(struct enclave_front *f, int outside)
+{
+	static const struct timeval later = {0, REFILL_US};
+	int inside = take_spare(f);
+
+	if (inside < 0)
+		inside = open_pair(f, ENCLAVE_HANDS_CONNECTION);
+	event_add(f->refill, &later);
+	if (inside >= 0)
+		return relay_start(f->relays, outside, inside, SILENT_S);
+	close(outside);
+	return -1;
 }
 
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int n, void *ctx)
@@ -97,6 +142,10 @@ static void stop(struct enclave_front *f)
 	if (f->control)
 		event_free(f->control);
 	f->control = NULL;
+	if (f->refill)
+		event_free(f->refill);
+	f->refill = NULL;
+	drop_spare(f);
 	relays_free(f->relays);
 	f->relays = NULL;
 }
@@ -259,10 +308,11 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	if (!f)
 		return err_set(e, ERR_ENV, "out of memory");
 	f->base = net_base(net);
-	f->fd = -1;
+	f->fd = f->spare = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
 	f->relays = relays_new(f->base, RELAYS);
-	if (!f->relays) {
+	f->refill = evtimer_new(f->base, on_refill, f);
+	if (!f->relays || !f->refill) {
 		err_set(e, ERR_ENV, "out of memory");
 		goto fail;
 	}
@@ -272,6 +322,7 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
 	if (f->control && !event_add(f->control, NULL)) {
+		on_refill(-1, 0, f);
 		*front = f;
 		return 0;
 	}

@@ -93,7 +93,7 @@ static void serve(int listener)
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silent, sizeof(silent));
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silent, sizeof(silent));
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		enclave_child_accept(fd);
+		enclave_child_accept(fd, GUEST_COMES);
 	}
 }
 

@@ -12,10 +12,10 @@
 #define PLACES 64
 #define PLACES_OF_PEER (PLACES / 4) /* with one certificate */
 
-/* Guarded by lock. Newest first. */
+/* Guarded by lock. Newest first. spare: waits for its client, and has no place yet; NULL: none. */
 static struct {
 	pthread_mutex_t lock;
-	struct guest *first;
+	struct guest *first, *spare;
 	unsigned n;
 } guests = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -34,19 +34,53 @@ static int turn_out_oldest(void)
 	return 0;
 }
 
-int guest_enter(struct guest *g)
+static int take_place(struct guest *g)
 {
-	int full;
+	if (guests.n >= 2 * PLACES || (guests.n >= PLACES && turn_out_oldest()))
+		return -1;
+	g->next = guests.first;
+	guests.first = g;
+	guests.n++;
+	return 0;
+}
+
+/* There is one spare: when the next comes, a client has been given the one before, which takes a place like
+ * all others. */
+static void put_spare(struct guest *g)
+{
+	struct guest *before = guests.spare;
+
+	guests.spare = g;
+	if (!before || !take_place(before))
+		return;
+	before->standing = GUEST_TURNED_OUT;
+	shutdown(before->fd, SHUT_RDWR);
+}
+
+int guest_enter(struct guest *g, enum guest_place place)
+{
+	int bad = 0;
 
 	pthread_mutex_lock(&guests.lock);
-	full = guests.n >= 2 * PLACES || (guests.n >= PLACES && turn_out_oldest());
-	if (!full) {
-		g->next = guests.first;
-		guests.first = g;
-		guests.n++;
+	if (place == GUEST_SPARE)
+		put_spare(g);
+	else
+		bad = take_place(g);
+	pthread_mutex_unlock(&guests.lock);
+	return bad;
+}
+
+int guest_speaks(struct guest *g)
+{
+	int bad = 0;
+
+	pthread_mutex_lock(&guests.lock);
+	if (guests.spare == g) {
+		guests.spare = NULL;
+		bad = take_place(g);
 	}
 	pthread_mutex_unlock(&guests.lock);
-	return full ? -1 : 0;
+	return bad;
 }
 
 int guest_known(struct guest *g, const X509 *certificate)
@@ -69,6 +103,8 @@ int guest_known(struct guest *g, const X509 *certificate)
 void guest_leave(struct guest *g)
 {
 	pthread_mutex_lock(&guests.lock);
+	if (guests.spare == g)
+		guests.spare = NULL;
 	for (struct guest **at = &guests.first; *at; at = &(*at)->next)
 		if (*at == g) {
 			*at = g->next;

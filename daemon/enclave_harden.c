@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
 #include <sched.h>
@@ -158,59 +159,66 @@ static long status_number(const char *text, const char *name, int base)
 	return x;
 }
 
-static int other_space(pid_t child, const char *space)
+/* proc: the folder /proc/PID, here and below. No stdio, no opendir: a client waits, and their buffers cost as
+ * much as the looking. */
+static int other_space(int proc, const char *space)
 {
 	char path[64], own[64], its[64];
 	ssize_t n, m;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)child, space);
-	n = readlink(path, its, sizeof(its));
 	snprintf(path, sizeof(path), "/proc/self/ns/%s", space);
+	n = readlinkat(proc, path + strlen("/proc/self/"), its, sizeof(its));
 	m = readlink(path, own, sizeof(own));
 	return n > 0 && m > 0 && (n != m || memcmp(own, its, (size_t)n));
 }
 
 /* Its root is a read-only file system with nothing in it. */
-static int empty_root(pid_t child)
+static int empty_root(int proc)
 {
+	_Alignas(struct dirent64) char list[2048];
 	struct statvfs f;
-	struct dirent *d;
-	char path[64];
-	DIR *root;
-	int n = 0;
+	ssize_t got;
+	int root = openat(proc, "root/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/root/", (int)child);
-	root = opendir(path);
-	if (!root)
+	if (root < 0)
 		return 0;
-	while ((d = readdir(root)))
-		n += strcmp(d->d_name, ".") && strcmp(d->d_name, "..");
-	closedir(root);
-	return !n && !statvfs(path, &f) && f.f_flag & ST_RDONLY;
+	while ((got = getdents64(root, list, sizeof(list))) > 0)
+		for (ssize_t at = 0; at < got; at += ((struct dirent64 *)(list + at))->d_reclen) {
+			const char *name = ((struct dirent64 *)(list + at))->d_name;
+
+			n += strcmp(name, ".") && strcmp(name, "..");
+		}
+	if (got < 0 || fstatvfs(root, &f))
+		n = -1;
+	close(root);
+	return !n && f.f_flag & ST_RDONLY;
 }
 
 /* Files in /proc of a process that is not dumpable belong to root, whoever runs it. */
-static int not_dumpable(pid_t child)
+static int not_dumpable(int proc)
 {
-	char path[64];
 	struct stat s;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)child);
-	return !stat(path, &s) && !s.st_uid;
+	return !fstatat(proc, "mem", &s, 0) && !s.st_uid;
 }
 
-uint32_t enclave_observe(pid_t child)
+/* "" when it cannot be read. */
+static void read_status(int proc, char *text, size_t room)
 {
-	char path[64], text[4096] = "";
-	uint32_t seen = 0;
-	FILE *f;
+	int fd = openat(proc, "status", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, room - 1); /* the kernel gives all of it at once */
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)child);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	text[fread(text, 1, sizeof(text) - 1, f)] = 0;
-	fclose(f);
+	text[n > 0 ? n : 0] = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
+static uint32_t observe(int proc)
+{
+	char text[4096];
+	uint32_t seen = 0;
+
+	read_status(proc, text, sizeof(text));
 	if (status_number(text, "\nTracerPid:", 10) == 0)
 		seen |= 1u << SIM_NO_DEBUGGER;
 	if (status_number(text, "\nNoNewPrivs:", 10) == 1)
@@ -219,11 +227,26 @@ uint32_t enclave_observe(pid_t child)
 		seen |= 1u << SIM_SECCOMP;
 	if (status_number(text, "\nUid:", 10) == ENCLAVE_UID && status_number(text, "\nCapEff:", 16) == 0) {
 		seen |= 1u << SIM_OWN_UID;
-		if (not_dumpable(child))
+		if (not_dumpable(proc))
 			seen |= 1u << SIM_NOT_DUMPABLE;
 	}
-	if (other_space(child, "net") && other_space(child, "mnt") && other_space(child, "ipc") &&
-	    empty_root(child))
+	if (other_space(proc, "net") && other_space(proc, "mnt") && other_space(proc, "ipc") &&
+	    empty_root(proc))
 		seen |= 1u << SIM_NAMESPACES;
+	return seen;
+}
+
+uint32_t enclave_observe(pid_t child)
+{
+	char path[64];
+	uint32_t seen;
+	int proc;
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)child);
+	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return 0;
+	seen = observe(proc);
+	close(proc);
 	return seen;
 }

@@ -6,6 +6,8 @@
 #include "daemon/enclave_quote.h"
 #include "daemon/enclave_wire.h"
 
+/* GUEST_SPARE: its client has not come yet. */
+enum guest_place { GUEST_COMES, GUEST_SPARE };
 /* One connection. */
 enum guest_standing { GUEST_UNKNOWN, GUEST_KNOWN, GUEST_TURNED_OUT };
 struct guest {
@@ -21,14 +23,15 @@ struct guest {
 
 /* enclave_child.c. prepare: key, certificate, authority (read from the file ca, which is closed). local: whom
  * to ask for evidence, NULL: the quoter; boot: the certificate shall have some of its own. accept: takes the
- * connection. */
+ * connection, and makes all ready before it waits for the first byte. */
 int enclave_child_prepare(int ca, const struct quote_provider *local, int boot, struct err *e) MUST_USE;
-void enclave_child_accept(int fd);
+void enclave_child_accept(int fd, enum guest_place place);
 
 /* enclave_guests.c. enter: -1 when all places are taken by others that showed a certificate; of those that
- * did not the oldest is turned out. known: after its handshake; -1 when its certificate has its share of
- * places already. */
-int guest_enter(struct guest *g) MUST_USE;
+ * did not the oldest is turned out. A spare takes its place when its client speaks, which may then be
+ * refused. known: after its handshake; -1 when its certificate has its share of places already. */
+int guest_enter(struct guest *g, enum guest_place place) MUST_USE;
+int guest_speaks(struct guest *g) MUST_USE;
 int guest_known(struct guest *g, const X509 *certificate) MUST_USE;
 void guest_leave(struct guest *g);
 

@@ -183,8 +183,7 @@ int enclave_model_read(struct span body, struct enclave_model *m)
 
 static void hex(char *out, const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		sprintf(out + 2 * i, "%02x", p[i]);
+	sodium_bin2hex(out, 2 * n + 1, p, n);
 }
 
 int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],

@@ -293,9 +293,8 @@ static void chain_remember(uint8_t digests[3][32])
 	pthread_mutex_unlock(&known_lock);
 }
 
-int chain_verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, int64_t now)
+static int verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, int64_t now)
 {
-	uint8_t digests[3][32];
 	STACK_OF(X509) *between = sk_X509_new_null(), *trusted = sk_X509_new_null();
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	X509_VERIFY_PARAM *param;
@@ -310,30 +309,34 @@ int chain_verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, 
 	param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_time(param, (time_t)now);
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CHECK_SS_SIGNATURE);
-	if (chain_digests(digests, leaf, middle, root)) {
-		attest_reject(r, ATTEST_UNCHECKED, "no memory");
-		goto out;
-	}
-	if (chain_known(digests, leaf, middle, root, now)) {
+	if (X509_verify_cert(ctx) == 1)
 		bad = 0;
-	} else if (X509_verify_cert(ctx) == 1) {
-		chain_remember(digests);
-		bad = 0;
-	} else {
+	else
 		bad = !failed(r, ctx) ? 0 : altered(r, middle, root);
-	}
-	if (!bad) {
-		fresh_until(r, X509_get0_notAfter(leaf));
-		fresh_until(r, X509_get0_notAfter(root));
-		if (middle)
-			fresh_until(r, X509_get0_notAfter(middle));
-	}
 out:
 	X509_STORE_CTX_free(ctx);
 	sk_X509_free(between);
 	sk_X509_free(trusted);
 	ERR_clear_error();
 	return bad;
+}
+
+int chain_verify(struct attest_result *r, X509 *leaf, X509 *middle, X509 *root, int64_t now)
+{
+	uint8_t digests[3][32];
+
+	if (chain_digests(digests, leaf, middle, root))
+		return attest_reject(r, ATTEST_UNCHECKED, "no memory");
+	if (!chain_known(digests, leaf, middle, root, now)) {
+		if (verify(r, leaf, middle, root, now))
+			return -1;
+		chain_remember(digests);
+	}
+	fresh_until(r, X509_get0_notAfter(leaf));
+	fresh_until(r, X509_get0_notAfter(root));
+	if (middle)
+		fresh_until(r, X509_get0_notAfter(middle));
+	return 0;
 }
 
 /* ---- revocation lists ---- */
