@@ -3,13 +3,10 @@
  * fixed-point reference bit by bit and against the float model. */
 #include "client/clear.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/sheet.h"
-#include "client/trial.h"
 #include "protocol/clear.h"
 
 #define TOGETHER 16 /* pictures of one call */
@@ -78,145 +75,86 @@ int clear_plan_command(const struct args *a, const struct graph *g, struct err *
 
 /* ---- verify ---- */
 
-struct found {
-	struct tally tally;
-	uint64_t fixed_differs;
+struct worker {
+	struct trial_thread base;
+	struct clear *clear;
+	int64_t *result; /* owns: of TOGETHER pictures */
 };
 
 struct verify {
-	const struct graph *graph;
-	const struct samples *samples;
+	struct trial base;
 	const struct local *m;
-	uint32_t *labels; /* owns */
-	struct found found;
 };
 
-struct worker {
-	struct verify *v;
-	struct clear *clear;
-	struct fixed *fixed;
-	struct critic critic;
-	int64_t *result, *want; /* own */
-	uint64_t fixed_differs;
-};
-
-static int infer(void *thread, size_t at, size_t n, struct err *e)
+static int start(struct trial_thread *thread, struct err *e)
 {
-	struct worker *w = thread;
-	const struct samples *s = w->v->samples;
-	size_t words = plan_words(w->v->m->plan);
+	struct worker *w = (struct worker *)thread;
+	const struct local *m = ((const struct verify *)thread->trial)->m;
+
+	w->result = calloc(TOGETHER * plan_words(m->plan), sizeof(*w->result));
+	if (!w->result)
+		return err_set(e, ERR_ENV, "out of memory");
+	return clear_new(&w->clear, m->model, TOGETHER, e);
+}
+
+static int infer(struct trial_thread *thread, size_t at, size_t n, struct err *e)
+{
+	const struct worker *w = (const struct worker *)thread;
+	const struct samples *s = thread->trial->samples;
 
 	clear_infer(w->clear, s->chw + at * s->pixels, n, w->result);
-	for (size_t i = 0; i < n; i++) {
-		fixed_infer(w->fixed, s->chw + (at + i) * s->pixels, NULL, NULL, w->want);
-		w->fixed_differs += memcmp(w->result + i * words, w->want, words * sizeof(*w->want)) != 0;
-		w->v->labels[at + i] = critic_judge(&w->critic, at + i, w->result + i * words);
-	}
+	for (size_t i = 0; i < n; i++)
+		trial_exact(thread, at + i, w->result + i * plan_words(thread->trial->plan), NULL, NULL);
 	return 0;
 }
 
-static void end(void *verify, void *thread)
+static void end(struct trial_thread *thread)
 {
-	struct verify *v = verify;
-	struct worker *w = thread;
+	struct worker *w = (struct worker *)thread;
 
-	tally_add(&v->found.tally, &w->critic.tally);
-	v->found.fixed_differs += w->fixed_differs;
 	clear_free(w->clear);
-	fixed_free(w->fixed);
-	critic_free(&w->critic);
 	free(w->result);
-	free(w->want);
-	free(w);
 }
 
-static void *start(void *verify, struct err *e)
+static void add_json(const struct trial *t, struct json_object *o)
 {
-	struct verify *v = verify;
-	struct worker *w = calloc(1, sizeof(*w));
-	size_t words = plan_words(v->m->plan);
+	const struct program *predicted = &((const struct verify *)t)->m->predicted;
 
-	if (!w) {
-		err_set(e, ERR_ENV, "out of memory");
-		return NULL;
-	}
-	w->v = v;
-	w->result = calloc(TOGETHER * words, sizeof(*w->result));
-	w->want = calloc(words, sizeof(*w->want));
-	if (!w->result || !w->want)
-		err_set(e, ERR_ENV, "out of memory");
-	else if (!clear_new(&w->clear, v->m->model, TOGETHER, e) &&
-		 !fixed_new(&w->fixed, v->m->plan, v->m->weights, e) &&
-		 !critic_new(&w->critic, v->graph, v->m->plan, v->samples, e))
-		return w;
-	end(v, w);
-	return NULL;
-}
-
-static int print_json(const struct verify *v, double seconds, struct err *e)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_text(o, "model", v->graph->name);
-	json_text(o, "personality", "clear");
 	json_text(o, "leaks", personality_leaks(PERSONALITY_CLEAR));
-	tally_json(o, &v->found.tally, v->samples);
-	json_count(o, "fixed_point_differences", v->found.fixed_differs);
-	json_count(o, "round_trips", v->m->predicted.round_trips);
-	json_object_object_add(o, "bytes", json_bytes(&v->m->predicted));
-	json_real(o, "seconds", seconds);
-	return json_line(o, e);
+	tally_json(o, t);
+	json_count(o, "fixed_point_differences", t->tally.fixed_differs);
+	json_count(o, "round_trips", predicted->round_trips);
+	json_object_object_add(o, "bytes", json_bytes(predicted));
 }
 
-static void print_table(const struct verify *v, double seconds)
+static void print(const struct trial *t)
 {
-	char text[24];
-
-	printf("%s, clear: %llu images in %s\n", v->graph->name, (unsigned long long)v->found.tally.images,
-	       sheet_seconds(text, seconds));
-	tally_print(&v->found.tally, v->samples, "fixed-point");
-	printf("  not equal to the reference, bit by bit %llu\n", (unsigned long long)v->found.fixed_differs);
+	printf("  not equal to the reference, bit by bit %llu\n", (unsigned long long)t->tally.fixed_differs);
 }
 
-static int verify_with(const struct args *a, struct verify *v, double least, struct err *e)
+int clear_verify(const struct args *a, const struct graph *g, const struct samples *s, double least,
+		 struct err *e)
 {
-	struct trial trial = {
-	    .samples = v->samples, .batch = TOGETHER, .of = v, .start = start, .infer = infer, .end = end};
-	double seconds;
-
-	v->labels = calloc(v->samples->n, sizeof(*v->labels));
-	if (!v->labels)
-		return err_set(e, ERR_ENV, "out of memory");
-	if (trial_run(&trial, a->config.threads, &seconds, e) ||
-	    trial_write_labels(a, v->labels, v->samples->n, e))
-		return -1;
-	if (!a->flag[FLAG_json])
-		print_table(v, seconds);
-	else if (print_json(v, seconds, e))
-		return -1;
-	if (v->found.fixed_differs)
-		return err_set(e, ERR_RESULT,
-			       "%llu of %llu results differ from the fixed-point reference: this is a bug",
-			       (unsigned long long)v->found.fixed_differs,
-			       (unsigned long long)v->found.tally.images);
-	return trial_verdict(&v->found.tally, least, e);
-}
-
-int clear_verify_command(const struct args *a, const struct graph *g, struct err *e)
-{
-	struct verify v = {.graph = g};
-	struct samples samples;
 	struct local m;
-	double least;
-	int r;
+	struct verify v = {.base = {.personality = PERSONALITY_CLEAR,
+				    .title = "clear",
+				    .who = "fixed-point",
+				    .graph = g,
+				    .samples = s,
+				    .batch = TOGETHER,
+				    .thread_bytes = sizeof(struct worker),
+				    .start = start,
+				    .infer = infer,
+				    .end = end,
+				    .print = print,
+				    .json = add_json},
+			   .m = &m};
+	int r = local_new(&m, a, g, e);
 
-	if (trial_least(a, &least, e) || trial_samples(a, g, &samples, e))
-		return -1;
-	v.samples = &samples;
-	v.m = &m;
-	r = local_new(&m, a, g, e) || verify_with(a, &v, least, e) ? -1 : 0;
-	free(v.labels);
+	v.base.plan = m.plan;
+	v.base.weights = m.weights;
+	if (!r)
+		r = trial_verify(&v.base, a, least, e);
 	local_free(&m);
-	samples_free(&samples);
 	return r;
 }

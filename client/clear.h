@@ -3,10 +3,11 @@
 #ifndef OBSCURA_CLIENT_CLEAR_H
 #define OBSCURA_CLIENT_CLEAR_H
 
-#include "client/command.h"
-#include "nn/graph.h"
+#include "client/trial.h"
 
 int clear_plan_command(const struct args *a, const struct graph *g, struct err *e) MUST_USE;
-int clear_verify_command(const struct args *a, const struct graph *g, struct err *e) MUST_USE;
+/* On those pictures, with at least that agreement of labels. */
+int clear_verify(const struct args *a, const struct graph *g, const struct samples *s, double least,
+		 struct err *e) MUST_USE;
 
 #endif

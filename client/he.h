@@ -48,6 +48,6 @@ int he_verify_tally(const struct he_local *m, const struct graph *g, const struc
 		    struct err *e) MUST_USE;
 
 int he_plan_command(const struct args *a, const struct graph *g, struct err *e) MUST_USE;
-int he_verify_command(const struct args *a, const struct graph *g, struct err *e) MUST_USE;
+int he_verify(const struct args *a, const struct graph *g, const struct samples *s, double least, struct err *e) MUST_USE;
 
 #endif
