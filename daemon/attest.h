@@ -43,11 +43,14 @@ struct attest_model {
 	size_t n_digests, n_owners;
 	uint8_t digests[ATTEST_MODEL_DIGESTS][ENCLAVE_DIGEST], owners[ATTEST_MODEL_OWNERS][ENCLAVE_OWNER];
 };
+struct attest_models {
+	struct attest_model all[ATTEST_POLICY_MODELS];
+	size_t n; /* 0: any model */
+};
 struct attest_policy_file {
 	struct attest_policy policy;
 	uint64_t min_model_version; /* of the model in an enclave */
-	struct attest_model models[ATTEST_POLICY_MODELS];
-	size_t n_models;	    /* 0: any model */
+	struct attest_models models;
 	uint64_t boot_evidence_age; /* seconds that evidence in a certificate may be old; 0: for this
 				       connection only */
 	struct attest_value values[ATTEST_POLICY_VALUES];
@@ -71,6 +74,12 @@ int attest_policy_collateral(struct attest_policy_file *f, const char *folder, s
 /* attest_models.c: whether the policy accepts the model of this manifest, which evidence vouches for; "":
  * none is there yet. ERR_ATTEST names expected and received. */
 int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e) MUST_USE;
+/* The same for models alone, and a text that has nothing else: path is for messages. */
+int attest_models_check(const struct attest_models *models, struct span manifest, struct err *e) MUST_USE;
+int attest_models_text(struct attest_models *models, const char *path, const char *text,
+		       struct err *e) MUST_USE;
+/* Whether such a file is right. */
+int attest_models_read(const char *path, struct err *e) MUST_USE;
 
 /* What an enclave sent over a connection (enum enclave_kind; of RATLS its certificate), under the policy and
  * with the files that it names (attest_judge.c). chain: its certificates, PEM, n == 0 when it has none. -1:

@@ -67,22 +67,21 @@ static int read_part(const struct reading *r, config_setting_t *s, struct attest
 	return policy_refuse(r, s, "is nothing that a model has: name, digests, owners, min_version");
 }
 
-static const struct attest_model *find(const struct attest_policy_file *f, struct span name)
+static const struct attest_model *find(const struct attest_models *f, struct span name)
 {
-	for (size_t i = 0; i < f->n_models; i++)
-		if (strlen(f->models[i].name) == name.n && !memcmp(f->models[i].name, name.p, name.n))
-			return &f->models[i];
+	for (size_t i = 0; i < f->n; i++)
+		if (strlen(f->all[i].name) == name.n && !memcmp(f->all[i].name, name.p, name.n))
+			return &f->all[i];
 	return NULL;
 }
 
-static int read_model(const struct reading *r, config_setting_t *s)
+static int read_model(const struct reading *r, config_setting_t *s, struct attest_models *to)
 {
-	struct attest_policy_file *to = r->to;
-	struct attest_model *m = &to->models[to->n_models];
+	struct attest_model *m = &to->all[to->n];
 
 	if (!config_setting_is_group(s))
 		return policy_refuse(r, s, EXAMPLE);
-	if (to->n_models == ATTEST_POLICY_MODELS)
+	if (to->n == ATTEST_POLICY_MODELS)
 		return policy_refuse(r, s, "too many models");
 	for (int i = 0; i < config_setting_length(s); i++)
 		if (read_part(r, config_setting_get_elem(s, (unsigned)i), m))
@@ -96,19 +95,37 @@ static int read_model(const struct reading *r, config_setting_t *s)
 	if (!m->n_digests && !m->n_owners)
 		return policy_refuse(r, s,
 				     "a name alone demands nothing: say which digests, or whose (owners)");
-	to->n_models++;
+	to->n++;
 	return 0;
 }
 
-int policy_models(const struct reading *r, config_setting_t *s)
+int policy_models(const struct reading *r, config_setting_t *s, struct attest_models *to)
 {
 	if (!config_setting_is_list(s))
 		return policy_refuse(r, s, EXAMPLE);
 	for (int i = 0; i < config_setting_length(s); i++)
-		if (read_model(r, config_setting_get_elem(s, (unsigned)i)))
+		if (read_model(r, config_setting_get_elem(s, (unsigned)i), to))
 			return -1;
 	return config_setting_length(s) ? 0
 					: policy_refuse(r, s, "the list is empty: no model could meet it");
+}
+
+/* In a file that has nothing else. */
+static int read_alone(const struct reading *r, config_setting_t *s)
+{
+	return strcmp(config_setting_name(s), "models")
+		   ? policy_refuse(r, s, "there is no such setting here: models = ( … ); alone")
+		   : policy_models(r, s, r->models);
+}
+
+int attest_models_text(struct attest_models *models, const char *path, const char *text, struct err *e)
+{
+	const struct reading r = {.models = models, .path = path, .e = e};
+
+	memset(models, 0, sizeof(*models));
+	if (policy_parse(&r, text, read_alone))
+		return -1;
+	return models->n ? 0 : err_set(e, ERR_INPUT, "%.200s: it names no models: models = ( … );", path);
 }
 
 /* ---- a manifest against it ---- */
@@ -162,14 +179,14 @@ static int judge(const struct attest_model *want, const struct enclave_manifest 
 	return 0;
 }
 
-static int unnamed(const struct attest_policy_file *f, struct span name, struct err *e)
+static int unnamed(const struct attest_models *f, struct span name, struct err *e)
 {
 	char want[160] = "";
 	size_t at = 0;
 
-	for (size_t i = 0; i < f->n_models && at < sizeof(want) - 1; i++)
-		at += (size_t)snprintf(want + at, sizeof(want) - at, "%s%.40s", i ? ", " : "",
-				       f->models[i].name);
+	for (size_t i = 0; i < f->n && at < sizeof(want) - 1; i++)
+		at +=
+		    (size_t)snprintf(want + at, sizeof(want) - at, "%s%.40s", i ? ", " : "", f->all[i].name);
 	return err_set(
 	    e, ERR_ATTEST,
 	    "the policy does not name the enclave's model: expected %s, received %.*s; name another "
@@ -177,25 +194,31 @@ static int unnamed(const struct attest_policy_file *f, struct span name, struct 
 	    want, (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
 }
 
-int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e)
+int attest_models_check(const struct attest_models *models, struct span manifest, struct err *e)
 {
 	const struct attest_model *want;
 	struct enclave_manifest m;
 
-	if (!manifest.n) {
-		if (!f->min_model_version && !f->n_models)
-			return 0;
+	if (manifest.n >= ENCLAVE_MANIFEST_MAX || enclave_manifest_read(manifest, &m))
+		return err_set(e, ERR_PEER, "the enclave's manifest is malformed: is it of this version?");
+	if (!models->n)
+		return 0;
+	want = find(models, m.name);
+	return want ? judge(want, &m, e) : unnamed(models, m.name, e);
+}
+
+int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e)
+{
+	struct enclave_manifest m;
+
+	if (!manifest.n && (f->min_model_version || f->models.n))
 		return err_set(
 		    e, ERR_ATTEST,
 		    "the policy demands a model: expected one, received no model; its owner brings it "
 		    "(obscura model provision)");
-	}
-	if (manifest.n >= ENCLAVE_MANIFEST_MAX || enclave_manifest_read(manifest, &m))
-		return err_set(e, ERR_PEER, "the enclave's manifest is malformed: is it of this version?");
-	if (too_old(f->min_model_version, m.version, e))
-		return -1;
-	if (!f->n_models)
+	if (!manifest.n)
 		return 0;
-	want = find(f, m.name);
-	return want ? judge(want, &m, e) : unnamed(f, m.name, e);
+	if (!enclave_manifest_read(manifest, &m) && too_old(f->min_model_version, m.version, e))
+		return -1;
+	return attest_models_check(&f->models, manifest, e);
 }

@@ -7,24 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int policy_refuse(const struct reading *r, const config_setting_t *s, const char *why)
-{
-	const char *name = config_setting_name(s);
-
-	return err_set(r->e, ERR_INPUT, "%.200s:%u: %s%s%s", r->path, config_setting_source_line(s),
-		       name ? name : "", name ? ": " : "", why);
-}
-
 /* ---- values of fields ---- */
-
-int policy_hex(const char *text, uint8_t *out, size_t n)
-{
-	if (strlen(text) != 2 * n || strspn(text, "0123456789abcdefABCDEF") != 2 * n)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		sscanf(text + 2 * i, "%2hhx", &out[i]);
-	return 0;
-}
 
 static int add_value(const struct reading *r, const config_setting_t *s, enum attest_field f,
 		     const char *text)
@@ -231,19 +214,6 @@ static int read_string(const struct reading *r, config_setting_t *s, const struc
 
 /* ---- numbers ---- */
 
-int policy_number(const struct reading *r, const config_setting_t *s, uint64_t most, uint64_t *value)
-{
-	int type = config_setting_type(s);
-	long long x = type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : -1;
-	char why[80];
-
-	*value = (uint64_t)x;
-	if (x >= 0 && (uint64_t)x <= most)
-		return 0;
-	snprintf(why, sizeof(why), "needs a whole number from 0 to %llu", (unsigned long long)most);
-	return policy_refuse(r, s, why);
-}
-
 /* 1 when there is such a number, -1 when it is wrong. */
 static int read_numbers(const struct reading *r, const config_setting_t *s, const char *name)
 {
@@ -300,7 +270,7 @@ static int read_setting(const struct reading *r, config_setting_t *s)
 	if (found)
 		return found < 0 ? -1 : 0;
 	if (!strcmp(name, "models"))
-		return policy_models(r, s);
+		return policy_models(r, s, &r->to->models);
 	for (size_t i = 0; i < sizeof(list_rows) / sizeof(*list_rows); i++)
 		if (!strcmp(name, list_rows[i].name))
 			return read_list(r, s, &list_rows[i]);
@@ -318,34 +288,9 @@ static int read_setting(const struct reading *r, config_setting_t *s)
 
 /* ---- the file ---- */
 
-static int read_text(struct reading *r, const char *text)
-{
-	config_setting_t *root;
-	config_t file;
-	int bad = 0;
-
-	if (strstr(text, "@include"))
-		return err_set(r->e, ERR_INPUT, "%.200s: @include is not supported: a policy is one file",
-			       r->path);
-	if (strstr(text, "\\x00")) /* what follows it in a string would not be seen */
-		return err_set(r->e, ERR_INPUT, "%.200s: \\x00 has no place in a policy", r->path);
-	config_init(&file);
-	if (!config_read_string(&file, text)) {
-		err_set(r->e, ERR_INPUT, "%.200s:%d: %s; write one setting a line: name = value;", r->path,
-			config_error_line(&file), config_error_text(&file));
-		config_destroy(&file);
-		return -1;
-	}
-	root = config_root_setting(&file);
-	for (int i = 0; !bad && i < config_setting_length(root); i++)
-		bad = read_setting(r, config_setting_get_elem(root, (unsigned)i));
-	config_destroy(&file);
-	return bad;
-}
-
 int attest_policy_text(struct attest_policy_file *f, const char *path, struct span text, struct err *e)
 {
-	struct reading r = {f, path, e};
+	const struct reading r = {.to = f, .path = path, .e = e};
 	char *copy;
 	int bad;
 
@@ -353,7 +298,7 @@ int attest_policy_text(struct attest_policy_file *f, const char *path, struct sp
 	copy = memchr(text.p, 0, text.n) ? NULL : strndup((const char *)text.p, text.n);
 	if (!copy)
 		return err_set(e, ERR_INPUT, "%.300s: this is no policy file (binary?)", path);
-	bad = read_text(&r, copy);
+	bad = policy_parse(&r, copy, read_setting);
 	free(copy);
 	return bad;
 }
@@ -378,4 +323,24 @@ void attest_policy_free(struct attest_policy_file *f)
 	if (f->has_collateral)
 		attest_files_free(&f->files);
 	f->has_collateral = 0;
+}
+
+int attest_models_read(const char *path, struct err *e)
+{
+	struct attest_models *models = malloc(sizeof(*models));
+	struct span file;
+	char *text;
+	int bad;
+
+	if (!models || attest_file_read(path, &file, e)) {
+		free(models);
+		return err_set(e, ERR_ENV, "out of memory");
+	}
+	text = memchr(file.p, 0, file.n) ? NULL : strndup((const char *)file.p, file.n);
+	bad = text ? attest_models_text(models, path, text, e)
+		   : err_set(e, ERR_INPUT, "%.300s: this names no models (binary?)", path);
+	free(text);
+	free(models);
+	attest_file_free(&file);
+	return bad;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/attest_policy_parts.h — what the readers of a policy file share. */
+/* daemon/attest_policy_parts.h — what the readers of a policy file share
+ * (attest_setting.c). */
 #ifndef OBSCURA_DAEMON_ATTEST_POLICY_PARTS_H
 #define OBSCURA_DAEMON_ATTEST_POLICY_PARTS_H
 
@@ -10,6 +11,7 @@
 /* Where a setting stands, for messages, and where it goes. */
 struct reading {
 	struct attest_policy_file *to;
+	struct attest_models *models; /* where there is nothing else to read */
 	const char *path;
 	struct err *e;
 };
@@ -20,7 +22,10 @@ int policy_refuse(const struct reading *r, const config_setting_t *s, const char
 int policy_hex(const char *text, uint8_t *out, size_t n) MUST_USE;
 int policy_number(const struct reading *r, const config_setting_t *s, uint64_t most,
 		  uint64_t *value) MUST_USE;
+/* Every setting of a text to one reader. */
+typedef int policy_setting(const struct reading *r, config_setting_t *s);
+int policy_parse(const struct reading *r, const char *text, policy_setting *read) MUST_USE;
 /* attest_models.c: models = ( { … }, … ); */
-int policy_models(const struct reading *r, config_setting_t *s) MUST_USE;
+int policy_models(const struct reading *r, config_setting_t *s, struct attest_models *to) MUST_USE;
 
 #endif

@@ -99,6 +99,9 @@ int check_role(const struct config *c, enum frame_role self, FILE *out)
 		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	if (self == ROLE_M)
 		check_models(&k);
+	e = (struct err){0};
+	if (self == ROLE_M && *c->enclave_owners && attest_models_read(c->enclave_owners, &e))
+		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	if (self == ROLE_D)
 		check_data_owner(&k);
 	return k.code;

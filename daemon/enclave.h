@@ -26,6 +26,7 @@
 #define ENCLAVE_HANDS_KEEPER 'K'
 #define ENCLAVE_HANDS_ACCESS 'A'  /* rules: daemon/access.h; at any time */
 #define ENCLAVE_HANDS_REVOKED 'R' /* a revocation list, PEM; at any time */
+#define ENCLAVE_HANDS_OWNERS 'O'  /* which models it takes, and whose: daemon/attest_models.c */
 /* What it is told: that the child serves; a line for its log, at one of two levels. */
 #define ENCLAVE_SAYS_READY 'R'
 #define ENCLAVE_SAYS_NOTE 'N'
@@ -51,7 +52,7 @@ uint32_t enclave_observe(pid_t child);
 
 /* tee: the provider that the quoter asks. */
 int enclave_child_main(const char *tee);
-/* In Gramine: listens by itself. words: access=FILE, revoked=FILE, sealed models of the host; NULL at the end. */
+/* In Gramine: listens by itself. words: access=FILE, revoked=FILE, owners=FILE, sealed models of the host; NULL at the end. */
 int enclave_gramine_main(const char *address, const char *ca, char *const *words);
 /* tee: a row of enclave_quote.c; ca: the authority whose certificates the child obeys; key, chain: files of
  * the simulation's quoting key, NULL for hardware. */

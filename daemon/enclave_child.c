@@ -307,7 +307,7 @@ static int next_handed(void)
 	    c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return 0;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (byte == ENCLAVE_HANDS_ACCESS || byte == ENCLAVE_HANDS_REVOKED) {
+	if (byte == ENCLAVE_HANDS_ACCESS || byte == ENCLAVE_HANDS_REVOKED || byte == ENCLAVE_HANDS_OWNERS) {
 		enclave_rules_handed(byte, fd);
 		return 0;
 	}

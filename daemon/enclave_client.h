@@ -32,7 +32,8 @@ int enclave_simulated(const struct enclave *x);
 int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
 		     struct err *e) MUST_USE;
 
-/* enclave_files.c: whether it enforces the access rules and the revocation list that config names, if any. */
+/* enclave_files.c: whether it enforces the files that config names, if any: access rules, revocation list,
+ * owners of models. */
 int enclave_files_check(const struct config *c, struct span policy, struct err *e) MUST_USE;
 
 /* The model owner's side: a PROVISION or RELEASE, and the manifest that the enclave then has. */

@@ -38,7 +38,8 @@ static int check(const char *path, const char *word, const char *what, struct sp
 int enclave_files_check(const struct config *c, struct span policy, struct err *e)
 {
 	return check(c->access, "access", "access rules", policy, e) ||
-		       check(c->revoked, "revoked", "revocations", policy, e)
+		       check(c->revoked, "revoked", "revocations", policy, e) ||
+		       check(c->enclave_owners, "owners", "owners of models", policy, e)
 		   ? -1
 		   : 0;
 }

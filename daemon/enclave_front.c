@@ -16,6 +16,7 @@
 
 #include <event2/listener.h>
 
+#include "daemon/attest.h"
 #include "daemon/enclave.h"
 #include "daemon/enclave_keep.h"
 #include "daemon/enclave_quote.h"
@@ -265,7 +266,8 @@ int enclave_front_rules(struct enclave_front *f, const struct config *c, struct 
 	if (!f || f->fd < 0)
 		return 0;
 	return hand_file(f, c->access, ENCLAVE_HANDS_ACCESS, e) ||
-		       hand_file(f, c->revoked, ENCLAVE_HANDS_REVOKED, e)
+		       hand_file(f, c->revoked, ENCLAVE_HANDS_REVOKED, e) ||
+		       hand_file(f, c->enclave_owners, ENCLAVE_HANDS_OWNERS, e)
 		   ? -1
 		   : 0;
 }
@@ -300,10 +302,14 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	struct enclave_front *f;
 
 	*front = NULL;
-	if (!config->enclave_listen[0] && (config->enclave_models.n || config->enclave_state[0]))
-		return err_set(e, ERR_USAGE, "enclave_models and enclave_state need enclave_listen");
+	if (!config->enclave_listen[0] &&
+	    (config->enclave_models.n || config->enclave_state[0] || config->enclave_owners[0]))
+		return err_set(e, ERR_USAGE,
+			       "enclave_models, enclave_owners and enclave_state need enclave_listen");
 	if (!config->enclave_listen[0])
 		return 0;
+	if (config->enclave_owners[0] && attest_models_read(config->enclave_owners, e))
+		return -1;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, ERR_ENV, "out of memory");

@@ -97,14 +97,16 @@ static void serve(int listener)
 	}
 }
 
-/* access=FILE and revoked=FILE are enforced; any other word is a sealed model. What they say to a front end
- * goes to standard error. */
+/* access=FILE, revoked=FILE and owners=FILE are enforced; any other word is a sealed model. What they say to
+ * a front end goes to standard error. */
 static int take_file(const char *word, struct err *e)
 {
 	static const struct {
 		const char *name;
 		char what;
-	} rows[] = {{"access=", ENCLAVE_HANDS_ACCESS}, {"revoked=", ENCLAVE_HANDS_REVOKED}};
+	} rows[] = {{"access=", ENCLAVE_HANDS_ACCESS},
+		    {"revoked=", ENCLAVE_HANDS_REVOKED},
+		    {"owners=", ENCLAVE_HANDS_OWNERS}};
 	char what = 0;
 	int fd;
 

@@ -147,7 +147,7 @@ static int bring(const struct enclave_model *m, struct err *e)
 {
 	struct enclave_ready *ready;
 
-	if (enclave_model_make(&ready, m, e))
+	if (enclave_rules_takes(m, e) || enclave_model_make(&ready, m, e))
 		return -1;
 	own.next->list = enclave_rules_list();
 	if (keep_save(&own.keep, own.next, e)) {
@@ -246,7 +246,7 @@ static int reopen(struct err *e)
 		return -1;
 	bad = state_allows(own.state, want.name, want.version, e) || is_signed(&want, *file, e) ||
 	      seal_open(own.state->key, *file, &m, &plain, &n, e) || of_key(&m, &want, e) ||
-	      enclave_model_make(&ready, &m, e);
+	      enclave_rules_takes(&m, e) || enclave_model_make(&ready, &m, e);
 	if (!bad)
 		enclave_model_take(ready);
 	seal_free(plain, n);

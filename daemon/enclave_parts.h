@@ -62,16 +62,19 @@ void enclave_owner_listed(void);
 int enclave_on_provision(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 int enclave_on_release(struct guest *g, const uint8_t *body, size_t n, struct err *e) MUST_USE;
 
-/* enclave_rules.c: who may use the model. start: before the first thread. handed: ENCLAVE_HANDS_ACCESS or
- * _REVOKED, and its file. policy: base with lines for what is in force; returns its bytes; after an
- * owner has seen them, access rules do not change. admit: whether the
+/* enclave_rules.c: who may use the model, and who may bring one. start: before the first thread. handed:
+ * ENCLAVE_HANDS_ACCESS, _OWNERS or _REVOKED, and its file. policy: base with lines for what is in force;
+ * returns its bytes; after an owner has seen them, rules do not change. takes: whether the model, with its
+ * owner, may be brought. admit: whether the
  * peer is not revoked; use: whether it may have n images classified, which are then counted (0: whether it
  * may use the model at all). */
 void enclave_rules_start(X509 *authority);
 void enclave_rules_handed(char what, int fd);
 size_t enclave_rules_policy(char out[ENCLAVE_POLICY_MAX], const char base[ENCLAVE_POLICY], int owner);
-/* Access rules stay as they are from now on: "access <64 hex>\n", or nothing; returns the bytes. */
-size_t enclave_rules_freeze(char out[80]);
+/* Rules stay as they are from now on: "access <64 hex>\nowners <64 hex>\n", as far as there are any; returns
+ * the bytes. */
+size_t enclave_rules_freeze(char out[160]);
+int enclave_rules_takes(const struct enclave_model *m, struct err *e) MUST_USE;
 /* The revocation list in force: 1 and its number, 0 where there is none. */
 uint64_t enclave_rules_list(void);
 int enclave_rules_admit(SSL *ssl, struct err *e) MUST_USE;

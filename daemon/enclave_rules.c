@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may use the model, enforced inside: access rules and a revocation list, which the front end brings as
- * open files. It is not trusted: what is in force stands in the policy text that the evidence vouches for, so
- * that the model's owner and each client see it. A list must be signed by the authority and never be older
- * than the one before; one that has ended shuts everybody out. Rules stay as they are from the first evidence
- * on that a model owner is given: it brings a model or a key because of what it saw. */
+/* Who may use the model, and who may bring one, enforced inside: access rules, owners of models, and a
+ * revocation list, which the front end brings as open files. It is not trusted: what is in force stands in
+ * the policy text that the evidence vouches for, so that the model's owner and each client see it. A list
+ * must be signed by the authority and never be older than the one before; one that has ended shuts everybody
+ * out. Rules stay as they are from the first evidence on that a model owner is given: it brings a model or a
+ * key because of what it saw. */
 #include "daemon/enclave_parts.h"
 
 #include <pthread.h>
@@ -19,6 +20,7 @@
 
 #include "crypto/attest/parts.h"
 #include "daemon/access_parts.h"
+#include "daemon/attest.h"
 #include "daemon/enclave.h"
 #include "daemon/tls.h"
 
@@ -30,8 +32,9 @@ static struct {
 	X509 *authority;
 	struct access_book book;
 	X509_CRL *list;
-	char access[65], revoked[65];
-	int frozen, no_access, no_list; /* no_…: one was refused, and there is none before it */
+	struct attest_models *owners;
+	char access[65], revoked[65], models[65];
+	int frozen, no_access, no_list, no_owners; /* no_…: one was refused, and there is none before it */
 } rules = {.lock = PTHREAD_MUTEX_INITIALIZER, .book = {.self = ROLE_M}};
 
 void enclave_rules_start(X509 *authority)
@@ -93,9 +96,9 @@ static int list_good(X509_CRL *list)
 {
 	return list && !X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(rules.authority)) &&
 	       X509_CRL_verify(list, X509_get0_pubkey(rules.authority)) == 1 && !has_ended(list) &&
-	       (!rules.list ||
-		(number_of(list) >= number_of(rules.list) &&
-		 ASN1_TIME_compare(X509_CRL_get0_lastUpdate(list), X509_CRL_get0_lastUpdate(rules.list)) >= 0));
+	       (!rules.list || (number_of(list) >= number_of(rules.list) &&
+				ASN1_TIME_compare(X509_CRL_get0_lastUpdate(list),
+						  X509_CRL_get0_lastUpdate(rules.list)) >= 0));
 }
 
 static int take_list(const char *text, size_t n)
@@ -140,11 +143,59 @@ static int take_access(const char *text, size_t n)
 	return 0;
 }
 
-static void tell(int revoked, int bad)
+/* ---- owners of models ---- */
+
+static int take_owners(const char *text, size_t n)
 {
+	struct attest_models *owners;
+	char digest[65];
+	struct err e = {0};
+
+	if (memchr(text, 0, n) || digest_hex(digest, text, n))
+		return -1;
+	if (!strcmp(digest, rules.models))
+		return 0;
+	owners = rules.frozen ? NULL : malloc(sizeof(*owners));
+	if (!owners || attest_models_text(owners, "owners", text, &e)) {
+		free(owners);
+		return -1;
+	}
+	free(rules.owners);
+	rules.owners = owners;
+	memcpy(rules.models, digest, sizeof(digest));
+	return 0;
+}
+
+int enclave_rules_takes(const struct enclave_model *m, struct err *e)
+{
+	char manifest[ENCLAVE_MANIFEST_MAX];
+	struct err why = {0};
+	int bad;
+
+	if (enclave_manifest(manifest, m, e))
+		return -1;
+	pthread_mutex_lock(&rules.lock);
+	bad = rules.owners &&
+	      attest_models_check(rules.owners, (struct span){(const uint8_t *)manifest, strlen(manifest)},
+				  &why);
+	pthread_mutex_unlock(&rules.lock);
+	return bad ? err_set(e, ERR_PEER,
+			     "this enclave does not take it (enclave_owners of obscurad model-owner): %s",
+			     why.text)
+		   : 0;
+}
+
+/* ---- what is handed ---- */
+
+static void tell(char what, int bad)
+{
+	const int revoked = what == ENCLAVE_HANDS_REVOKED;
+
 	if (!bad)
 		enclave_say(ENCLAVE_SAYS_NOTE, "it enforces the %s",
-			    revoked ? "revocation list" : "access rules");
+			    revoked			   ? "revocation list"
+			    : what == ENCLAVE_HANDS_OWNERS ? "owners of models"
+							   : "access rules");
 	else if (revoked)
 		enclave_say(
 		    ENCLAVE_SAYS_WARNING,
@@ -153,8 +204,9 @@ static void tell(int revoked, int bad)
 	else
 		enclave_say(
 		    ENCLAVE_SAYS_WARNING,
-		    "it refuses the access rules: they cannot be read, or a model owner has seen others "
-		    "already; restart this daemon, then provision the model again");
+		    "it refuses the %s: they cannot be read, or a model owner has seen others already; "
+		    "restart this daemon, then provision the model again",
+		    what == ENCLAVE_HANDS_OWNERS ? "owners of models" : "access rules");
 }
 
 void enclave_rules_handed(char what, int fd)
@@ -164,14 +216,18 @@ void enclave_rules_handed(char what, int fd)
 	int revoked = what == ENCLAVE_HANDS_REVOKED, bad;
 
 	pthread_mutex_lock(&rules.lock);
-	bad = !text || (revoked ? take_list(text, n) : take_access(text, n));
+	bad = !text || (revoked			       ? take_list(text, n)
+			: what == ENCLAVE_HANDS_OWNERS ? take_owners(text, n)
+						       : take_access(text, n));
 	if (revoked)
 		rules.no_list = bad && !rules.list;
+	else if (what == ENCLAVE_HANDS_OWNERS && !rules.frozen)
+		rules.no_owners = bad && !rules.owners;
 	else if (!rules.frozen)
 		rules.no_access = bad && !*rules.access;
 	pthread_mutex_unlock(&rules.lock);
 	free(text);
-	tell(revoked, bad);
+	tell(what, bad);
 	if (revoked && !bad)
 		enclave_owner_listed();
 }
@@ -184,13 +240,14 @@ static size_t line_of(char *out, const char *word, const char *digest)
 	return *digest ? (size_t)sprintf(out, "%s %s\n", word, digest) : 0;
 }
 
-size_t enclave_rules_freeze(char out[80])
+size_t enclave_rules_freeze(char out[160])
 {
 	size_t n;
 
 	pthread_mutex_lock(&rules.lock);
 	rules.frozen = 1;
 	n = line_of(out, "access", rules.access);
+	n += line_of(out + n, "owners", rules.models);
 	pthread_mutex_unlock(&rules.lock);
 	return n;
 }
@@ -217,6 +274,7 @@ size_t enclave_rules_policy(char out[ENCLAVE_POLICY_MAX], const char base[ENCLAV
 	pthread_mutex_lock(&rules.lock);
 	rules.frozen |= owner;
 	n += line_of(out + n, "access", rules.access);
+	n += line_of(out + n, "owners", rules.models);
 	n += line_of(out + n, "revoked", rules.revoked);
 	pthread_mutex_unlock(&rules.lock);
 	memcpy(out + n, "\n", 2);
@@ -229,11 +287,13 @@ int enclave_rules_admit(SSL *ssl, struct err *e)
 	X509_REVOKED *entry;
 
 	pthread_mutex_lock(&rules.lock);
-	if (rules.no_access || rules.no_list)
+	if (rules.no_access || rules.no_list || rules.no_owners)
 		err_set(e, ERR_PEER,
 			"the enclave was given a file of %s that is not good, so nobody may use it; "
 			"its operator finds the reason in the log",
-			rules.no_list ? "revocations" : "access rules");
+			rules.no_list	  ? "revocations"
+			: rules.no_owners ? "owners of models"
+					  : "access rules");
 	else if (rules.list && has_ended(rules.list))
 		err_set(e, ERR_PEER,
 			"the enclave's revocation list has ended; its operator makes the next one "

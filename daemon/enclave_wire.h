@@ -80,9 +80,9 @@ int enclave_owner_key(const uint8_t key[32], uint8_t owner[ENCLAVE_OWNER]) MUST_
 int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],
 		   struct err *e) MUST_USE;
 /* After these lines may follow, each with the SHA-256 of a file that the enclave enforces: "access <64
- * hex>\n", "revoked <64 hex>\n" (enclave_rules.c). enclave_policy_file gives one of them, NULL when there is
+ * hex>\n", "owners <64 hex>\n", "revoked <64 hex>\n" (enclave_rules.c). enclave_policy_file gives one of them, NULL when there is
  * none. */
-#define ENCLAVE_POLICY_MAX (ENCLAVE_POLICY + 2 * 80)
+#define ENCLAVE_POLICY_MAX (ENCLAVE_POLICY + 3 * 80)
 const char *enclave_policy_file(struct span policy, const char *word, char hex[65]);
 int enclave_policy_release(struct span policy, uint8_t release[ENCLAVE_RELEASE_KEY]) MUST_USE;
 

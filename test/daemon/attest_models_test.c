@@ -146,7 +146,7 @@ static void judged_test(void **state)
 	struct err e;
 
 	assert_int_equal(read_policy(&f, policy, &e), 0);
-	assert_int_equal(f.n_models, 3);
+	assert_int_equal(f.models.n, 3);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		int bad;
 

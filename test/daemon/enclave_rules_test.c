@@ -205,10 +205,54 @@ static void back_test(void **state)
 	assert_admitted(&good);
 }
 
+#define OWNER "4242424242424242424242424242424242424242424242424242424242424242"
+#define OWNERS "models = ( { name = \"digits\"; owners = [\"" OWNER "\"]; } );"
+
+static int takes(const char *name, uint8_t owner, struct err *e)
+{
+	struct enclave_model m = {.name = {(const uint8_t *)name, strlen(name)}};
+
+	memset(m.owner, owner, sizeof(m.owner));
+	memset(e, 0, sizeof(*e));
+	return !enclave_rules_takes(&m, e);
+}
+
+static void owners_test(void **state)
+{
+	static const char *const wrong[] = {"",
+					    "models = ();",
+					    "models = ( { name = \"digits\"; } );",
+					    "models = ( { name = \"digits\"; owners = [\"42\"]; } );",
+					    OWNERS "allow = [\"debug\"];",
+					    OWNERS "snp_chain = [\"/etc/passwd\"];",
+					    "@include \"/etc/passwd\"",
+					    "models = ("};
+	struct err e;
+
+	assert_true(takes("any", 1, &e));
+	assert_null(in_force("owners"));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_false(hand_text(ENCLAVE_HANDS_OWNERS, wrong[i]));
+	assert_false(hand(ENCLAVE_HANDS_OWNERS, OWNERS, sizeof(OWNERS)));
+	assert_refused(&good, "owners of models that is not good");
+	assert_true(hand_text(ENCLAVE_HANDS_OWNERS, OWNERS));
+	assert_admitted(&good);
+	assert_non_null(in_force("owners"));
+	assert_true(takes("digits", 0x42, &e));
+	assert_false(takes("digits", 0x43, &e));
+	assert_non_null(strstr(e.text, "enclave_owners"));
+	assert_non_null(strstr(e.text, "expected " OWNER ", received 4343"));
+	assert_false(takes("cells", 0x42, &e));
+	assert_non_null(strstr(e.text, "expected digits, received cells"));
+	assert_false(hand_text(ENCLAVE_HANDS_OWNERS, "models = (")); /* the one before stays */
+	assert_admitted(&good);
+	assert_false(takes("digits", 0x43, &e));
+}
+
 static void rules_test(void **state)
 {
 	static char large[(1 << 20) + 1];
-	char text[80];
+	char text[160];
 
 	assert_null(in_force("access"));
 	assert_false(hand_text(ENCLAVE_HANDS_ACCESS, "rules = ("));
@@ -219,8 +263,12 @@ static void rules_test(void **state)
 	assert_true(hand_text(ENCLAVE_HANDS_ACCESS, "rules = ( { who = \"a\"; } );"));
 	assert_true(hand_text(ENCLAVE_HANDS_ACCESS, "rules = ( { who = \"*\"; } );"));
 	assert_admitted(&good);
-	assert_int_equal(enclave_rules_freeze(text), 72);
+	assert_int_equal(enclave_rules_freeze(text), 144);
 	assert_non_null(strstr(text, in_force("access")));
+	assert_non_null(strstr(text, in_force("owners")));
+	assert_false(hand_text(ENCLAVE_HANDS_OWNERS, OWNERS "\n"));
+	assert_true(hand_text(ENCLAVE_HANDS_OWNERS, OWNERS)); /* the same */
+	assert_non_null(strstr(text, in_force("owners")));
 	assert_false(hand_text(ENCLAVE_HANDS_ACCESS, "rules = ( { who = \"b\"; } );"));
 	assert_true(hand_text(ENCLAVE_HANDS_ACCESS, "rules = ( { who = \"*\"; } );")); /* the same */
 	assert_non_null(strstr(text, in_force("access")));
@@ -232,6 +280,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(list_test),
 	    cmocka_unit_test(back_test),
+	    cmocka_unit_test(owners_test),
 	    cmocka_unit_test(rules_test),
 	};
 

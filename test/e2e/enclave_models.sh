@@ -104,3 +104,34 @@ one; is "and the policy is met" 0 $? || cat "$T/err"
 echo "models = ( { name = \"digits\"; digests = [\"$DIGEST\"]; owners = [\"$OWNER\"]; } );" | policy
 one; is "a policy that names the certificate is not" 6 $?
 says "by the sealer" "expected $OWNER, received $SEALER"
+kill_role model-owner
+
+# What the enclave itself takes, so that no other certified model owner comes first.
+echo "models = ( { name = \"digits\"; owners = [\"$SEALER\"]; } );" >"$T/owners"
+cp "$ROOT/test/models/digits_conv.onnx" "$T/theirs/cells.onnx"
+start_enclave --enclave-models="$T/mine/digits.sealed" --enclave-owners="$T/owners"
+grep -q "enforces the owners of models" "$T/model-owner.log" && ok "an enclave is told whose models it takes" || not_ok "an enclave is told whose models it takes" "$(cat "$T/model-owner.log")"
+rm -f "$T/theirs/digits.json"
+second; is "another owner's model of that name is not taken" 4 $?
+says "and it is said whose would be" "expected $SEALER, received $THEIRS"
+provision "$T/theirs/cells.onnx" >/dev/null 2>"$T/err"; is "nor another name" 4 $?
+says "and it is said which would be" "enclave_owners.*expected digits, received cells"
+"$OBSCURA" model seal "$M" "$T/mine/foreign.sealed" --seal-key "$T/mine/foreign.key" --version-number 9 >/dev/null 2>&1
+printf 'models = ( { name = "digits"; owners = ["%s"]; } );\n' "$OWNER" >"$T/other-owners"
+provision "$T/mine/digits.sealed" --seal-key "$T/mine/seal.key" --enclave-owners "$T/other-owners" >/dev/null 2>"$T/err"; is "an owner who wants other owners enforced releases nothing" 6 $?
+says "expected and received" "expected SHA-256 $(openssl dgst -sha256 -r "$T/other-owners" | cut -d' ' -f1), received $(openssl dgst -sha256 -r "$T/owners" | cut -d' ' -f1)"
+provision "$T/mine/digits.sealed" --seal-key "$T/mine/seal.key" --enclave-owners "$T/owners" >/dev/null 2>"$T/err"; is "who wants these releases" 0 $? || cat "$T/err"
+jq -r .policy "$T/said" | policy
+one; is "and a data owner is served" 0 $? || cat "$T/err"
+kill_role model-owner
+start_enclave --enclave-models="$T/mine/foreign.sealed,$T/mine/digits.sealed" --enclave-owners="$T/owners"
+provision "$T/mine/foreign.sealed" --seal-key "$T/mine/foreign.key" >/dev/null 2>"$T/err"; is "another seed's release is not taken" 4 $?
+says "by its owner" "enclave_owners.*expected $SEALER"
+provision "$T/mine/digits.sealed" --seal-key "$T/mine/seal.key" >/dev/null 2>"$T/err"; is "and has not become the enclave's only owner" 0 $? || cat "$T/err"
+kill_role model-owner
+echo 'models = ( { name = "digits"; } );' >"$T/owners"
+# shellcheck disable=SC2046
+timeout 60 "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider=127.0.0.1:1 --models="$ROOT/test/models/digits_conv.onnx" $(creds "$T/pki" model-owner) --enclave-listen=127.0.0.1:0 --tee=sim --simulation="$SIM" \
+	--enclave-owners="$T/owners" >"$T/err" 2>&1
+is "owners that are written wrong are refused at the start" 3 $?
+says "with file and line" "owners:1: .*say which digests, or whose"

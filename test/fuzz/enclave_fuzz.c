@@ -70,6 +70,8 @@ static void policy(struct span body)
 		return;
 	if (enclave_policy_file(body, "access", hex) && strspn(hex, "0123456789abcdef") != 64)
 		abort();
+	if (enclave_policy_file(body, "owners", hex) && strlen(hex) != 64)
+		abort();
 	if (enclave_policy_file(body, "revoked", hex) && strlen(hex) != 64)
 		abort();
 }

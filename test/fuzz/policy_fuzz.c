@@ -26,16 +26,16 @@ static void in_bounds(const struct attest_policy_file *f)
 	for (size_t i = 0; i < p->n_values; i++)
 		if (p->values[i].field >= ATTEST_FIELDS)
 			abort();
-	if (f->n_models > ATTEST_POLICY_MODELS)
+	if (f->models.n > ATTEST_POLICY_MODELS)
 		abort();
-	for (size_t i = 0; i < f->n_models; i++) {
-		const struct attest_model *m = &f->models[i];
+	for (size_t i = 0; i < f->models.n; i++) {
+		const struct attest_model *m = &f->models.all[i];
 
 		if (!*m->name || memchr(m->name, '\n', strlen(m->name)) || !(m->n_digests + m->n_owners) ||
 		    m->n_digests > ATTEST_MODEL_DIGESTS || m->n_owners > ATTEST_MODEL_OWNERS)
 			abort();
 		for (size_t j = 0; j < i; j++)
-			if (!strcmp(m->name, f->models[j].name))
+			if (!strcmp(m->name, f->models.all[j].name))
 				abort();
 	}
 }
