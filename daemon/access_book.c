@@ -126,34 +126,26 @@ int book_may(const struct access_book *a, const struct access_rule *rule, const 
 	return 0;
 }
 
-/* Seconds until the oldest image of the last minute is forgotten: at most 60. */
-static void over_minute(const struct access_book *a, const struct access_rule *rule,
-			const struct access_ask *ask, const char *account, uint64_t used, struct err *why)
-{
-	err_set(why, ERR_PEER,
-		"%s may use %llu %s a minute of model %s, %llu were in the last one (%u asked for); try "
-		"again within a minute, or "
-		"ask the %s's operator for more",
-		account, (unsigned long long)rule->per_minute, a->self == ROLE_M ? "images" : "tickets",
-		ask->model, (unsigned long long)used, ask->n, book_we(a));
-}
+struct span {
+	const char *name, *used, *again;
+};
+static const struct span minute = {"minute", "were in the last one", "within a minute"};
+static const struct span day = {"day", "are used", "after midnight UTC"};
 
-static void over_day(const struct access_book *a, const struct access_rule *rule,
-		     const struct access_ask *ask, const char *account, uint64_t used, struct err *why)
-{
-	err_set(why, ERR_PEER,
-		"%s may use %llu %s a day of model %s, %llu are used (%u asked for); try again after "
-		"midnight UTC, or ask the %s's "
-		"operator for more",
-		account, (unsigned long long)rule->per_day, a->self == ROLE_M ? "images" : "tickets",
-		ask->model, (unsigned long long)used, ask->n, book_we(a));
-}
-
-static uint32_t least(uint64_t limit, uint64_t used, uint32_t n)
+/* How many of n a limit leaves, 0: there is none. Fewer than n: why says it. */
+static uint32_t left_of(const struct access_book *a, const struct access_ask *ask, const char *account,
+			const struct span *span, uint64_t limit, uint64_t used, uint32_t n, struct err *why)
 {
 	uint64_t left = limit > used ? limit - used : 0;
 
-	return left < n ? (uint32_t)left : n;
+	if (!limit || left >= n)
+		return n;
+	err_set(why, ERR_PEER,
+		"%s may use %llu %s a %s of model %s, %llu %s (%u asked for); try again %s, or ask the %s's "
+		"operator for more",
+		account, (unsigned long long)limit, a->self == ROLE_M ? "images" : "tickets", span->name,
+		ask->model, (unsigned long long)used, span->used, ask->n, span->again, book_we(a));
+	return (uint32_t)left;
 }
 
 uint32_t book_left(const struct access_book *a, const struct access_rule *rule, const struct access_ask *ask,
@@ -162,14 +154,8 @@ uint32_t book_left(const struct access_book *a, const struct access_rule *rule, 
 	struct used used = used_of(a, rule, account, clock);
 	uint32_t n = ask->n;
 
-	if (rule->per_day && least(rule->per_day, used.day, n) < n) {
-		n = least(rule->per_day, used.day, n);
-		over_day(a, rule, ask, account, used.day, why);
-	}
-	if (rule->per_minute && least(rule->per_minute, used.minute, n) < n) {
-		n = least(rule->per_minute, used.minute, n);
-		over_minute(a, rule, ask, account, used.minute, why);
-	}
+	n = left_of(a, ask, account, &day, rule->per_day, used.day, n, why);
+	n = left_of(a, ask, account, &minute, rule->per_minute, used.minute, n, why);
 	return ask->whole && n < ask->n ? 0 : n;
 }
 
