@@ -26,8 +26,6 @@ struct command {
 	const char *name, *arguments, *options, *summary;
 	int (*run)(struct args *a, struct err *e);
 };
-extern const struct command commands[];
-extern const size_t command_count;
 
 #define COMMAND(name, arguments, options, summary) int command_##name(struct args *a, struct err *e) MUST_USE;
 #include "client/commands.def"

@@ -9,7 +9,8 @@
 #include "client/rows.h"
 #include "client/sheet.h"
 
-int args_he_set(const struct args *a, int *set, struct err *e)
+/* --he-set: HE_S, HE_L, or -1 for auto. */
+static int args_he_set(const struct args *a, int *set, struct err *e)
 {
 	const char *text = a->flag[FLAG_he_set];
 

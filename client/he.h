@@ -7,9 +7,6 @@
 #include "client/trial.h"
 #include "nn/he_run.h"
 
-/* --he-set: HE_S, HE_L, or -1 for auto. */
-int args_he_set(const struct args *a, int *set, struct err *e) MUST_USE;
-
 /* A model with what both ends need. */
 struct he_local {
 	struct plan *plan; /* own */

@@ -11,11 +11,11 @@
 #include "client/command.h"
 #include "daemon/log.h"
 
-const struct command commands[] = {
+static const struct command commands[] = {
 #define COMMAND(name, arguments, options, summary) {#name, arguments, options, summary, command_##name},
 #include "client/commands.def"
 };
-const size_t command_count = sizeof(commands) / sizeof(*commands);
+static const size_t command_count = sizeof(commands) / sizeof(*commands);
 
 static void help(FILE *out)
 {

@@ -25,7 +25,9 @@ static uint8_t *enlarge(const uint8_t *chw, struct shape s, uint32_t channels, u
 	return out;
 }
 
-int picture_write(const char *path, const uint8_t *chw, struct shape s, struct err *e)
+/* chw: shape_size(s) bytes, s.c 1 or 3 (others: the first channel). Whole steps of enlargement to about 300
+ * pixels. */
+static int picture_write(const char *path, const uint8_t *chw, struct shape s, struct err *e)
 {
 	uint32_t side = s.h > s.w ? s.h : s.w, times = side < SIDE ? SIDE / side : 1,
 		 channels = s.c == 3 ? 3 : 1;

@@ -7,10 +7,6 @@
 #include <stdio.h>
 #include "nn/graph.h"
 
-/* chw: shape_size(s) bytes, s.c 1 or 3 (others: the first channel). Whole steps of enlargement to about 300
- * pixels. */
-int picture_write(const char *path, const uint8_t *chw, struct shape s, struct err *e) MUST_USE;
-
 /* What each party saw of one picture, as three files NAME-data-owner.png, NAME-model-owner.png,
  * NAME-provider.png in dir. masked: what the model owner received, NULL when it is not known (no file then).
  * The provider receives nothing that depends on a picture: its file is plain grey. Says on standard output

@@ -143,8 +143,9 @@ void queue_close(struct queue *q)
 
 /* ---- messages ---- */
 
-int queue_subject(const struct queue *q, const char *kind, const char *id, char *text, size_t bytes,
-		  struct err *e)
+/* "STREAM.image.ID" and the like, in text. -1: an ID that is too long or no subject. */
+static int subject_of(const struct queue *q, const char *kind, const char *id, char *text, size_t bytes,
+		      struct err *e)
 {
 	size_t n = (size_t)snprintf(text, bytes, "%s.%s.%s", q->stream, kind, id);
 
@@ -180,7 +181,7 @@ int queue_publish(struct queue *q, const char *kind, const char *id, const char 
 	natsStatus s;
 	int r;
 
-	if (queue_subject(q, kind, id, subject, sizeof(subject), e))
+	if (subject_of(q, kind, id, subject, sizeof(subject), e))
 		return -1;
 	if (n > (size_t)most - 1024 || most < 1024)
 		return err_set(

@@ -27,9 +27,6 @@ int queue_open(struct queue *q, const char *url, const struct config *config, st
 int queue_is_url(const char *text);
 void queue_close(struct queue *q);
 
-/* "STREAM.image.ID" and the like, in text. -1: an ID that is too long or no subject. */
-int queue_subject(const struct queue *q, const char *kind, const char *id, char *text, size_t bytes,
-		  struct err *e) MUST_USE;
 /* 1: stored, 0: there is one already, -1. name may be NULL. */
 int queue_publish(struct queue *q, const char *kind, const char *id, const char *name, const void *bytes,
 		  size_t n, struct err *e) MUST_USE;

@@ -16,11 +16,11 @@
 #define START_MS 30000
 #define STOP_MS 3000
 
-volatile sig_atomic_t roles_stopped;
+static volatile sig_atomic_t stopped;
 
 static void on_signal(int signal)
 {
-	roles_stopped = 1;
+	stopped = 1;
 }
 
 void roles_catch(void)
@@ -34,7 +34,7 @@ void roles_catch(void)
 
 int roles_go_on(struct err *e)
 {
-	return roles_stopped ? err_set(e, ERR_RESULT, "interrupted") : 0;
+	return stopped ? err_set(e, ERR_RESULT, "interrupted") : 0;
 }
 
 /* ---- folder and certificates ---- */
@@ -153,7 +153,7 @@ static int did_not_start(const char *role, const char *log, struct err *e)
 static int await_line(const char *role, pid_t pid, const char *log, const char *mark, char *out, size_t bytes,
 		      struct err *e)
 {
-	for (unsigned ms = 0; ms < START_MS && !roles_stopped; ms += 20) {
+	for (unsigned ms = 0; ms < START_MS && !stopped; ms += 20) {
 		if (find_in_log(log, mark, out, bytes))
 			return 0;
 		if (!child_alive(pid))

@@ -23,7 +23,7 @@ struct roles {
 	size_t n_owners, n_certificates; /* certificates: of data owners */
 	int alone; /* no provider is started */
 };
-extern volatile sig_atomic_t roles_stopped; /* Ctrl-C, SIGTERM or SIGHUP, after roles_catch */
+/* Ctrl-C, SIGTERM and SIGHUP end what goes on. */
 void roles_catch(void);
 /* ERR_RESULT, "interrupted", when one of them came. */
 int roles_go_on(struct err *e) MUST_USE;

@@ -16,15 +16,15 @@ static unsigned digit_bits(unsigned w, unsigned count, unsigned i)
 	return w / count + (i < w % count);
 }
 
-static uint64_t shape_bits(unsigned w, unsigned kout, unsigned entry, unsigned count, enum table_mode mode)
+uint64_t table_bits(const struct table *t)
 {
-	unsigned index = 2 * count - 1;
+	unsigned index = 2 * t->digits - 1;
 	uint64_t bits = 0;
 
-	for (unsigned i = 0; i < count; i++)
-		bits += (UINT64_C(1) << digit_bits(w, count, i)) * (i ? 2 : 1);
-	return bits +
-	       (mode == TABLE_LATENCY ? (uint64_t)entry << index : (UINT64_C(1) << index) + 2 * entry - kout);
+	for (unsigned i = 0; i < t->digits; i++)
+		bits += (UINT64_C(1) << digit_bits(t->w, t->digits, i)) * (i ? 2 : 1);
+	return bits + (t->mode == TABLE_LATENCY ? (uint64_t)t->entry << index
+						: (UINT64_C(1) << index) + 2 * t->entry - t->kout);
 }
 
 struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_mode mode)
@@ -33,20 +33,19 @@ struct table table_shape(unsigned w, unsigned kout, unsigned extra, enum table_m
 
 	t.entry = 2 * kout + table_msb(&t) + extra;
 	t.digits = 1;
-	for (unsigned count = 2; count <= TABLE_DIGITS_MAX && count <= w; count++)
-		if (shape_bits(w, kout, t.entry, count, mode) < shape_bits(w, kout, t.entry, t.digits, mode))
-			t.digits = count;
+	for (unsigned count = 2; count <= TABLE_DIGITS_MAX && count <= w; count++) {
+		struct table other = t;
+
+		other.digits = count;
+		if (table_bits(&other) < table_bits(&t))
+			t = other;
+	}
 	for (unsigned i = 0; i < t.digits; i++)
 		t.bits[i] = digit_bits(w, t.digits, i);
 	t.index = 2 * t.digits - 1;
 	t.rows = mode == TABLE_LATENCY ? 1u << t.index : 2;
 	t.blocks = t.entry <= 8 * PRG_BLOCK ? 1 : 2;
 	return t;
-}
-
-uint64_t table_bits(const struct table *t)
-{
-	return shape_bits(t->w, t->kout, t->entry, t->digits, t->mode);
 }
 
 /* ---- layout ---- */

@@ -92,7 +92,7 @@ static const char *colour(uint32_t c)
 	return c == 1 ? "grey" : "colour";
 }
 
-int image_fits(const struct image *im, const struct fit *fit, struct err *e)
+static int image_fits(const struct image *im, const struct fit *fit, struct err *e)
 {
 	if (fit->want.c != 1 && fit->want.c != 3)
 		return err_set(e, ERR_INPUT, "the model takes %u channels; pictures have 1 or 3",

@@ -44,7 +44,5 @@ struct fit {
 	int convert;
 };
 int image_fit(uint8_t *chw, const struct image *im, const struct fit *fit, struct err *e) MUST_USE;
-/* Whether image_fit can fail for this size and colour, before the picture is needed. */
-int image_fits(const struct image *im, const struct fit *fit, struct err *e) MUST_USE;
 
 #endif

@@ -69,7 +69,8 @@ static const char *const statements[STATEMENTS] = {
 
 /* ---- SQLite ---- */
 
-int ledger_fail(struct ledger *l, struct err *e)
+/* Returns -1 with what SQLite says. */
+static int ledger_fail(struct ledger *l, struct err *e)
 {
 	int code = sqlite3_errcode(l->db) & 0xff;
 	const char *text = sqlite3_errmsg(l->db);
@@ -137,7 +138,7 @@ void ledger_forget_log(struct ledger *l)
 		sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
-int64_t ledger_now(void)
+static int64_t ledger_now(void)
 {
 	return (int64_t)time(NULL);
 }

@@ -41,8 +41,6 @@ struct ledger {
 	uint64_t held, most; /* bytes of pixels: stored, allowed */
 };
 
-/* Returns -1 with what SQLite says. */
-int ledger_fail(struct ledger *l, struct err *e);
 /* 1: a row, 0: no more, -1 (reset then). */
 int ledger_step(struct ledger *l, enum statement which, struct err *e) MUST_USE;
 /* A statement without rows. */
@@ -54,7 +52,6 @@ int ledger_end(struct ledger *l, int failed, struct err *e) MUST_USE;
 /* Adds to a job's counters. */
 int ledger_count(struct ledger *l, int64_t job, int64_t stored, int64_t done, int64_t failed,
 		 struct err *e) MUST_USE;
-int64_t ledger_now(void);
 /* After pixels were deleted: when no image waits any more, SQLite's log forgets them too. */
 void ledger_forget_log(struct ledger *l);
 

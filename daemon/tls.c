@@ -356,7 +356,8 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 	return ssl;
 }
 
-int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e)
+/* Not revoked meanwhile, not expired. */
+static int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	char name[64], when[64];

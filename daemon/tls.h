@@ -31,9 +31,8 @@ struct tls_note {
 };
 /* A connection's TLS, for the note's host. */
 SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *e);
-/* Whether the peer of a connection that was made before is still good: not revoked meanwhile, not expired. */
-int tls_still_good(const struct tls *tls, SSL *ssl, struct err *e) MUST_USE;
-/* The same after a new configuration: whether our authorities, which may be others, would take its certificate now. */
+/* Whether the peer of a connection that was made before a new configuration is still good: not revoked meanwhile, not
+ * expired, and our authorities, which may be others, would take its certificate now. */
 int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e) MUST_USE;
 /* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,

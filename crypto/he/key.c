@@ -86,7 +86,8 @@ void he_add_small(const struct he_limb *l, const int8_t *small, size_t n, uint32
 		x[i] = he_add(x[i], he_positive(small[i], l), l);
 }
 
-void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words, uint8_t *out)
+/* N residues of each prime, to HE_WORD_BITS each. words: N, for the way between. */
+static void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words, uint8_t *out)
 {
 	for (unsigned l = 0; l < limbs; l++, x += p->n, out += ring_packed(p->n, HE_WORD_BITS)) {
 		for (size_t i = 0; i < p->n; i++)
@@ -95,7 +96,8 @@ void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint6
 	}
 }
 
-int he_unpack(const struct he_params *p, unsigned limbs, const uint8_t *in, uint32_t *x, struct err *e)
+/* And back: those of a stranger. */
+static int he_unpack(const struct he_params *p, unsigned limbs, const uint8_t *in, uint32_t *x, struct err *e)
 {
 	uint64_t words[256];
 	size_t chunk = sizeof(words) / sizeof(*words); /* 256 words are whole bytes */

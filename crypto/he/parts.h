@@ -36,9 +36,6 @@ struct he_work {
 void he_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t factor, uint32_t *out);
 /* x += small mod q. */
 void he_add_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t *x);
-/* N residues to and from HE_WORD_BITS each. words: N, for the way between. */
-void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words, uint8_t *out);
-int he_unpack(const struct he_params *p, unsigned limbs, const uint8_t *in, uint32_t *x, struct err *e) MUST_USE;
 
 /* ---- between residues and fractions of Q (scale.c) */
 /* out += x_i (Q / q_i)^-1 / q_i as a fraction of 2^64, for the residues x of prime i: over all primes, x / Q mod 1. */
