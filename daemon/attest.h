@@ -74,8 +74,10 @@ int attest_policy_collateral(struct attest_policy_file *f, const char *folder, s
 /* attest_models.c: whether the policy accepts the model of this manifest, which evidence vouches for; "":
  * none is there yet. ERR_ATTEST names expected and received. */
 int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e) MUST_USE;
-/* The same for models alone, and a text that has nothing else: path is for messages. */
-int attest_models_check(const struct attest_models *models, struct span manifest, struct err *e) MUST_USE;
+/* The same for models alone, of this version at least; a text that has nothing else, where path is for
+ * messages. */
+int attest_models_check(const struct attest_models *models, uint64_t least, struct span manifest,
+			struct err *e) MUST_USE;
 int attest_models_text(struct attest_models *models, const char *path, const char *text,
 		       struct err *e) MUST_USE;
 /* Whether such a file is right. */

@@ -194,13 +194,16 @@ static int unnamed(const struct attest_models *f, struct span name, struct err *
 	    want, (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
 }
 
-int attest_models_check(const struct attest_models *models, struct span manifest, struct err *e)
+int attest_models_check(const struct attest_models *models, uint64_t least, struct span manifest,
+			struct err *e)
 {
 	const struct attest_model *want;
 	struct enclave_manifest m;
 
 	if (manifest.n >= ENCLAVE_MANIFEST_MAX || enclave_manifest_read(manifest, &m))
 		return err_set(e, ERR_PEER, "the enclave's manifest is malformed: is it of this version?");
+	if (too_old(least, m.version, e))
+		return -1;
 	if (!models->n)
 		return 0;
 	want = find(models, m.name);
@@ -209,16 +212,11 @@ int attest_models_check(const struct attest_models *models, struct span manifest
 
 int attest_model_check(const struct attest_policy_file *f, struct span manifest, struct err *e)
 {
-	struct enclave_manifest m;
-
-	if (!manifest.n && (f->min_model_version || f->models.n))
-		return err_set(
-		    e, ERR_ATTEST,
-		    "the policy demands a model: expected one, received no model; its owner brings it "
-		    "(obscura model provision)");
-	if (!manifest.n)
+	if (manifest.n)
+		return attest_models_check(&f->models, f->min_model_version, manifest, e);
+	if (!f->min_model_version && !f->models.n)
 		return 0;
-	if (!enclave_manifest_read(manifest, &m) && too_old(f->min_model_version, m.version, e))
-		return -1;
-	return attest_models_check(&f->models, manifest, e);
+	return err_set(e, ERR_ATTEST,
+		       "the policy demands a model: expected one, received no model; its owner brings it "
+		       "(obscura model provision)");
 }

@@ -176,7 +176,7 @@ int enclave_rules_takes(const struct enclave_model *m, struct err *e)
 		return -1;
 	pthread_mutex_lock(&rules.lock);
 	bad = rules.owners &&
-	      attest_models_check(rules.owners, (struct span){(const uint8_t *)manifest, strlen(manifest)},
+	      attest_models_check(rules.owners, 0, (struct span){(const uint8_t *)manifest, strlen(manifest)},
 				  &why);
 	pthread_mutex_unlock(&rules.lock);
 	return bad ? err_set(e, ERR_PEER,

@@ -260,6 +260,6 @@ int state_open(struct enclave_state *s, const uint8_t key[STATE_KEY], const stru
 	seal_free(plain, n);
 	return bad ? err_set(
 			 e, ERR_INPUT,
-			 "the sealed state was changed, or belongs to another TPM, authority or access rules")
+			 "the sealed state was changed, or belongs to another TPM, authority, access rules or owners")
 		   : 0;
 }

@@ -91,14 +91,17 @@ fi
 # Who may use the model, in Gramine.
 echo 'rules = ( { who = "*"; reveal = "label"; } );' >"$T/rules"
 "$OBSCURA" pki revoke --dir "$T/pki" >/dev/null 2>&1
-setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3" access="$4" revoked="$5"' sh "$T/dev" "$B/obscura-enclave" "$T/pki/ca.pem" \
-	"$T/rules" "$T/pki/revoked.crl" >"$T/rules.log" 2>&1 </dev/null &
+printf 'models = ( { name = "digits_mlp"; owners = ["%s"]; } );\n' "$(openssl x509 -in "$T/pki/model-owner.pem" -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -r | cut -d' ' -f1)" >"$T/owners"
+setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3" access="$4" revoked="$5" owners="$6"' sh "$T/dev" "$B/obscura-enclave" "$T/pki/ca.pem" \
+	"$T/rules" "$T/pki/revoked.crl" "$T/owners" >"$T/rules.log" 2>&1 </dev/null &
 PIDS="$PIDS $!"
 wait_for "$T/rules.log" "ready at"
 ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$T/rules.log")
 grep -q "enforces the revocation list" "$T/rules.log" && grep -q "enforces the access rules" "$T/rules.log" && ok "it takes rules and a revocation list" || not_ok "it takes rules and a revocation list" "$(cat "$T/rules.log")"
 provision "$ROOT/test/models/digits_mlp.onnx" --access "$T/policy" >/dev/null 2>"$T/err"; is "an owner who wants others gives no model" 6 $?
 provision "$ROOT/test/models/digits_mlp.onnx" --access "$T/rules" --revoked "$T/pki/revoked.crl" >/dev/null 2>"$T/err"; is "who wants these does" 0 $?
+provision "$ROOT/test/models/digits_conv.onnx" --enclave-owners "$T/owners" >/dev/null 2>"$T/err"; is "it takes what its file of owners names, no other model" 4 $?
+says "and says so" "enclave_owners.*expected digits_mlp, received digits_conv"
 ask "$T/policy" --limit 1 >/dev/null 2>"$T/err"; is "the rules hold" 4 $?
 ask "$T/policy" --limit 1 --reveal label >/dev/null 2>"$T/err"; is "and give what they give" 0 $?
 

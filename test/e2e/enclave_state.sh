@@ -26,7 +26,7 @@ start_tpm() { # start_tpm DIR: on a free pair of ports; the second is the first 
 	TPM=swtpm:host=127.0.0.1,port=$P
 }
 up() { # up [FILE]: the enclave with its state
-	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM" ${ACCESS:+--access="$ACCESS"} ${REVOKED:+--revoked="$REVOKED"}
+	start_enclave --enclave-models="${1:-$T/host/three.sealed,$T/host/two.sealed}" --enclave-state="$T/host/state" --enclave-tpm="$TPM" ${ACCESS:+--access="$ACCESS"} ${REVOKED:+--revoked="$REVOKED"} ${OWNERS:+--enclave-owners="$OWNERS"}
 	KEEPER=$(awk '{print $2}' "/proc/$FRONT/task/$FRONT/children")
 	for _ in $(seq 100); do grep -q "the enclave: " "$T/model-owner.log" && break; sleep 0.05; done
 }
@@ -98,6 +98,15 @@ logged "under access rules that its owner has not seen the model stays away" "mu
 one; is "and is not served" 4 $?
 down
 ACCESS=
+printf 'models = ( { name = "digits"; owners = ["%064d"]; } );\n' 7 >"$T/owners"
+cp "$T/mine/new.state" "$T/host/state"
+OWNERS=$T/owners
+up
+for _ in $(seq 100); do grep -q "must be provisioned" "$T/model-owner.log" && break; sleep 0.05; done
+logged "and so it does where the enclave takes other owners' models" "must be provisioned again"
+one; is "which is not served either" 4 $?
+down
+OWNERS=
 
 # The revocation list: a model that is kept comes back under one that is as new as any that was in force with it, or not at all.
 "$OBSCURA" pki revoke --dir "$T/pki" >/dev/null 2>&1

@@ -14,6 +14,22 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libconfig";
 }
 
+static void models_in_bounds(const struct attest_models *models)
+{
+	if (models->n > ATTEST_POLICY_MODELS)
+		abort();
+	for (size_t i = 0; i < models->n; i++) {
+		const struct attest_model *m = &models->all[i];
+
+		if (!*m->name || memchr(m->name, '\n', strlen(m->name)) || !(m->n_digests + m->n_owners) ||
+		    m->n_digests > ATTEST_MODEL_DIGESTS || m->n_owners > ATTEST_MODEL_OWNERS)
+			abort();
+		for (size_t j = 0; j < i; j++)
+			if (!strcmp(m->name, models->all[j].name))
+				abort();
+	}
+}
+
 static void in_bounds(const struct attest_policy_file *f)
 {
 	const struct attest_policy *p = &f->policy;
@@ -26,18 +42,24 @@ static void in_bounds(const struct attest_policy_file *f)
 	for (size_t i = 0; i < p->n_values; i++)
 		if (p->values[i].field >= ATTEST_FIELDS)
 			abort();
-	if (f->models.n > ATTEST_POLICY_MODELS)
-		abort();
-	for (size_t i = 0; i < f->models.n; i++) {
-		const struct attest_model *m = &f->models.all[i];
+	models_in_bounds(&f->models);
+}
 
-		if (!*m->name || memchr(m->name, '\n', strlen(m->name)) || !(m->n_digests + m->n_owners) ||
-		    m->n_digests > ATTEST_MODEL_DIGESTS || m->n_owners > ATTEST_MODEL_OWNERS)
+/* As the enclave reads its own file: what is accepted names a model. */
+static void models_alone(const uint8_t *data, size_t size)
+{
+	static struct attest_models models;
+	char *text = memchr(data, 0, size) ? NULL : strndup((const char *)data, size);
+	struct err e = {0};
+
+	if (text && !attest_models_text(&models, "owners", text, &e)) {
+		models_in_bounds(&models);
+		if (!models.n)
 			abort();
-		for (size_t j = 0; j < i; j++)
-			if (!strcmp(m->name, f->models.all[j].name))
-				abort();
+	} else if (text && (!e.code || !*e.text)) {
+		abort();
 	}
+	free(text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -53,5 +75,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else if (!e.code || !*e.text)
 		abort();
 	attest_policy_free(&f);
+	models_alone(data, size);
 	return 0;
 }
