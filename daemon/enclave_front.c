@@ -26,7 +26,7 @@
 #include "daemon/seal.h"
 
 #define RELAYS 256
-#define REFILL_US 4000
+#define REFILL_US 50000 /* the client that came last is likely to have been served */
 #define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
 
 struct enclave_front {
@@ -96,16 +96,21 @@ static int take_spare(struct enclave_front *f)
 	return -1;
 }
 
-static void on_refill(evutil_socket_t fd, short what, void *ctx)
+static void refill(void *ctx)
 {
 	struct enclave_front *f = ctx;
 
-	if (f->spare < 0)
+	if (f->refill && f->spare < 0)
 		f->spare = open_pair(f, ENCLAVE_HANDS_SPARE);
 }
 
-/* Takes outside. The child has prepared for one client ahead (a thread, TLS), and for the next when this one
- * has been served first. */
+static void on_refill(evutil_socket_t fd, short what, void *ctx)
+{
+	refill(ctx);
+}
+
+/* Takes outside. The child has prepared for one client ahead (a thread, TLS), and does so again when a client
+ * has gone or some time has passed: not while it serves this one. */
 static int relay(struct enclave_front *f, int outside)
 {
 	static const struct timeval later = {0, REFILL_US};
@@ -316,7 +321,7 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f->base = net_base(net);
 	f->fd = f->spare = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
-	f->relays = relays_new(f->base, RELAYS);
+	f->relays = relays_new(f->base, RELAYS, refill, f);
 	f->refill = evtimer_new(f->base, on_refill, f);
 	if (!f->relays || !f->refill) {
 		err_set(e, ERR_ENV, "out of memory");
@@ -328,7 +333,7 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 		goto fail;
 	f->control = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_control, f);
 	if (f->control && !event_add(f->control, NULL)) {
-		on_refill(-1, 0, f);
+		refill(f);
 		*front = f;
 		return 0;
 	}

@@ -29,6 +29,8 @@ struct relays {
 	struct event_base *base;
 	struct relay *first;
 	unsigned n, most;
+	void (*ended)(void *ctx);
+	void *ctx;
 	uint8_t piece[PIECE];
 };
 
@@ -45,13 +47,18 @@ static void side_free(struct side *s)
 
 static void relay_free(struct relay *r)
 {
+	struct relays *all;
+
 	*r->place = r->next;
 	if (r->next)
 		r->next->place = r->place;
 	r->all->n--;
 	side_free(&r->side[0]);
 	side_free(&r->side[1]);
+	all = r->all;
 	free(r);
+	if (all->ended)
+		all->ended(all->ctx);
 }
 
 static struct side *other(struct side *s)
@@ -178,7 +185,7 @@ int relay_start(struct relays *all, int outside, int inside, unsigned silent_s)
 	return -1;
 }
 
-struct relays *relays_new(struct event_base *base, unsigned most)
+struct relays *relays_new(struct event_base *base, unsigned most, void (*ended)(void *ctx), void *ctx)
 {
 	struct relays *all = calloc(1, sizeof(*all));
 
@@ -186,6 +193,8 @@ struct relays *relays_new(struct event_base *base, unsigned most)
 		return NULL;
 	all->base = base;
 	all->most = most;
+	all->ended = ended;
+	all->ctx = ctx;
 	return all;
 }
 

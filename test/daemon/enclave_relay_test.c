@@ -22,7 +22,7 @@ static int setup(void **state)
 	int a[2], b[2];
 
 	base = event_base_new();
-	all = base ? relays_new(base, 1) : NULL;
+	all = base ? relays_new(base, 1, NULL, NULL) : NULL;
 	if (!all || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b))
 		return -1;
@@ -143,7 +143,7 @@ static void silence_ends_it(void **state)
 	char byte;
 
 	relays_free(all);
-	all = relays_new(base, 1);
+	all = relays_new(base, 1, NULL, NULL);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b), 0);
 	assert_int_equal(relay_start(all, a[1], b[1], 0), 0); /* at once */
