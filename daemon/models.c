@@ -54,17 +54,14 @@ struct models {
 static void variant_run(struct job *job)
 {
 	struct variant *v = (struct variant *)job;
-
-	int failed;
+	enum personality p = PERSONALITY_SMPC;
 
 	if (v->optimise == MODELS_HE)
-		failed = served_new_he(&v->served, v->g, &v->options, v->set, &v->err);
+		p = PERSONALITY_HE;
 	else if (v->optimise == MODELS_CLEAR)
-		failed = served_new_clear(&v->served, v->g, &v->options, &v->err);
-	else
-		failed = served_new(&v->served, v->g, &v->options, &v->err);
-	if (failed)
-		v->served = NULL;
+		p = PERSONALITY_CLEAR;
+	if (served_new(&v->served, p, v->g, &v->options, v->set, &v->err))
+		v->served = NULL; /* err says why */
 }
 
 static void variant_done(struct job *job)
@@ -211,9 +208,8 @@ static struct model *load_one(const char *path, const struct config *c, struct e
 		return NULL;
 	prepare(m, c);
 	first = &m->variants[PLAN_LATENCY][m->g->pre.label_only ? REVEAL_LABEL : REVEAL_LOGITS];
-	if (!served_new(&first->served, m->g, &first->options, e))
+	if (!served_new(&first->served, PERSONALITY_SMPC, m->g, &first->options, first->set, e))
 		return m;
-	first->served = NULL;
 	err_context(e, "%s", path);
 	model_free(m);
 	return NULL;

@@ -11,40 +11,31 @@
 /* OPENED and PAIR carry the plan and little else. */
 #define PLAN_LONGEST (FRAME_BODY_MAX - 4096)
 
-static int prepare(struct served *s, const struct graph *g, const struct plan_options *options, struct err *e)
+static int prepare_smpc(struct served *s, struct err *e)
 {
-	s->name = strdup(g->name ? g->name : "");
-	if (!s->name)
-		return err_set(e, ERR_ENV, "out of memory for a model");
-	if (plan_make(&s->plan, &s->weights, NULL, g, options, e) < 0 ||
-	    program_new(&s->program, &s->plan->tape, e) < 0 ||
-	    program_weights(&s->layers, s->program, s->weights, e) < 0)
+	if (program_new(&s->program, &s->plan->tape, e) ||
+	    program_weights(&s->layers, s->program, s->weights, e))
 		return -1;
-	s->plan_packed = plan_pack(s->plan, &s->plan_bytes);
 	s->masked = malloc(s->program->setup + 1);
-	if (!s->plan_packed || !s->masked)
+	if (!s->masked)
 		return err_set(e, ERR_ENV, "out of memory for model %s", s->name);
-	if (s->plan_bytes > PLAN_LONGEST)
-		return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame", s->name,
-			       s->plan_bytes, PLAN_LONGEST);
-	/* A re-quantised model under the same mask would reveal the difference: both are drawn here and nowhere else. */
-	randombytes_buf(s->epoch, sizeof(s->epoch));
 	prg_seed(s->weight_seed);
 	return program_masked_weights(s->masked, s->program, s->weights, s->weight_seed, e);
 }
 
-int served_new(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e)
+static int prepare_he(struct served *s, const struct bounds *bounds, int set, struct err *e)
 {
-	struct served *s = calloc(1, sizeof(*s));
-
-	*served = NULL;
-	if (!s)
-		return err_set(e, ERR_ENV, "out of memory for a model");
-	if (prepare(s, g, options, e) < 0) {
-		served_free(s);
+	if (he_plan_make(&s->he_plan, s->plan, s->weights, bounds, set, e))
 		return -1;
-	}
-	*served = s;
+	return he_model_new(&s->he_model, s->he_plan, s->weights, e);
+}
+
+static int prepare_clear(struct served *s, struct err *e)
+{
+	if (clear_model_new(&s->clear, s->plan, s->weights, e))
+		return -1;
+	weights_free(s->weights);
+	s->weights = NULL;
 	return 0;
 }
 
@@ -55,66 +46,40 @@ static int pack_plan(struct served *s, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory for model %s", s->name);
 	if (s->plan_bytes <= PLAN_LONGEST)
 		return 0;
-	return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame", s->name, s->plan_bytes, PLAN_LONGEST);
+	return err_set(e, ERR_INPUT, "the plan of model %s takes %zu bytes, more than the %u of a frame",
+		       s->name, s->plan_bytes, PLAN_LONGEST);
 }
 
-/* What personalities without masks have in common. */
-static int prepare_plain(struct served *s, const struct graph *g, const struct plan_options *options, struct bounds **bounds, struct err *e)
+static int prepare(struct served *s, const struct graph *g, const struct plan_options *options, int he_set,
+		   struct err *e)
 {
-	s->name = strdup(g->name ? g->name : "");
-	if (!s->name)
+	struct bounds *bounds = NULL, **wanted = s->personality == PERSONALITY_HE ? &bounds : NULL;
+	int status;
+
+	if (!(s->name = strdup(g->name ? g->name : "")))
 		return err_set(e, ERR_ENV, "out of memory for a model");
+	/* A re-quantised model under the same mask would reveal the difference: epoch and seed are drawn for
+	 * each, and nowhere else. */
 	randombytes_buf(s->epoch, sizeof(s->epoch));
-	if (plan_make(&s->plan, &s->weights, bounds, g, options, e) < 0)
-		return -1;
-	return pack_plan(s, e);
-}
-
-static int prepare_he(struct served *s, const struct graph *g, const struct plan_options *options, int set, struct err *e)
-{
-	struct bounds *bounds = NULL;
-	int status = prepare_plain(s, g, options, &bounds, e);
-
-	s->personality = PERSONALITY_HE;
-	if (!status)
-		status = he_plan_make(&s->he_plan, s->plan, s->weights, bounds, set, e);
+	status = plan_make(&s->plan, &s->weights, wanted, g, options, e) || pack_plan(s, e) ? -1 : 0;
+	if (!status && s->personality == PERSONALITY_HE)
+		status = prepare_he(s, bounds, he_set, e);
+	else if (!status)
+		status = s->personality == PERSONALITY_CLEAR ? prepare_clear(s, e) : prepare_smpc(s, e);
 	bounds_free(bounds);
-	return status ? -1 : he_model_new(&s->he_model, s->he_plan, s->weights, e);
+	return status;
 }
 
-static int prepare_clear(struct served *s, const struct graph *g, const struct plan_options *options, struct err *e)
-{
-	s->personality = PERSONALITY_CLEAR;
-	if (prepare_plain(s, g, options, NULL, e) || clear_model_new(&s->clear, s->plan, s->weights, e))
-		return -1;
-	weights_free(s->weights);
-	s->weights = NULL;
-	return 0;
-}
-
-int served_new_clear(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e)
+int served_new(struct served **served, enum personality p, const struct graph *g,
+	       const struct plan_options *options, int he_set, struct err *e)
 {
 	struct served *s = calloc(1, sizeof(*s));
 
 	*served = NULL;
 	if (!s)
 		return err_set(e, ERR_ENV, "out of memory for a model");
-	if (prepare_clear(s, g, options, e)) {
-		served_free(s);
-		return -1;
-	}
-	*served = s;
-	return 0;
-}
-
-int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e)
-{
-	struct served *s = calloc(1, sizeof(*s));
-
-	*served = NULL;
-	if (!s)
-		return err_set(e, ERR_ENV, "out of memory for a model");
-	if (prepare_he(s, g, options, set, e) < 0) {
+	s->personality = p;
+	if (prepare(s, g, options, he_set, e)) {
 		served_free(s);
 		return -1;
 	}

@@ -138,12 +138,9 @@ struct served {
 	struct he_model *he_model;
 	struct clear_model *clear; /* then there are no weights either */
 };
-/* Lowers a graph with the options; fresh epoch and weight seed. */
-int served_new(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e) MUST_USE;
-/* The same for the he personality; set: HE_S, HE_L or -1 for the one with fewer bytes. */
-int served_new_he(struct served **served, const struct graph *g, const struct plan_options *options, int set, struct err *e) MUST_USE;
-/* And for the clear personality. */
-int served_new_clear(struct served **served, const struct graph *g, const struct plan_options *options, struct err *e) MUST_USE;
+/* Lowers a graph with the options; fresh epoch and weight seed. he_set: HE_S, HE_L or -1 for the one with fewer bytes. */
+int served_new(struct served **served, enum personality p, const struct graph *g, const struct plan_options *options,
+	       int he_set, struct err *e) MUST_USE;
 void served_free(struct served *served); /* wipes */
 
 struct modeller; /* the model owner's end of one session */

@@ -24,7 +24,7 @@ static void start(void)
 	struct err e = {0};
 	uint8_t peer[32] = {1};
 
-	if (served_new_he(&s.net, s.graph = nets_conv_net(6, 2), &options, HE_S, &e) || !(s.pair = he_pair_get(HE_S, peer, &e)) ||
+	if (served_new(&s.net, PERSONALITY_HE, s.graph = nets_conv_net(6, 2), &options, HE_S, &e) || !(s.pair = he_pair_get(HE_S, peer, &e)) ||
 	    !(s.known = he_known_add(HE_S, peer, s.pair->digest, s.pair->public + FRAME_HEADER, he_public_bytes(HE_S), &e)) ||
 	    he_replier_new(&s.replier, s.net->he_model, &e) || he_lane_new(&s.lane, s.net->he_plan, s.pair->key, 1, &e))
 		abort();

@@ -11,7 +11,7 @@ static int setup_clear(void **state)
 	struct err e = {0};
 
 	graph = nets_conv_net(4, 2);
-	return served_new_clear(&net, graph, &options, &e);
+	return served_new(&net, PERSONALITY_CLEAR, graph, &options, -1, &e);
 }
 
 static void defaults(struct world *w, int deferred)

@@ -11,7 +11,7 @@ static int setup_he(void **state)
 	struct err e = {0};
 
 	graph = nets_conv_net(4, 2);
-	return served_new_he(&net, graph, &options, HE_S, &e);
+	return served_new(&net, PERSONALITY_HE, graph, &options, HE_S, &e);
 }
 
 static int offline; /* with tickets */

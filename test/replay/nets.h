@@ -110,7 +110,7 @@ static inline struct served *nets_serve(struct graph *g, enum plan_optimise opti
 
 	options.optimise = optimise;
 	options.reveal = reveal;
-	if (served_new(&served, g, &options, &e) < 0)
+	if (served_new(&served, PERSONALITY_SMPC, g, &options, -1, &e) < 0)
 		fprintf(stderr, "%s\n", e.text);
 	return served;
 }
