@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/image.h"
 #include "client/job.h"
 #include "client/json.h"
 #include "client/samples.h"

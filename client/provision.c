@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/attest.h"
 #include "client/command.h"
 #include "client/enclave.h"
 #include "crypto/attest/sim.h"

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/attest.h"
 #include "client/command.h"
 #include "client/enclave.h"
 

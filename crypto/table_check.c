@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/prg.h"
 #include "crypto/ring.h"
 #include "crypto/table_row.h"
 

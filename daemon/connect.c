@@ -8,7 +8,6 @@
 
 #include <sodium.h>
 
-#include "daemon/log.h"
 #include "daemon/net_parts.h"
 
 #define BACKOFF_FIRST_US 50000

@@ -3,7 +3,6 @@
 #include "daemon/http_parts.h"
 
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

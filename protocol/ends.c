@@ -2,7 +2,6 @@
 #include "protocol/ends.h"
 
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,8 +4,6 @@
 #define OBSCURA_PROTOCOL_PERSONALITY_H
 
 #include <stddef.h>
-#include <stdint.h>
-#include "conf/err.h"
 
 enum personality {
 #define PERSONALITY(NAME, name, provider, leaks) PERSONALITY_##NAME,

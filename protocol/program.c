@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "crypto/ring.h"
-#include "crypto/secret.h"
 #include "nn/plan.h"
 
 #define OP(kind, prefix) extern const struct op operator_##prefix;
