@@ -42,6 +42,13 @@ static void print_floats(const char *what, const float *x, unsigned n)
 		printf("%s%.7g", i ? ", " : " ", x[i]);
 }
 
+static int all_are(const float *x, unsigned n, float value)
+{
+	while (n && x[n - 1] == value)
+		n--;
+	return !n;
+}
+
 static void print_summary(const struct graph *g)
 {
 	static const char *const outputs[] = {"as they are", "softmax", "log-softmax", "sigmoid",
@@ -59,6 +66,8 @@ static void print_summary(const struct graph *g)
 	for (uint32_t i = 0; i < g->pre.n_labels; i++)
 		printf("%s%s", i ? ", " : " Labels: ", g->pre.labels[i]);
 	puts("");
+	if (!g->pre.composed && all_are(g->pre.mean, channels, 0) && all_are(g->pre.std, channels, 1))
+		puts("Neither the model nor a file beside it names a mean and a std: if it was trained with some, its results are wrong without them.");
 }
 
 /* Import and plan: what graph_check cannot see, that the numbers do not fit, shows here. */

@@ -208,6 +208,17 @@ static void test_flags(void **state)
 	args_free(&a);
 }
 
+/* A model that is taken without mean and std is said to be. */
+static void test_normalisation(void **state)
+{
+	char out[8192];
+
+	assert_int_equal(run(out, sizeof(out), NULL, "model check test/models/digits_mlp.onnx"), 0);
+	assert_null(strstr(out, "names a mean and a std"));
+	assert_int_equal(run(out, sizeof(out), NULL, "model check test/models/digits_mlp.onnx --mean=0 --std=1"), 0);
+	assert_non_null(strstr(out, "names a mean and a std"));
+}
+
 /* No daemon: exit 5; a picture that cannot be read: exit 3 before anybody is asked. */
 static void test_nobody_there(void **state)
 {
@@ -479,6 +490,7 @@ int main(void)
 	    cmocka_unit_test(test_every_flag),	   cmocka_unit_test(test_every_option),
 	    cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_usage),
 	    cmocka_unit_test(test_flags),
+	    cmocka_unit_test(test_normalisation),
 	    cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_links),
 	    cmocka_unit_test(test_own_links),	   cmocka_unit_test(test_bad_links),
 	    cmocka_unit_test(test_verify),	   cmocka_unit_test(test_plan),
