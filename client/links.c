@@ -215,7 +215,7 @@ static int unknown(const config_setting_t *root, const char *name, struct err *e
 	for (int i = 0; i < config_setting_length(root) && at < sizeof(names); i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "",
 				       config_setting_name(config_setting_get_elem(root, (unsigned)i)));
-	return err_set(e, ERR_USAGE, "--link: there is no link \"%.40s\"; there are %s", name, names);
+	return err_set(e, ERR_USAGE, "there is no link \"%.40s\"; there are %s", name, names);
 }
 
 static int find(struct link *link, config_t *c, const char *name, const char *file, struct err *e)

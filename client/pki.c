@@ -138,7 +138,7 @@ static int pki_issue(struct args *a, struct err *e)
 	if (args_number(a, FLAG_days, LEAF_DAYS, 1, DAYS_MAX, &days, e) || issue_checks(a, name, e))
 		return -1;
 	if (read_pair(folder(a), "ca", &ca, e))
-		return err_context(e, "no authority here (obscura pki init DIR makes one; --dir names it)");
+		return e->code == ERR_ENV ? -1 : err_context(e, "no authority here (obscura pki init DIR makes one; --dir names it)");
 	left = certificate_days_left(ca.certificate);
 	if (X509_check_private_key(ca.certificate, ca.key) != 1)
 		err_set(e, ERR_INPUT, "%s: ca.key does not belong to ca.pem", folder(a));
@@ -238,7 +238,7 @@ static int pki_revoke(struct args *a, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory");
 	if (read_pair(folder(a), "ca", &ca, e)) {
 		free(serials);
-		return err_context(e, "no authority here (--dir names the folder)");
+		return e->code == ERR_ENV ? -1 : err_context(e, "no authority here (--dir names the folder)");
 	}
 	r = read_list(folder(a), ca.certificate, &before, e);
 	for (int i = 1; !r && i < a->n; i++)
@@ -421,7 +421,7 @@ static int pki_list(struct args *a, int check, struct err *e)
 	X509 *ca;
 
 	if (path_of(path, sizeof(path), folder(a), "ca", ".pem", e) || certificate_read(path, &ca, e))
-		return err_context(e, "no authority here (--dir names the folder)");
+		return e->code == ERR_ENV ? -1 : err_context(e, "no authority here (--dir names the folder)");
 	r = read_list(folder(a), ca, &list, e) || show_all(a, ca, list, &bad, &soon, e) ? -1 : 0;
 	if (!r && check && list)
 		bad += list_ends(list);

@@ -65,8 +65,9 @@ static int unknown_word(const char *text, size_t n, struct err *e)
 	char all[200] = "";
 
 	for (unsigned a = 0; a < ATTEST_ALLOWS; a++)
-		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", a ? ", " : "",
-			 attest_allow_word((enum attest_allow)a));
+		if (a != ATTEST_ALLOW_SIMULATED) /* --accept-simulated */
+			snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", *all ? ", " : "",
+				 attest_allow_word((enum attest_allow)a));
 	return err_set(e, ERR_INPUT, "\"%.*s\" cannot be allowed; what can: %s", (int)(n < 60 ? n : 60), text,
 		       all);
 }

@@ -268,7 +268,7 @@ static int name_model(struct entry *n)
 	}
 	for (size_t i = 0; i < d->n_models && at < sizeof(names); i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "", d->models[i]);
-	err_set(&e, ERR_USAGE, "the model owner serves %s: name one of them",
+	err_set(&e, ERR_USAGE, "the model owner serves %s: name one of them (--model NAME)",
 		d->n_models ? names : "no models");
 	refuse_waiting(n, &e);
 	return 0;

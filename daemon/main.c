@@ -116,9 +116,11 @@ static int run(size_t role, int argc, char **argv)
 static int explain(char letter, int argc, char **argv)
 {
 	for (int j = 2; j < argc; j++) {
-		if (!strcmp(argv[j], "--help"))
+		if (!strcmp(argv[j], "--help")) {
+			printf("usage: obscurad %s [-c FILE] [-t] [-T] [--sample] [--name=value …]; obscurad --help says what these are\n\n",
+			       argv[1]);
 			config_help(letter, stdout);
-		else if (!strcmp(argv[j], "--sample"))
+		} else if (!strcmp(argv[j], "--sample"))
 			config_sample(letter, stdout);
 		else
 			continue;

@@ -67,6 +67,16 @@ static void accepted_test(void **state)
 	assert_int_equal(judge(&p, &r), ATTEST_ROOT_UNTRUSTED);
 }
 
+/* What a person is told is what is demanded. */
+static void sentence_test(void **state)
+{
+	char size[32];
+
+	snprintf(size, sizeof(size), "exactly %d bytes", SIM_REPORT);
+	assert_non_null(strstr(attest_verdict_sentence(ATTEST_SIM_SIZE), size));
+	assert_non_null(strstr(attest_verdict_sentence(ATTEST_SIM_REFUSED), "--accept-simulated"));
+}
+
 static const char *const words[] = {
 #define HARDENING(name, word, what) word,
 #include "crypto/attest/hardening.def"
@@ -151,7 +161,7 @@ static void chain_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(accepted_test), cmocka_unit_test(hardening_test), cmocka_unit_test(values_test),
+	    cmocka_unit_test(accepted_test), cmocka_unit_test(sentence_test), cmocka_unit_test(hardening_test), cmocka_unit_test(values_test),
 	    cmocka_unit_test(mutation_test), cmocka_unit_test(chain_test),
 	};
 
