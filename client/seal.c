@@ -19,7 +19,8 @@ static int write_new(const char *path, const uint8_t *p, size_t n, mode_t mode, 
 	ssize_t w = 0;
 
 	if (fd < 0)
-		return err_set(e, err_of_file(errno), "%.200s: %s", path, strerror(errno));
+		return err_set(e, err_of_file(errno), "cannot write %.200s: %s%s", path, strerror(errno),
+			       errno == EEXIST ? "; nothing was changed, name another file" : "");
 	for (size_t done = 0; done < n && w >= 0; done += (size_t)w) {
 		w = write(fd, p + done, n - done);
 		if (w < 0 && errno == EINTR)
