@@ -540,9 +540,9 @@ static int run_parts(struct bench *b, struct err *e)
 
 	if (b->args->flag[FLAG_links])
 		return lab_run(b, e);
-	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent */
+	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent, or old results overwritten */
 		failed = roles_prepare(&b->roles, e) || bench_load_models(b, e);
-	if (failed || ((micro || all) && bench_micro(b, e)))
+	if (failed || bench_open_results(b, e) || ((micro || all) && bench_micro(b, e)))
 		return -1;
 	if (micro && !profile)
 		return 0;
@@ -564,7 +564,7 @@ static int run(struct bench *b, struct err *e)
 {
 	int wanted[PERSONALITIES];
 
-	if (check_mode(b, e) || bench_personalities(b, wanted, e) || parse_batches(b, e) || bench_open_results(b, e) || run_parts(b, e) ||
+	if (check_mode(b, e) || bench_personalities(b, wanted, e) || parse_batches(b, e) || run_parts(b, e) ||
 	    bench_close_results(b, e))
 		return -1;
 	printf("\nAll of it, and more: %s/bench.jsonl; these tables in Markdown: %s/bench.md\n", b->folder,
@@ -581,6 +581,7 @@ int command_bench(struct args *a, struct err *e)
 		return err_set(e, ERR_ENV, "out of memory");
 	b->args = a;
 	b->quick = a->flag[FLAG_quick] != NULL;
+	snprintf(b->folder, sizeof(b->folder), "%s", a->flag[FLAG_out] ? a->flag[FLAG_out] : "build/bench");
 	b->latency_seconds = b->quick ? 0.25 : 1.5;
 	b->steady_seconds = b->quick ? 0.4 : 2;
 	roles_catch();

@@ -6,21 +6,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "client/bench_table.h"
 
+/* A last line that is not whole goes. */
+static int drop_part(FILE *f)
+{
+	long whole = 0, at = 0;
+	int c;
+
+	for (rewind(f); (c = getc(f)) != EOF; at++)
+		if (c == '\n')
+			whole = at + 1;
+	return ferror(f) || (at > whole && ftruncate(fileno(f), whole)) ? -1 : 0;
+}
+
 static FILE *create(const struct bench *b, const char *name, struct err *e)
 {
+	int resume = b->args->flag[FLAG_resume] != NULL;
 	char path[PATH_MAX + 16];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", b->folder, name);
-	f = fopen(path, b->args->flag[FLAG_resume] ? "ae" : "we");
-	if (!f)
-		err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
-	else if (b->args->flag[FLAG_resume])
-		putc('\n', f); /* the last line may not be whole */
-	return f;
+	f = fopen(path, resume ? "a+e" : "we");
+	if (f && (!resume || !drop_part(f)))
+		return f;
+	err_set(e, ERR_ENV, "cannot write %s: %s", path, strerror(errno));
+	if (f)
+		fclose(f);
+	return NULL;
 }
 
 static int show_conditions(struct bench *b, struct err *e)
@@ -40,10 +55,7 @@ static int show_conditions(struct bench *b, struct err *e)
 
 int bench_open_results(struct bench *b, struct err *e)
 {
-	const char *out = b->args->flag[FLAG_out];
-
-	snprintf(b->folder, sizeof(b->folder), "%s", out ? out : "build/bench");
-	if (!out)
+	if (!b->args->flag[FLAG_out])
 		mkdir("build", 0755);
 	if (mkdir(b->folder, 0755) && errno != EEXIST)
 		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", b->folder, strerror(errno));

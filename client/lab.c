@@ -238,10 +238,8 @@ int lab_run(struct bench *b, struct err *e)
 	l->group = -1;
 	l->net = (struct link_net){.home = -1, .spaces = {-1, -1, -1}};
 	failed = parse_links(l, only_links, e) || link_net_rights(e);
-	if (!failed && only_links)
-		failed = check(l, e);
-	else
-		failed = failed || prepare(l, e) || matrix(l, e);
+	failed = failed || (!only_links && prepare(l, e)) || bench_open_results(b, e) ||
+		 (only_links ? check(l, e) : matrix(l, e));
 	b->lab = NULL;
 	free(l->known);
 	free(l);
