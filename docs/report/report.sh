@@ -35,7 +35,7 @@ set border 3
 set tics nomirror
 $3
 END
-	sed -n '/<svg/,$p' "$T/$1.all" >"$T/$1.svg"
+	sed -n -e 's/ id="gnuplot_canvas"//' -e '/<svg/,$p' "$T/$1.all" >"$T/$1.svg"
 }
 
 # lines FILTER: plot clauses of the columns of a data file whose first line names them
