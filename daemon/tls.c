@@ -13,7 +13,6 @@
 
 #include "daemon/log.h"
 
-#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define READ_BYTES (32u << 10) /* what one read of the socket takes at most */
 /* OpenSSL: the reason code of a received alert is its number and this (SSL_AD_REASON_OFFSET) */
 #define ALERT_REASON 1000
@@ -292,7 +291,7 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 		return -1;
 	tls->ctx = ctx = SSL_CTX_new(TLS_method());
 	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(ctx, SUITES))
+	    !SSL_CTX_set_ciphersuites(ctx, TLS_SUITES))
 		return err_set(e, ERR_ENV, "OpenSSL offers no TLS 1.3");
 	if (!SSL_CTX_load_verify_locations(ctx, c->ca, NULL))
 		return err_set(e, ERR_INPUT, "%s is not a PEM file with the authority's certificate", c->ca);

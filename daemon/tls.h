@@ -7,6 +7,9 @@
 #include "conf/config.h"
 #include "protocol/frame.h"
 
+/* Whoever connects prefers the first. */
+#define TLS_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
 struct tls {
 	SSL_CTX *ctx;
 	const char *authority, *certificate, *revoked; /* borrow: the files, for messages */
