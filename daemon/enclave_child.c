@@ -21,6 +21,7 @@
 #include "crypto/attest/parts.h"
 #include "crypto/attest/sim.h"
 #include "daemon/enclave_parts.h"
+#include "daemon/soon.h"
 #include "daemon/tls_lean.h"
 
 /* What enclave_harden puts in force. */
@@ -64,7 +65,7 @@ static int quote(const uint8_t data[64], struct quoted *q, struct err *e)
 	memcpy(ask.report_data, data, 64);
 	pthread_mutex_lock(&own.quoting);
 	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
-		got = recv(ENCLAVE_FD_QUOTE, q, sizeof(*q), 0);
+		got = soon_recv(ENCLAVE_FD_QUOTE, q, sizeof(*q));
 	pthread_mutex_unlock(&own.quoting);
 	if (got < 0 || !quoted_whole(q, (size_t)got))
 		return err_set(e, ERR_ENV, "the quoting process does not answer");
@@ -188,6 +189,15 @@ static int is_owner(SSL *ssl)
 	return !strcmp(role, "model-owner") ? 1 : !strcmp(role, "data-owner") ? 0 : -1;
 }
 
+/* It came to be asked, and was: when the next question comes nobody knows. */
+static int settle(struct guest *g)
+{
+	if (g->settled)
+		return 0;
+	g->settled = 1;
+	return SSL_set_fd(g->ssl, g->fd) == 1 ? 0 : -1;
+}
+
 /* 0 while the connection goes on. A refusal is told, and ends it. */
 static int serve_one(struct guest *g)
 {
@@ -220,7 +230,7 @@ static int serve_one(struct guest *g)
 		return -1;
 	if (bad && enclave_send(g->ssl, ENCLAVE_REFUSED, e.text, strlen(e.text), &(struct err){0}))
 		return -1;
-	return bad;
+	return bad || (type != ENCLAVE_HELLO && settle(g)) ? -1 : 0;
 }
 
 static void refuse_crowd(struct guest *g)
@@ -248,7 +258,7 @@ static void *serve(void *arg)
 
 	warm_up();
 	g->ssl = SSL_new(own.tls);
-	if (g->ssl && SSL_set_app_data(g->ssl, g) && SSL_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
+	if (g->ssl && SSL_set_app_data(g->ssl, g) && !soon_set_fd(g->ssl, g->fd) && SSL_accept(g->ssl) == 1) {
 		g->owner = is_owner(g->ssl);
 		if (guest_known(g, SSL_get0_peer_certificate(g->ssl)))
 			refuse_crowd(g);

@@ -20,6 +20,7 @@
 
 #include "crypto/attest/binding.h"
 #include "daemon/net_parts.h"
+#include "daemon/soon.h"
 #include "daemon/tls.h"
 #include "daemon/tls_lean.h"
 
@@ -92,7 +93,7 @@ static int handshake(struct enclave *x, const struct config *c, struct err *e)
 	int r;
 
 	x->ssl = SSL_new(x->trust->tls);
-	if (!x->ssl || !SSL_set_fd(x->ssl, x->fd))
+	if (!x->ssl || soon_set_fd(x->ssl, x->fd))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
 	errno = 0;
 	r = SSL_connect(x->ssl);

@@ -17,7 +17,7 @@ int enclave_loose(struct enclave *x, struct err *e)
 	int flags = fcntl(x->fd, F_GETFL);
 
 	SSL_set_mode(x->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	return flags < 0 || fcntl(x->fd, F_SETFL, flags | O_NONBLOCK)
+	return flags < 0 || fcntl(x->fd, F_SETFL, flags | O_NONBLOCK) || SSL_set_fd(x->ssl, x->fd) != 1
 		   ? err_set(e, ERR_ENV, "a socket cannot be set: %s", strerror(errno))
 		   : 0;
 }

@@ -26,10 +26,12 @@
 #include "daemon/seal.h"
 
 #define RELAYS 256
+#define COLD_US 4000 /* in which a client has shaken hands, seen evidence, asked once, and been answered */
 #define REFILL_US 50000 /* the client that came last is likely to have been served */
 #define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
 
 struct enclave_front {
+	struct net *net;
 	struct event_base *base;
 	struct evconnlistener *listener;
 	struct event *control;
@@ -100,6 +102,7 @@ static void refill(void *ctx)
 {
 	struct enclave_front *f = ctx;
 
+	net_soon(f->net, 0);
 	if (f->refill && f->spare < 0)
 		f->spare = open_pair(f, ENCLAVE_HANDS_SPARE);
 }
@@ -134,6 +137,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 		return;
 	}
 	socket_no_delay(fd);
+	net_soon(f->net, COLD_US);
 	if (relay(f, fd))
 		log_line(LOG_WARNING, "a connection cannot be handed to the enclave");
 }
@@ -318,6 +322,7 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, ERR_ENV, "out of memory");
+	f->net = net;
 	f->base = net_base(net);
 	f->fd = f->spare = -1;
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);

@@ -3,6 +3,7 @@
 #include "daemon/net.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,21 @@ void net_asked(struct net *net)
 void net_answered(struct net *net)
 {
 	spin_received(&net->spin);
+}
+
+void net_soon(struct net *net, uint64_t us)
+{
+	net->soon_us = us && net->spin.budget_us ? net_now() + us : 0;
+}
+
+static int polls_now(struct net *net)
+{
+	if (net->soon_us && net_now() < net->soon_us) {
+		sched_yield();
+		return 1;
+	}
+	net->soon_us = 0;
+	return net->spin.until_us && spin_goes_on(&net->spin, net_now());
 }
 
 struct event_base *net_base(struct net *net)
@@ -400,9 +416,7 @@ int net_run(struct net *net, struct err *e)
 	if (event_add(net->signals[0], NULL) || event_add(net->signals[1], NULL))
 		return err_set(e, ERR_ENV, "cannot listen for signals");
 	for (;;) {
-		int polls = net->spin.until_us && spin_goes_on(&net->spin, net_now());
-
-		if (event_base_loop(net->base, polls ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+		if (event_base_loop(net->base, polls_now(net) ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
 			return err_set(e, ERR_ENV, "the event loop failed: %s", strerror(errno));
 		if (event_base_got_break(net->base))
 			return 0;

@@ -87,6 +87,9 @@ double conn_seconds_left(const struct conn *c);
 /* A message that a peer answers soon has left by other means than a connection of ours, or the answer has come: spin.h. */
 void net_asked(struct net *net);
 void net_answered(struct net *net);
+/* For so many microseconds from now, or until 0 is said, the loop polls instead of sleeping, and gives way to any other
+ * thread (soon.h). */
+void net_soon(struct net *net, uint64_t us);
 
 struct event_base *net_base(struct net *net);
 const struct config *net_config(const struct net *net);

@@ -67,6 +67,7 @@ struct net {
 	struct event *tick, *signals[2];
 	uint64_t ticked_us, warned_us;
 	struct spin spin;
+	uint64_t soon_us; /* until then the loop polls: net_soon; 0: not now */
 	char congestion[CONGESTION_BYTES]; /* congestion_choose */
 	/* stopping */
 	int (*busy)(void *ctx);
