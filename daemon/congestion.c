@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which congestion control the connection of an inference has. Its messages alternate: each end is silent for a
  * round trip, then sends tens or hundreds of kilobytes, and waits. BBR learns little of the link from that, and
- * paces what it sends by the little that it knows; cubic and Reno send at once what a window holds, and the
- * window has grown to the largest message. But they forget the window when nothing was sent for a while, unless
+ * paces what it sends by the little that it knows; cubic and Reno send at once what a window holds. Reno's has grown
+ * to the largest message after a few of them; cubic's often stops at half of it, since it leaves slow start when it
+ * believes that a queue builds (HyStart), and then hardly grows. But they forget the window when nothing was sent for a while, unless
  * tcp_slow_start_after_idle is off.
  *
  * It is set before the connection is made, on a listener for what it accepts: a socket that had BBR for a moment goes
@@ -48,7 +49,7 @@ static int try(const char *name)
 
 int congestion_choose(char name[CONGESTION_BYTES], const char *asked, struct err *e)
 {
-	static const char *const keep_window[] = {"cubic", "reno"};
+	static const char keep_window[] = "reno";
 	int why;
 
 	*name = 0;
@@ -61,8 +62,7 @@ int congestion_choose(char name[CONGESTION_BYTES], const char *asked, struct err
 				     asked, strerror(why))
 			   : 0;
 	}
-	for (int i = 0; i < 2 && !*name && !forgets_when_idle(); i++)
-		if (!try(keep_window[i]))
-			snprintf(name, CONGESTION_BYTES, "%s", keep_window[i]);
+	if (!forgets_when_idle() && !try(keep_window))
+		snprintf(name, CONGESTION_BYTES, "%s", keep_window);
 	return 0;
 }
