@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which congestion control the connection of an inference has. Its messages alternate: each end is silent for a
  * round trip, then sends tens or hundreds of kilobytes, and waits. BBR learns little of the link from that, and
- * paces what it sends by the little that it knows; cubic and Reno send at once what a window holds. Reno's has grown
- * to the largest message after a few of them; cubic's often stops at half of it, since it leaves slow start when it
- * believes that a queue builds (HyStart), and then hardly grows. But they forget the window when nothing was sent for a while, unless
+ * paces what it sends by the little that it knows; cubic and Reno send at once what a window holds, and the window
+ * has grown to the largest message. Large messages were sooner with Reno (docs/EXPERIMENTS.md); cubic may leave slow
+ * start before that (HyStart). But they forget the window when nothing was sent for a while, unless
  * tcp_slow_start_after_idle is off.
  *
  * It is set before the connection is made, on a listener for what it accepts: a socket that had BBR for a moment goes
