@@ -129,7 +129,8 @@ int attest_simulation(struct args *a, struct err *e)
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		return err_set(e, ERR_ENV, "cannot make the folder %s: %s", dir, strerror(errno));
 	bad = make(&root, NULL, SIM_ROOT_NAME, 1, e) || make(&key, &root, SIM_KEY_NAME, 2, e) ||
-	      write_all(dir, &root, &key, a->flag[FLAG_force] != NULL, e) || write_policy(dir, measurement, e);
+	      write_all(dir, &root, &key, a->flag[FLAG_force] != NULL, e) ||
+	      write_policy(dir, measurement, e);
 	identity_free(&key);
 	identity_free(&root);
 	return bad ? -1 : 0;

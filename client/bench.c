@@ -64,7 +64,9 @@ uint64_t bench_pool(const struct bench *b, const struct program *p)
 
 	for (size_t i = 0; b->lab && i < b->n_batches; i++)
 		batch = b->batches[i] > batch ? b->batches[i] : batch;
-	if (fit < 2 * batch) /* a link brings them slowly: a request of the largest batch leaves it half full, and none is made beside it */
+	/* a link brings them slowly: a request of the largest batch leaves it half full, and none is made
+	 * beside it */
+	if (fit < 2 * batch)
 		fit = 2 * batch < most ? 2 * batch : most;
 	return fit < 4 ? 4 : fit > POOL_MOST ? POOL_MOST : fit;
 }
@@ -106,8 +108,8 @@ static int run_row(struct bench *b, struct load *l, const struct program *p, str
 	int failed;
 
 	bench_progress(b, "%s, %s, batch %zu, %zu in flight, %zu data owners", row.model->name,
-		       bench_way_name(&(struct bench_way){row.personality, row.optimise, row.he}), row.batch, row.in_flight,
-		       row.owners);
+		       bench_way_name(&(struct bench_way){row.personality, row.optimise, row.he}), row.batch,
+		       row.in_flight, row.owners);
 	failed = roles_go_on(e) || measure_row(b, l, p, &row, e) ||
 		 (row.personality == PERSONALITY_ENCLAVE && bench_enclave_measure(b, l, &row, e));
 	load_result_free(&row.steady);
@@ -163,7 +165,8 @@ static void set_flags(struct flags *f, const struct bench *b, const struct setti
 		snprintf(f->he_set, sizeof(f->he_set), "--he-set=%s", he_params(s->he->set)->name);
 		f->modeller[m++] = f->he_set;
 		snprintf(f->he_bits[0], sizeof(f->he_bits[0]), "--he-weight-bits=%u", s->he->weight_bits);
-		snprintf(f->he_bits[1], sizeof(f->he_bits[1]), "--he-activation-bits=%u", s->he->activation_bits);
+		snprintf(f->he_bits[1], sizeof(f->he_bits[1]), "--he-activation-bits=%u",
+			 s->he->activation_bits);
 		f->modeller[m++] = f->he_bits[0];
 		f->modeller[m++] = f->he_bits[1];
 	}
@@ -210,8 +213,8 @@ static int start_roles(struct bench *b, const struct setting *s, struct err *e)
 	bench_progress(b, "%s: starting", s->model->name);
 	b->roles.alone = !personality_provider(s->personality);
 	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
-		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) || start_enclave(b, &f, s, e) ||
-		       roles_owners(&b->roles, s->owners, &f.roles, e)
+		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) ||
+		       start_enclave(b, &f, s, e) || roles_owners(&b->roles, s->owners, &f.roles, e)
 		   ? -1
 		   : 0;
 }
@@ -381,8 +384,7 @@ static int he_profile_of(struct bench *b, const struct bench_model *m, const str
 	int failed;
 
 	s.row = row_of(&s, "profile", batch, 1);
-	failed =
-	    with_roles(b, &s, profile_row, e) || bench_he_profile(b, &s.row, s.program, e) ? -1 : 0;
+	failed = with_roles(b, &s, profile_row, e) || bench_he_profile(b, &s.row, s.program, e) ? -1 : 0;
 	setting_free(&s);
 	return failed;
 }
@@ -540,7 +542,8 @@ static int run_parts(struct bench *b, struct err *e)
 
 	if (b->args->flag[FLAG_links])
 		return lab_run(b, e);
-	if (!micro || profile) /* whatever is wrong with the arguments shows before minutes are spent, or old results overwritten */
+	/* whatever is wrong with the arguments shows before minutes are spent, or old results overwritten */
+	if (!micro || profile)
 		failed = roles_prepare(&b->roles, e) || bench_load_models(b, e);
 	if (failed || bench_open_results(b, e) || ((micro || all) && bench_micro(b, e)))
 		return -1;

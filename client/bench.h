@@ -45,8 +45,8 @@ int bench_plan(const struct bench_model *m, enum plan_optimise optimise, struct 
 /* How the he personality is asked for. */
 struct bench_he {
 	enum he_set set;
-	int offline;	  /* with tickets */
-	const char *name; /* in tables, in the place of the mode */
+	int offline;			       /* with tickets */
+	const char *name;		       /* in tables, in the place of the mode */
 	unsigned weight_bits, activation_bits; /* 0: the defaults */
 };
 /* A personality and how it is asked for. */
@@ -59,8 +59,8 @@ struct bench_way {
 /* In tables and rows: "latency", "bandwidth", "he L", … */
 const char *bench_way_name(const struct bench_way *w);
 struct bench;
-/* All ways that are asked for of a model on links: smpc in both modes or the one of --optimise; he with and without tickets
- * in the set that it would take by itself. What cannot be is named on standard error. */
+/* All ways that are asked for of a model on links: smpc in both modes or the one of --optimise; he with and
+ * without tickets in the set that it would take by itself. What cannot be is named on standard error. */
 int bench_ways(struct bench *b, const struct bench_model *m, struct bench_way ways[BENCH_WAYS_MAX], size_t *n,
 	       struct err *e) MUST_USE;
 /* --personalities, a list. Returns in wanted[p] whether personality p is. */
@@ -78,7 +78,8 @@ struct bench_enclave {
 };
 /* Before the servers start: modeller; after that: a model, and owner. */
 int bench_enclave_servers(struct bench *b, struct bench_enclave *x, struct err *e) MUST_USE;
-int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const struct bench_model *m, struct err *e) MUST_USE;
+int bench_enclave_provision(struct bench *b, struct bench_enclave *x, const struct bench_model *m,
+			    struct err *e) MUST_USE;
 /* What only this personality has: warm requests beside clear's, cold connections. */
 int bench_enclave_measure(struct bench *b, struct load *l, struct measured *m, struct err *e) MUST_USE;
 void bench_enclave_note(const struct bench *b); /* says them */
@@ -87,7 +88,8 @@ void bench_enclave_note(const struct bench *b); /* says them */
 /* Connects to n data owners' sockets and asks each for nothing but what the model wants, once. */
 int load_open(struct load **l, const struct roles *r, size_t n, struct err *e) MUST_USE;
 void load_close(struct load *l);
-int load_is_warm(const struct load *l, double offline); /* a request that waited so long for tickets, seconds */
+/* a request that waited so long for tickets, seconds */
+int load_is_warm(const struct load *l, double offline);
 void load_personality(struct load *l, enum personality p); /* of what is asked from now on; else smpc */
 
 struct load_spec {
@@ -139,8 +141,9 @@ struct lab_row {
 	const struct link_measured *link; /* likewise */
 	char name[32];
 	int native;
-	size_t repetition;		   /* from 1 */
-	double compute, transfer, online;  /* seconds: of computing (online on the native link), on the wire, both */
+	size_t repetition; /* from 1 */
+	/* seconds: of computing (online on the native link), on the wire, both */
+	double compute, transfer, online;
 };
 
 /* ---- bench_measure.c ---- */
@@ -157,7 +160,7 @@ struct measured {
 	size_t latency_requests, warm, unlike; /* unlike: images not as predicted, of both parts */
 	struct judged judged;		       /* of both parts */
 	double connect;			       /* of the first request */
-	uint32_t planned_trips; /* of one image, as the plan says */
+	uint32_t planned_trips;		       /* of one image, as the plan says */
 	struct counted planned_on;
 	/* as many requests as there is time for, offline work included */
 	struct load_result steady;
@@ -167,8 +170,9 @@ struct measured {
 	struct usage used;	/* seconds of processor meanwhile; peaks since the start of the processes */
 	struct wire_pairs wire; /* meanwhile */
 	struct floor floor;
-	int simulated;		       /* of the enclave: no hardware isolation */
-	struct bench_stat beside[2], cold; /* of it: one image, of clear and of it in turns; new connections */
+	int simulated; /* of the enclave: no hardware isolation */
+	/* of it: one image, of clear and of it in turns; new connections */
+	struct bench_stat beside[2], cold;
 	struct bench_stat local; /* asked and answered through the socket, nothing computed */
 	struct lab_row lab;	 /* all 0: loopback */
 };
@@ -176,7 +180,8 @@ struct measured {
 struct he_local;
 int bench_he_plan(struct he_local *made, const struct measured *m, struct err *e) MUST_USE;
 /* The floor of its messages, those that are online. */
-int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e) MUST_USE;
+int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds,
+		   struct err *e) MUST_USE;
 struct lab;
 /* Fills a row from `kind` to `owners` on. */
 int measure_row(struct bench *b, struct load *l, const struct program *p, struct measured *m,
@@ -192,7 +197,8 @@ const char *profile_path(const struct roles *r, int role, char path[128]);
 /* Prints and writes what the roles, which have ended, wrote about the requests of m. */
 int bench_profile(struct bench *b, const struct measured *m, const struct program *p, struct err *e) MUST_USE;
 /* bench_he_profile.c: the same of the he personality. */
-int bench_he_profile(struct bench *b, const struct measured *m, const struct program *p, struct err *e) MUST_USE;
+int bench_he_profile(struct bench *b, const struct measured *m, const struct program *p,
+		     struct err *e) MUST_USE;
 
 /* ---- bench.c ---- */
 struct bench {

@@ -11,9 +11,11 @@
 
 #define HE_BATCH_MAX 8 /* unless --batch says more: a request is megabytes of ciphertexts */
 
-static const struct bench_he variants[] = {
-    {HE_L, 0, "he L", 0, 0},	   {HE_L, 1, "he L tickets", 0, 0}, {HE_S, 0, "he S", 0, 0},
-    {HE_S, 1, "he S tickets", 0, 0}, {HE_S, 0, "he S 6/2 bits", 6, 2}};
+static const struct bench_he variants[] = {{HE_L, 0, "he L", 0, 0},
+					   {HE_L, 1, "he L tickets", 0, 0},
+					   {HE_S, 0, "he S", 0, 0},
+					   {HE_S, 1, "he S tickets", 0, 0},
+					   {HE_S, 0, "he S 6/2 bits", 6, 2}};
 #define VARIANTS (sizeof(variants) / sizeof(*variants))
 
 /* ---- what was asked ---- */
@@ -32,7 +34,8 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 		n = strcspn(p, ",");
 		which = personality_of(p, n);
 		if (which == PERSONALITIES)
-			return err_set(e, ERR_USAGE, "--personalities: \"%.*s\" is none of smpc, he, clear, enclave",
+			return err_set(e, ERR_USAGE,
+				       "--personalities: \"%.*s\" is none of smpc, he, clear, enclave",
 				       (int)(n < 40 ? n : 40), p);
 		wanted[which] = 1;
 	}
@@ -41,7 +44,8 @@ int bench_personalities(const struct bench *b, int wanted[PERSONALITIES], struct
 
 /* ---- rows ---- */
 
-static int plan_of(struct he_local *made, const struct bench_model *m, const struct bench_he *he, int set, struct err *e)
+static int plan_of(struct he_local *made, const struct bench_model *m, const struct bench_he *he, int set,
+		   struct err *e)
 {
 	struct plan_options options = plan_defaults();
 
@@ -71,7 +75,8 @@ int bench_he_plan(struct he_local *made, const struct measured *m, struct err *e
 }
 
 /* The messages of its round trips, and nothing else, as a program. */
-int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds, struct err *e)
+int bench_he_floor(struct floor *f, const struct roles *r, const struct measured *m, double seconds,
+		   struct err *e)
 {
 	struct message messages[2 * TAPE_MAX_ROWS];
 	struct program p = {.messages = messages};
@@ -144,7 +149,8 @@ int bench_he(struct bench *b, struct err *e)
 
 /* ---- on links ---- */
 
-static int he_ways(struct bench *b, const struct bench_model *m, struct bench_way *ways, size_t *n, struct err *e)
+static int he_ways(struct bench *b, const struct bench_model *m, struct bench_way *ways, size_t *n,
+		   struct err *e)
 {
 	struct err why = {0};
 	enum he_set set;

@@ -76,7 +76,8 @@ static void level_bytes(struct sent *s, const struct he_plan *hp, uint16_t level
 {
 	s->online[0] = tickets ? he_masked_up(hp, level) : he_request_bytes(hp, level, 1);
 	s->online[1] = tickets ? he_masked_down(hp, level) : he_answer_bytes(hp, level, 1);
-	s->offline[0] = tickets ? hp->up[level] + (level ? 0 : HE_SEED_BYTES) : 0; /* one seed for the ticket */
+	/* one seed for the ticket */
+	s->offline[0] = tickets ? hp->up[level] + (level ? 0 : HE_SEED_BYTES) : 0;
 	s->offline[1] = tickets ? hp->down[level] : 0;
 }
 
@@ -130,8 +131,8 @@ static void cells(struct bench_table *t, const struct taken *x, double wire)
 			1e6);
 }
 
-static void row_line(struct bench_table *t, const struct tape *tape, const struct taken *rows, const struct sent *sent,
-		     uint16_t i)
+static void row_line(struct bench_table *t, const struct tape *tape, const struct taken *rows,
+		     const struct sent *sent, uint16_t i)
 {
 	const struct shape shape = tape->values[tape->rows[i].out].shape;
 	char text[96];
@@ -204,7 +205,8 @@ static struct json_object *json_taken(const struct taken *t, double wire)
 	return o;
 }
 
-static struct json_object *json_rows(const struct tape *tape, const struct taken *rows, const struct sent *sent)
+static struct json_object *json_rows(const struct tape *tape, const struct taken *rows,
+				     const struct sent *sent)
 {
 	struct json_object *list = json_object_new_array();
 
@@ -223,7 +225,8 @@ static struct json_object *json_rows(const struct tape *tape, const struct taken
 }
 
 static struct json_object *json_profile(const struct measured *m, const struct tape *tape,
-					const struct taken *rows, const struct taken *sum, const struct sent *sent)
+					const struct taken *rows, const struct taken *sum,
+					const struct sent *sent)
 {
 	struct json_object *o = json_object_new_object();
 

@@ -406,12 +406,12 @@ int load_pool(struct load *l, struct pool_status *pool, struct err *e)
 		const Wire__Pool *p = l->status->pools[0];
 
 		*pool = (struct pool_status){.depth = p->depth,
-					      .high = p->high,
-					      .bytes = p->bytes,
-					      .made = p->made,
-					      .burnt = p->burnt,
-					      .due = p->due,
-					      .burn_rate = p->burn_rate};
+					     .high = p->high,
+					     .bytes = p->bytes,
+					     .made = p->made,
+					     .burnt = p->burnt,
+					     .due = p->due,
+					     .burn_rate = p->burn_rate};
 	}
 	wire__status__free_unpacked(l->status, NULL);
 	l->status = NULL;

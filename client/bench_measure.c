@@ -7,16 +7,17 @@
 #include "client/bench.h"
 #include "client/lab.h"
 
-#define PATIENCE 3  /* times the time for requests: filling the pool takes longer than emptying it */
+#define PATIENCE 3	  /* times the time for requests: filling the pool takes longer than emptying it */
 #define PATIENCE_LEAST 12 /* seconds: on a slow link much longer */
-#define BURST 32    /* without tickets */
-#define SAMPLES 400 /* of latency: enough for a 99th percentile */
+#define BURST 32	  /* without tickets */
+#define SAMPLES 400	  /* of latency: enough for a 99th percentile */
 #define LOCAL_SAMPLES 200
 #define LAB_REQUESTS 5 /* of latency, however long a slow link takes to fill the pool again */
 #define FILL_SECONDS 120
-#define SETTLED_SECONDS 0.1 /* a pool above its mark that was asked for nothing for so long is not being filled */
-#define STUCK_SECONDS 5.0   /* it is not being filled either; but a ticket can take a second on a slow link */
-#define QUIET_NS 3000000    /* after the pool is full: workers go to sleep */
+#define SETTLED_SECONDS                                                                                      \
+	0.1 /* a pool above its mark that was asked for nothing for so long is not being filled */
+#define STUCK_SECONDS 5.0 /* it is not being filled either; but a ticket can take a second on a slow link */
+#define QUIET_NS 3000000  /* after the pool is full: workers go to sleep */
 #define NO_LIMIT ((size_t)-1)
 
 /* What is collected over several runs. */
@@ -65,8 +66,8 @@ static int await_pool(struct load *l, struct pool_status *pool, struct err *e)
 	return 0;
 }
 
-/* Requests that leave the pool at or above the mark below which it is refilled, so that nobody makes tickets beside
- * them; *rest images more are one below it. None, if not even one request does. */
+/* Requests that leave the pool at or above the mark below which it is refilled, so that nobody makes tickets
+ * beside them; *rest images more are one below it. None, if not even one request does. */
 static size_t burst(const struct pool_status *pool, size_t batch, size_t *rest)
 {
 	uint64_t low = bench_pool_low(pool->high), above = pool->depth > low ? pool->depth - low : 0;
@@ -90,7 +91,8 @@ static void add_judged(struct judged *sum, const struct judged *j)
 }
 
 /* Some requests one after the other; they count unless s is NULL. */
-static int ask(struct load *l, struct measured *m, const struct load_spec *spec, struct latencies *s, struct err *e)
+static int ask(struct load *l, struct measured *m, const struct load_spec *spec, struct latencies *s,
+	       struct err *e)
 {
 	struct load_result r = {0};
 	int failed = load_run(l, spec, &r, e);
@@ -109,8 +111,8 @@ static int ask(struct load *l, struct measured *m, const struct load_spec *spec,
 	return failed ? -1 : 0;
 }
 
-/* A burst of requests that find their tickets ready, then one that sets off refilling: with that beside it, it is not
- * what the online phase takes, and counts only where there is no other. */
+/* A burst of requests that find their tickets ready, then one that sets off refilling: with that beside it,
+ * it is not what the online phase takes, and counts only where there is no other. */
 static int ask_burst(struct bench *b, struct load *l, struct measured *m, struct latencies *s, struct err *e)
 {
 	struct load_spec spec = {.model = m->model,
@@ -267,7 +269,8 @@ static int measure_floors(struct bench *b, struct load *l, const struct program 
 
 	return await_pool(l, &pool, e) || measure_local(l, m, e) ||
 		       (m->he && bench_he_floor(&m->floor, &b->roles, m, b->latency_seconds / 4, e)) ||
-		       (m->personality == PERSONALITY_SMPC && bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e))
+		       (m->personality == PERSONALITY_SMPC &&
+			bench_floor(&m->floor, &b->roles, p, m->batch, b->latency_seconds / 4, e))
 		   ? -1
 		   : 0;
 }

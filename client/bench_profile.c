@@ -10,8 +10,9 @@
 #include "client/bench_table.h"
 
 static const char *const names[OFS] = {"data_owner", "model_owner", "provider"};
-static const char *const whats[PROFILE_WHATS] = {"compute_ns", "send_ns", "wait_ns", "encrypt_ns", "transform_ns", "multiply_ns",
-						  "mask_ns", "decrypt_ns", "ahead_ns", "deal_ns"};
+static const char *const whats[PROFILE_WHATS] = {"compute_ns",	 "send_ns",	"wait_ns", "encrypt_ns",
+						 "transform_ns", "multiply_ns", "mask_ns", "decrypt_ns",
+						 "ahead_ns",	 "deal_ns"};
 
 const char *profile_path(const struct roles *r, int of, char path[128])
 {

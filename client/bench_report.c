@@ -163,8 +163,10 @@ static void add_personality(struct json_object *o, const struct measured *m)
 		return;
 	json_text(o, "he_set", he_params(m->he->set)->name);
 	json_object_object_add(o, "he_offline", json_object_new_boolean(m->he->offline));
-	json_count(o, "he_weight_bits", m->he->weight_bits ? m->he->weight_bits : plan_defaults().weight_bits);
-	json_count(o, "he_activation_bits", m->he->activation_bits ? m->he->activation_bits : plan_defaults().activation_bits);
+	json_count(o, "he_weight_bits",
+		   m->he->weight_bits ? m->he->weight_bits : plan_defaults().weight_bits);
+	json_count(o, "he_activation_bits",
+		   m->he->activation_bits ? m->he->activation_bits : plan_defaults().activation_bits);
 }
 
 /* Of an enclave: the same requests of clear, of it, and on new connections. */

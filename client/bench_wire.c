@@ -122,7 +122,8 @@ static void add(void *ctx, const struct seen *s)
 
 int wire_read(struct wire_pairs *w, const struct roles *r, uint16_t model_owner_port, struct err *e)
 {
-	struct sum sum = {w, port_of(r->provider_at), port_of(r->model_owner_at), port_of(r->enclave_at), model_owner_port};
+	struct sum sum = {w, port_of(r->provider_at), port_of(r->model_owner_at), port_of(r->enclave_at),
+			  model_owner_port};
 
 	memset(w, 0, sizeof(*w));
 	if (!r->net || r->net->link.native)

@@ -297,7 +297,8 @@ static int classify_all(struct run *r, struct err *e)
 static int speaks_itself(const struct run *r)
 {
 	return r->personality == PERSONALITY_ENCLAVE &&
-	       (r->args->flag[FLAG_policy] || r->args->flag[FLAG_accept_simulated] || r->args->flag[FLAG_standalone]);
+	       (r->args->flag[FLAG_policy] || r->args->flag[FLAG_accept_simulated] ||
+		r->args->flag[FLAG_standalone]);
 }
 
 static int contact(struct run *r, struct err *e)
@@ -305,9 +306,8 @@ static int contact(struct run *r, struct err *e)
 	struct fit fit = {.convert = r->args->flag[FLAG_convert] != NULL};
 	int failed;
 
-	if (speaks_itself(r)
-		? enclave_open(&r->enclave, r->args, 'D', e)
-		: ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
+	if (speaks_itself(r) ? enclave_open(&r->enclave, r->args, 'D', e)
+			     : ask_open(&r->ask, &r->args->config, r->args->flag[FLAG_standalone] != NULL, e))
 		return -1;
 	if (describe(r, e))
 		return -1;
@@ -328,7 +328,8 @@ static int contact(struct run *r, struct err *e)
 		failed = -1;
 	if (r->sheet && *personality_leaks(r->personality))
 		printf("%s%s: leaks %s\n", personality_name(r->personality),
-		       r->personality == PERSONALITY_HE ? ", nonlinear = client" : "", personality_leaks(r->personality));
+		       r->personality == PERSONALITY_HE ? ", nonlinear = client" : "",
+		       personality_leaks(r->personality));
 	return failed;
 }
 
@@ -336,7 +337,8 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 {
 	if (!a->n)
 		return err_set(e, ERR_USAGE, "say which: obscura classify IMAGE…");
-	if (args_personality(a, &r->personality, e) || args_reveal(a, &r->reveal, e) || cpu_select(a->config.cpu, e))
+	if (args_personality(a, &r->personality, e) || args_reveal(a, &r->reveal, e) ||
+	    cpu_select(a->config.cpu, e))
 		return -1;
 	if (args_number(a, FLAG_top, 3, 1, CLASSES_MAX, &r->top, e) ||
 	    args_number(a, FLAG_offset, 0, 0, UINT32_MAX, &r->offset, e))

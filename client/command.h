@@ -16,7 +16,7 @@ enum flag {
 
 struct args {
 	const char *command, *arguments; /* as in commands.def */
-	struct config config;	 /* role 'L'; with the options that the command takes */
+	struct config config;		 /* role 'L'; with the options that the command takes */
 	const char *flag[FLAGS]; /* borrow from argv; NULL: not given; "" for a flag without a value */
 	char **words;		 /* borrow: what is neither flag nor option */
 	int n;

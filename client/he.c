@@ -18,10 +18,12 @@ static int args_he_set(const struct args *a, int *set, struct err *e)
 	if (!text || !strcmp(text, "auto"))
 		return 0;
 	*set = he_set_named(text);
-	return *set < HE_SETS ? 0 : err_set(e, ERR_USAGE, "--he-set: \"%.20s\" is none of auto, S and L", text);
+	return *set < HE_SETS ? 0
+			      : err_set(e, ERR_USAGE, "--he-set: \"%.20s\" is none of auto, S and L", text);
 }
 
-int he_local_make(struct he_local *m, const struct graph *g, const struct plan_options *options, int set, struct err *e)
+int he_local_make(struct he_local *m, const struct graph *g, const struct plan_options *options, int set,
+		  struct err *e)
 {
 	struct plan_options mine = *options;
 	struct bounds *bounds = NULL;
@@ -59,7 +61,8 @@ static int make_keys(struct he_local *m, struct err *e)
 
 	if (!public)
 		err_set(e, ERR_ENV, "out of memory for keys");
-	if (rng && work && public && (m->key = he_key_new(m->hp->set, rng, e)) && !he_key_public(m->key, rng, work, public, e))
+	if (rng && work && public && (m->key = he_key_new(m->hp->set, rng, e)) &&
+	    !he_key_public(m->key, rng, work, public, e))
 		r = he_public_new(&m->pk, m->hp->set, public, bytes, e);
 	free(public);
 	he_work_free(work);
@@ -90,7 +93,8 @@ static const char *packing(const struct he_step *s, char *text, size_t bytes)
 {
 	const struct he_layout *l = &s->terms[0].layout;
 
-	snprintf(text, bytes, "%u×%u tiles of %u×%u, %u channels, %u filters", l->y.tiles, l->x.tiles, l->y.size, l->x.size, l->c, l->m);
+	snprintf(text, bytes, "%u×%u tiles of %u×%u, %u channels, %u filters", l->y.tiles, l->x.tiles,
+		 l->y.size, l->x.size, l->c, l->m);
 	return text;
 }
 
@@ -108,7 +112,10 @@ static int print_steps(const struct he_plan *hp, struct err *e)
 	struct sheet *s;
 	char text[96], packed[96];
 
-	if (sheet_new(&s, ">ROW|STEP|PACKING|>K|>N|>PRIMES|>BITS UP|>BITS DOWN|>ERROR|>CIPHERTEXTS UP|>DOWN|>BYTES UP|>DOWN", e))
+	if (sheet_new(&s,
+		      ">ROW|STEP|PACKING|>K|>N|>PRIMES|>BITS UP|>BITS DOWN|>ERROR|>CIPHERTEXTS "
+		      "UP|>DOWN|>BYTES UP|>DOWN",
+		      e))
 		return -1;
 	for (uint16_t i = 0; i < hp->n_steps; i++) {
 		const struct he_step *x = &hp->steps[i];
@@ -138,9 +145,10 @@ static int print_plan(const struct he_plan *hp, const char *name, struct err *e)
 
 	if (print_steps(hp, e))
 		return -1;
-	printf("\n%s, he, set %s: N = %zu, modulus up to %.0f bits\n", name, p->name, p->n, he_modulus_bits(p, p->limbs));
-	printf("  %u round trips, %s sent and %s received by the data owner for one image\n", hp->levels, sheet_bytes(up, hp->total_up),
-	       sheet_bytes(down, hp->total_down));
+	printf("\n%s, he, set %s: N = %zu, modulus up to %.0f bits\n", name, p->name, p->n,
+	       he_modulus_bits(p, p->limbs));
+	printf("  %u round trips, %s sent and %s received by the data owner for one image\n", hp->levels,
+	       sheet_bytes(up, hp->total_up), sheet_bytes(down, hp->total_down));
 	printf("  once per session: a public key of %s; the model owner's transformed weights take %s\n",
 	       sheet_bytes(key, he_public_bytes(hp->set)), sheet_bytes(memory, hp->weights));
 	printf("  ERROR is the proven bound of a layer's error, in units of its sums\n");
@@ -171,9 +179,11 @@ static struct json_object *json_step(const struct he_plan *hp, const struct he_s
 	return o;
 }
 
-static int print_json(const struct he_plan *hp, const char *name, const struct he_offers *offers, struct err *e)
+static int print_json(const struct he_plan *hp, const char *name, const struct he_offers *offers,
+		      struct err *e)
 {
-	struct json_object *o = json_object_new_object(), *bytes = json_object_new_object(), *rows = json_object_new_array();
+	struct json_object *o = json_object_new_object(), *bytes = json_object_new_object(),
+			   *rows = json_object_new_array();
 
 	json_text(o, "model", name);
 	json_text(o, "personality", "he");

@@ -17,7 +17,8 @@ struct he_local {
 	struct he_public *pk;
 };
 /* set: of enum he_set, or -1. */
-int he_local_make(struct he_local *m, const struct graph *g, const struct plan_options *options, int set, struct err *e) MUST_USE;
+int he_local_make(struct he_local *m, const struct graph *g, const struct plan_options *options, int set,
+		  struct err *e) MUST_USE;
 int he_local_plan(struct he_local *m, const struct args *a, const struct graph *g, struct err *e) MUST_USE;
 /* After he_local_plan: keys and transformed weights. */
 int he_local_ready(struct he_local *m, struct err *e) MUST_USE;
@@ -36,15 +37,17 @@ struct he_offers {
 	size_t n;
 	int labelled;
 };
-int he_offers_make(struct he_offers *offers, const struct args *a, const struct graph *g, struct err *e) MUST_USE;
+int he_offers_make(struct he_offers *offers, const struct args *a, const struct graph *g,
+		   struct err *e) MUST_USE;
 int he_offers_print(const struct he_offers *offers, struct err *e) MUST_USE;
 struct json_object *he_offers_json(const struct he_offers *offers);
 
 /* All pictures through a model that is ready. */
-int he_verify_tally(const struct he_local *m, const struct graph *g, const struct samples *s, size_t threads, struct tally *tally,
-		    struct err *e) MUST_USE;
+int he_verify_tally(const struct he_local *m, const struct graph *g, const struct samples *s, size_t threads,
+		    struct tally *tally, struct err *e) MUST_USE;
 
 int he_plan_command(const struct args *a, const struct graph *g, struct err *e) MUST_USE;
-int he_verify(const struct args *a, const struct graph *g, const struct samples *s, double least, struct err *e) MUST_USE;
+int he_verify(const struct args *a, const struct graph *g, const struct samples *s, double least,
+	      struct err *e) MUST_USE;
 
 #endif

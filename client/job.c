@@ -430,8 +430,10 @@ static int parse(struct run *r, const struct args *a, struct err *e)
 	if (!a->flag[FLAG_out] || !*a->flag[FLAG_out])
 		return err_set(e, ERR_USAGE, "say where results go: --out FILE.csv or FILE.jsonl");
 	if (a->flag[FLAG_queue] && !queue_is_url(a->flag[FLAG_queue]))
-		return err_set(e, ERR_USAGE, "--queue: \"%.80s\" is no queue; write nats://HOST:PORT/STREAM or tls://HOST:PORT/STREAM",
-			       a->flag[FLAG_queue]);
+		return err_set(
+		    e, ERR_USAGE,
+		    "--queue: \"%.80s\" is no queue; write nats://HOST:PORT/STREAM or tls://HOST:PORT/STREAM",
+		    a->flag[FLAG_queue]);
 	r->src = a->words[0];
 	if (args_personality(a, &r->personality, e) || args_reveal(a, &r->reveal, e) ||
 	    args_number(a, FLAG_offset, 0, 0, UINT32_MAX, &r->offset, e))

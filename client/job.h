@@ -23,7 +23,7 @@ struct results {
 	void *ctx;
 	enum personality personality;
 	int simulated; /* an enclave without hardware isolation */
-	uint64_t n; /* images */
+	uint64_t n;    /* images */
 	/* what came out */
 	uint64_t done, failed, right;
 	int32_t *truth; /* owns; n; NULL without labels */

@@ -38,7 +38,10 @@ int results_open(struct results *r, const struct args *a, struct err *e)
 	if (r->labels && access(r->labels, R_OK))
 		return err_set(e, err_of_file(errno), "%s: cannot open it: %s", r->labels, strerror(errno));
 	if (!strcmp(r->path, "-") || (!stat(r->path, &there) && !S_ISREG(there.st_mode)))
-		return err_set(e, ERR_USAGE, "--out: %s is no regular file; results are written beside it and then take its name", r->path);
+		return err_set(
+		    e, ERR_USAGE,
+		    "--out: %s is no regular file; results are written beside it and then take its name",
+		    r->path);
 	if (asprintf(&r->part_path, "%s.part", r->path) < 0) {
 		r->part_path = NULL;
 		return err_set(e, ERR_ENV, "out of memory");

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A model in one way on a link, once: processes of its own. Turns of one group have the link and the repetition and the
- * model in common; they follow each other on one link, which is made and measured before the first. */
+/* A model in one way on a link, once: processes of its own. Turns of one group have the link and the
+ * repetition and the model in common; they follow each other on one link, which is made and measured before
+ * the first. */
 struct turn {
 	size_t link, model, repetition;
 	struct bench_way way;

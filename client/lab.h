@@ -26,7 +26,8 @@ int lab_done(const struct lab *l, const char *link, const char *model, const str
 	     size_t batch, size_t repetition);
 /* Likewise, on the link and in the repetition at hand. */
 int lab_has(const struct lab *l, const char *model, const struct bench_way *way, size_t batch);
-/* Before a row is measured: on which link. Once its plan is known: the prediction, and how long to measure. */
+/* Before a row is measured: on which link. Once its plan is known: the prediction, and how long to
+ * measure. */
 void lab_begin(struct lab *l, struct measured *m);
 void lab_predict(struct lab *l, struct measured *m);
 /* Afterwards. */
@@ -47,7 +48,7 @@ struct lab {
 	struct link_measured measured[LAB_LINKS_MAX]; /* the last time */
 	enum link_mechanism made[LAB_LINKS_MAX];
 	size_t n_links, repeat, refused; /* refused: turns */
-	struct link_net net;	 /* the one that stands, if `stands` */
+	struct link_net net;		 /* the one that stands, if `stands` */
 	int stands;
 	long group;		 /* of turns: for which it was made; −1: none yet */
 	size_t at, repetition;	 /* of what is measured now */

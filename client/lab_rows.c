@@ -162,9 +162,7 @@ void lab_predict(struct lab *l, struct measured *m)
 void lab_note(struct lab *l, const struct measured *m)
 {
 	const struct bench_way way = way_of(m);
-	struct lab_known k = {.batch = m->batch,
-			      .repetition = l->repetition,
-			      .online = m->online.median};
+	struct lab_known k = {.batch = m->batch, .repetition = l->repetition, .online = m->online.median};
 	struct err ignore = {0}; /* out of memory: then a prediction lacks its compute, and says so: 0 */
 
 	if (strcmp(m->kind, "macro") != 0)

@@ -83,7 +83,8 @@ static void widen(void)
 	write_file("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 33554432");
 	write_file("/proc/sys/net/ipv4/tcp_wmem", "4096 65536 33554432");
 	write_file("/proc/sys/net/ipv4/tcp_no_metrics_save", "1"); /* runs do not learn from each other */
-	write_file("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "0"); /* docs/DEPLOYMENT.md: a window is kept */
+	write_file("/proc/sys/net/ipv4/tcp_slow_start_after_idle",
+		   "0"); /* docs/DEPLOYMENT.md: a window is kept */
 	write_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
 }
 

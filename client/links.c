@@ -226,7 +226,7 @@ static int find(struct link *link, config_t *c, const char *name, const char *fi
 		return file && config_error_type(c) == CONFIG_ERR_FILE_IO
 			   ? err_set(e, err_of_file(errno), "cannot read %s: %s", file, strerror(errno))
 			   : err_set(e, ERR_INPUT, "%s:%d: %s", file ? file : "conf/links.conf",
-			       config_error_line(c), config_error_text(c));
+				     config_error_line(c), config_error_text(c));
 	root = config_root_setting(c);
 	for (int i = 0; i < config_setting_length(root); i++) {
 		s = config_setting_get_elem(root, (unsigned)i);
@@ -277,15 +277,16 @@ static double larger(double a, double b)
 	return a > b ? a : b;
 }
 
-/* A request takes what is online of it, or what making as many tickets takes where that is longer: δ and corrections move
- * while messages of the request before wait for each other. Seconds, of a batch of n:
+/* A request takes what is online of it, or what making as many tickets takes where that is longer: δ and
+ * corrections move while messages of the request before wait for each other. Seconds, of a batch of n:
  *     max(trips · RTT + n · (there / R₀₁ + back / R₁₀),  n · δ / R₀₁,  n · corrections / R₂₁) */
 double link_rate(const struct link *link, const struct link_load *load, size_t batch)
 {
 	const struct link_path *there = &link->paths[LINK_DATA_OWNER][LINK_MODEL_OWNER],
 			       *made = &link->paths[LINK_PROVIDER][LINK_MODEL_OWNER];
 	double online = link_online(link, load->round_trips, load->there * batch, load->back * batch),
-	       offline = larger(transfer(there, load->delta * batch), transfer(made, load->corrections * batch));
+	       offline =
+		   larger(transfer(there, load->delta * batch), transfer(made, load->corrections * batch));
 
 	return (double)batch / larger(online, offline);
 }

@@ -41,7 +41,8 @@ struct link_load {
 };
 /* Images a second, one request of `batch` images after another, tickets made meanwhile. */
 double link_rate(const struct link *link, const struct link_load *load, size_t batch);
-/* The smallest batch, a power of two of at most `most` images, that comes within a tenth of the most images a second. */
+/* The smallest batch, a power of two of at most `most` images, that comes within a tenth of the most images a
+ * second. */
 size_t link_batch(const struct link *link, const struct link_load *load, size_t most);
 
 #endif

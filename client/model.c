@@ -67,7 +67,8 @@ static void print_summary(const struct graph *g)
 		printf("%s%s", i ? ", " : " Labels: ", g->pre.labels[i]);
 	puts("");
 	if (!g->pre.composed && all_are(g->pre.mean, channels, 0) && all_are(g->pre.std, channels, 1))
-		puts("Neither the model nor a file beside it names a mean and a std: if it was trained with some, its results are wrong without them.");
+		puts("Neither the model nor a file beside it names a mean and a std: if it was trained with "
+		     "some, its results are wrong without them.");
 }
 
 /* Import and plan: what graph_check cannot see, that the numbers do not fit, shows here. */

@@ -79,7 +79,8 @@ static int build(struct argp_option *out, const struct command *c)
 		if (!text_has_word(f->commands, c->name))
 			continue;
 		had = n;
-		n += add(&out[n], f->name, i == FLAG_config ? 'c' : KEY_FLAG + i, *f->metavar ? f->metavar : NULL, f->help);
+		n += add(&out[n], f->name, i == FLAG_config ? 'c' : KEY_FLAG + i,
+			 *f->metavar ? f->metavar : NULL, f->help);
 		if (n == had)
 			return -1;
 	}
@@ -107,20 +108,23 @@ static int by_name(const void *a, const void *b)
 
 static void show_help(const struct command *c, struct argp_option *rows, int n)
 {
-	printf("usage: obscura %s [--name=value …]%s%s\n%s\n\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
+	printf("usage: obscura %s [--name=value …]%s%s\n%s\n\n", c->name, *c->arguments ? " " : "",
+	       c->arguments, c->summary);
 	qsort(rows, (size_t)n, sizeof(*rows), by_name);
 	for (int i = 0; i < n; i++) {
 		int option = rows[i].key - KEY_OPTION;
 		char flag[160];
 
-		snprintf(flag, sizeof(flag), "%s--%s%s%s", rows[i].key == 'c' ? "-c, " : "", rows[i].name, rows[i].arg ? "=" : "",
-			 rows[i].arg ? rows[i].arg : "");
+		snprintf(flag, sizeof(flag), "%s--%s%s%s", rows[i].key == 'c' ? "-c, " : "", rows[i].name,
+			 rows[i].arg ? "=" : "", rows[i].arg ? rows[i].arg : "");
 		text_help(stdout, flag, rows[i].doc, option >= 0 ? option_rows[option].value : NULL);
 	}
 }
 
-/* What getopt would not say: a remedy for a misspelt flag. Beginnings of names that are no other's stand for them. */
-static int check_flag(const struct command *c, const struct argp_option *rows, const char *word, int last, struct err *e)
+/* What getopt would not say: a remedy for a misspelt flag. Beginnings of names that are no other's stand for
+ * them. */
+static int check_flag(const struct command *c, const struct argp_option *rows, const char *word, int last,
+		      struct err *e)
 {
 	const struct argp_option *fits = NULL, *near = NULL;
 	size_t n = strcspn(word + 2, "="), best = n < 6 ? 1 + n / 2 : 4, many = 0;
@@ -141,19 +145,22 @@ static int check_flag(const struct command *c, const struct argp_option *rows, c
 		}
 	}
 	if (!many)
-		return err_set(e, ERR_USAGE, "%.*s: there is no such flag%s%s; obscura %s --help lists all", (int)(n < 64 ? n + 2 : 66), word,
-			       near ? "; did you mean --" : "", near ? near->name : "", c->name);
+		return err_set(e, ERR_USAGE, "%.*s: there is no such flag%s%s; obscura %s --help lists all",
+			       (int)(n < 64 ? n + 2 : 66), word, near ? "; did you mean --" : "",
+			       near ? near->name : "", c->name);
 	if (many > 1)
-		return err_set(e, ERR_USAGE, "%.*s: several flags begin so; obscura %s --help lists all", (int)(n < 64 ? n + 2 : 66), word,
-			       c->name);
+		return err_set(e, ERR_USAGE, "%.*s: several flags begin so; obscura %s --help lists all",
+			       (int)(n < 64 ? n + 2 : 66), word, c->name);
 	if (fits->arg && !fits->flags && last && !word[2 + n])
-		return err_set(e, ERR_USAGE, "--%s needs a value: --%s=%s", fits->name, fits->name, fits->arg);
+		return err_set(e, ERR_USAGE, "--%s needs a value: --%s=%s", fits->name, fits->name,
+			       fits->arg);
 	if (!fits->arg && word[2 + n])
 		return err_set(e, ERR_USAGE, "--%s takes no value", fits->name);
 	return 0;
 }
 
-static int check_flags(const struct command *c, const struct argp_option *rows, int argc, char **argv, struct err *e)
+static int check_flags(const struct command *c, const struct argp_option *rows, int argc, char **argv,
+		       struct err *e)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
 		if (!strncmp(argv[i], "--", 2) && check_flag(c, rows, argv[i], i + 1 == argc, e))
@@ -189,7 +196,8 @@ static int configure(struct args *a, const struct command *c, const char *const 
 }
 
 /* --help, --version: all that is done. */
-static void __attribute__((noreturn)) show(const struct parsing *p, const struct command *c, struct argp_option *rows, int n)
+static void __attribute__((noreturn))
+show(const struct parsing *p, const struct command *c, struct argp_option *rows, int n)
 {
 	if (p->show == 'V')
 		puts("obscura " OBSCURA_VERSION);
@@ -220,7 +228,10 @@ int args_parse(struct args *a, const struct command *c, int argc, char **argv, s
 	if (check_flags(c, rows, argc, argv, e))
 		goto out;
 	if (argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_ERRS, NULL, &parsing))
-		err_set(e, ERR_USAGE, "there is no such flag with one dash, or it lacks its value; obscura %s --help lists all", c->name);
+		err_set(
+		    e, ERR_USAGE,
+		    "there is no such flag with one dash, or it lacks its value; obscura %s --help lists all",
+		    c->name);
 	else if (parsing.show)
 		show(&parsing, c, rows, n);
 	else
@@ -300,9 +311,10 @@ int args_personality(const struct args *a, enum personality *p, struct err *e)
 		return 0;
 	for (enum personality q = 0; q < PERSONALITIES; q++)
 		if (has_personality(a->command, q))
-			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? ", " : "",
-				 personality_name(q));
-	return err_set(e, ERR_USAGE, "--personality: \"%.40s\" is not in this version of %s; there is %s", text, a->command, names);
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+				 names[0] ? ", " : "", personality_name(q));
+	return err_set(e, ERR_USAGE, "--personality: \"%.40s\" is not in this version of %s; there is %s",
+		       text, a->command, names);
 }
 
 /* One value for each channel, or one for all. */
@@ -365,7 +377,9 @@ int args_plan(const struct args *a, struct plan_options *o, struct err *e)
 	o->granularity = (unsigned)a->config.granularity;
 	o->optimise = plan_optimise_named(a->config.optimise);
 	if (o->optimise == PLAN_AUTO)
-		return err_set(e, ERR_USAGE, "--optimise=auto needs a link: plan --link, or live connections; say latency or "
-					     "bandwidth");
+		return err_set(
+		    e, ERR_USAGE,
+		    "--optimise=auto needs a link: plan --link, or live connections; say latency or "
+		    "bandwidth");
 	return args_reveal(a, &o->reveal, e);
 }

@@ -9,9 +9,11 @@
 
 const struct paper papers[PAPERS] = {
     {"model_x", "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
-     "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz", "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
+     "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
+     "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
     {"model_y", "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
-     "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz", "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
+     "mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz",
+     "{\"scale\":255,\"mean\":[0.1307],\"std\":[0.3081]}"},
     {"model_z", "malaria/original", "malaria/original.txt", "malaria/images.npy", "malaria/labels.npy",
      "{\"scale\":255,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],\"labels\":[\"parasitized\",\"uninfected\"]"
      "}"},

@@ -11,7 +11,8 @@
 
 struct paper {
 	const char *model, *images, *labels; /* files below shared/data */
-	const char *stack, *stack_labels;    /* many pictures of the model's own size, likewise, and their classes */
+	/* many pictures of the model's own size, likewise, and their classes */
+	const char *stack, *stack_labels;
 	const char *json;
 };
 extern const struct paper papers[PAPERS];

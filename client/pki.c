@@ -138,7 +138,10 @@ static int pki_issue(struct args *a, struct err *e)
 	if (args_number(a, FLAG_days, LEAF_DAYS, 1, DAYS_MAX, &days, e) || issue_checks(a, name, e))
 		return -1;
 	if (read_pair(folder(a), "ca", &ca, e))
-		return e->code == ERR_ENV ? -1 : err_context(e, "no authority here (obscura pki init DIR makes one; --dir names it)");
+		return e->code == ERR_ENV
+			   ? -1
+			   : err_context(
+				 e, "no authority here (obscura pki init DIR makes one; --dir names it)");
 	left = certificate_days_left(ca.certificate);
 	if (X509_check_private_key(ca.certificate, ca.key) != 1)
 		err_set(e, ERR_INPUT, "%s: ca.key does not belong to ca.pem", folder(a));

@@ -62,14 +62,17 @@ static size_t batch_most(const struct program *g)
 
 static struct on_link on_link_of(const struct program *g, const struct link *link)
 {
-	const struct link_load load = {g->round_trips, g->online[P0], g->online[P1], g->delta, g->corrections};
+	const struct link_load load = {g->round_trips, g->online[P0], g->online[P1], g->delta,
+				       g->corrections};
 	size_t batch = link_batch(link, &load, batch_most(g));
 
-	return (struct on_link){g->round_trips, link_online(link, g->round_trips, g->online[P0], g->online[P1]),
-				link_offline(link, g->delta, g->corrections), link_rate(link, &load, batch), batch};
+	return (struct on_link){
+	    g->round_trips, link_online(link, g->round_trips, g->online[P0], g->online[P1]),
+	    link_offline(link, g->delta, g->corrections), link_rate(link, &load, batch), batch};
 }
 
-static int planned_make(struct planned *p, const struct graph *g, const struct plan_options *options, struct err *e)
+static int planned_make(struct planned *p, const struct graph *g, const struct plan_options *options,
+			struct err *e)
 {
 	struct bounds *bounds = NULL;
 	struct weights *weights = NULL;
@@ -375,8 +378,8 @@ static int parse_optimise(const struct args *a, struct plan_options *options, in
 	return err_set(e, ERR_USAGE, "--optimise: \"%.40s\" is none of latency, bandwidth, auto", text);
 }
 
-/* Both modes through the link; the one that was asked for, or the one whose whole inference, offline transfer included, is
- * sooner. */
+/* Both modes through the link; the one that was asked for, or the one whose whole inference, offline transfer
+ * included, is sooner. */
 static int choose(struct planned *p, const struct graph *g, struct plan_options *options, int automatic,
 		  const struct link *link, struct err *e)
 {

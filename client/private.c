@@ -271,7 +271,8 @@ int private_infer(struct private *p, const uint8_t *pixels, size_t batch, int64_
 	lane_begin(p->lane[P1], p->p1, p->tickets, batch, NULL);
 	r = exchange(p, batch, e);
 	if (!r)
-		memcpy(result, lane_result(p->lane[P0]), batch * plan_words(p->model->plan) * sizeof(*result));
+		memcpy(result, lane_result(p->lane[P0]),
+		       batch * plan_words(p->model->plan) * sizeof(*result));
 	lane_reset(p->lane[P0]);
 	lane_reset(p->lane[P1]);
 	return r;

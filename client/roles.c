@@ -54,8 +54,9 @@ static int issue(const struct roles *r, const char *role, const char *name, stru
 
 	snprintf(dir, sizeof(dir), "%s/pki", r->folder);
 	return roles_quietly((char *[]){(char *)r->obscura, "pki", "issue", (char *)role, "localhost",
-				      "127.0.0.1", "10.77.0.1", "10.77.0.2", "10.77.0.3", "--days", "7", "--dir", dir, "--name", (char *)name, NULL},
-			   e);
+					"127.0.0.1", "10.77.0.1", "10.77.0.2", "10.77.0.3", "--days", "7",
+					"--dir", dir, "--name", (char *)name, NULL},
+			     e);
 }
 
 static int make_pki(const struct roles *r, struct err *e)
@@ -216,7 +217,8 @@ static int start_owner(struct roles *r, const struct roles_flags *flags, struct 
 	char provider[96], model_owner[96], path[112], sock[128], ledger[160], folder[112],
 	    name[32] = "data-owner", at[64];
 	struct starting s = {
-	    "data-owner", name, " ready;", LINK_DATA_OWNER, {provider, model_owner, sock, ledger}, flags->data_owner};
+	    "data-owner",     name, " ready;", LINK_DATA_OWNER, {provider, model_owner, sock, ledger},
+	    flags->data_owner};
 
 	if (r->n_owners)
 		snprintf(name, sizeof(name), "data-owner-%zu", r->n_owners);
@@ -240,10 +242,12 @@ int roles_enclave(struct roles *r, struct err *e)
 	char log[128], rest[64];
 
 	snprintf(log, sizeof(log), "%s/model-owner.log", r->folder);
-	return await_line("model-owner", r->model_owner, log, "enclave at ", r->enclave_at, sizeof(r->enclave_at), e) ||
-			       await_line("model-owner", r->model_owner, log, "the enclave is ", rest, sizeof(rest), e)
-		       ? -1
-		       : 0;
+	return await_line("model-owner", r->model_owner, log, "enclave at ", r->enclave_at,
+			  sizeof(r->enclave_at), e) ||
+		       await_line("model-owner", r->model_owner, log, "the enclave is ", rest, sizeof(rest),
+				  e)
+		   ? -1
+		   : 0;
 }
 
 int roles_owners(struct roles *r, size_t n, const struct roles_flags *flags, struct err *e)
@@ -268,8 +272,9 @@ static void listen_flag(char *flag, size_t bytes, const struct roles *r, enum li
 int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e)
 {
 	char provider[96], here[48], there[48], *list;
-	struct starting c = {"provider", "provider", "listening on ", LINK_PROVIDER, {there}, flags->provider},
-			m = {"model-owner",    "model-owner",	    "listening on ",
+	struct starting c = {"provider",    "provider", "listening on ",
+			     LINK_PROVIDER, {there},	flags->provider},
+			m = {"model-owner",    "model-owner",	 "listening on ",
 			     LINK_MODEL_OWNER, {here, provider}, flags->model_owner};
 	int failed;
 

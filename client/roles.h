@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/roles.h — the three roles as processes on loopback or on a link, with throw-away certificates, in a folder that
- * goes with them: for `demo` and `bench`. */
+/* client/roles.h — the three roles as processes on loopback or on a link, with throw-away certificates, in a
+ * folder that goes with them: for `demo` and `bench`. */
 #ifndef OBSCURA_CLIENT_ROLES_H
 #define OBSCURA_CLIENT_ROLES_H
 
@@ -16,12 +16,12 @@
 struct roles {
 	char folder[64];
 	char obscura[PATH_MAX], obscurad[PATH_MAX];
-	char socket[96]; /* of the first data owner */
+	char socket[96];					  /* of the first data owner */
 	char provider_at[64], model_owner_at[64], enclave_at[64]; /* enclave: after roles_enclave */
 	const struct link_net *net; /* borrows: the hosts on which they start; NULL: this one */
 	pid_t provider, model_owner, data_owners[ROLES_OWNERS_MAX];
 	size_t n_owners, n_certificates; /* certificates: of data owners */
-	int alone; /* no provider is started */
+	int alone;			 /* no provider is started */
 };
 /* Ctrl-C, SIGTERM and SIGHUP end what goes on. */
 void roles_catch(void);
@@ -39,7 +39,8 @@ struct roles_flags {
 	const char *const *provider, *const *model_owner, *const *data_owner;
 };
 /* models: "a.onnx,b.onnx". Returns when provider and model owner listen. */
-int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags, struct err *e) MUST_USE;
+int roles_servers(struct roles *r, const char *models, const struct roles_flags *flags,
+		  struct err *e) MUST_USE;
 /* Waits until the model owner's enclave (its flags ask for one) is ready. */
 int roles_enclave(struct roles *r, struct err *e) MUST_USE;
 /* Starts data owners until there are n, each with a certificate of its own. */

@@ -36,7 +36,9 @@ static int print_pools(const Wire__Status *s, struct err *e)
 		puts("No session yet: the first request for a model opens one.");
 		return 0;
 	}
-	if (sheet_new(&sheet, "MODEL|PERSONALITY|MODE|REVEAL|PEER|STATE|>TICKETS|>FULL|>MEMORY|>MADE|>USED|>A SECOND", e))
+	if (sheet_new(&sheet,
+		      "MODEL|PERSONALITY|MODE|REVEAL|PEER|STATE|>TICKETS|>FULL|>MEMORY|>MADE|>USED|>A SECOND",
+		      e))
 		return -1;
 	for (size_t i = 0; i < s->n_pools; i++) {
 		const Wire__Pool *p = s->pools[i];

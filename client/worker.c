@@ -328,8 +328,8 @@ int worker_run(const struct args *a, const char *url, struct err *e)
 	gethostname(w->host, sizeof(w->host) - 1);
 	failed = args_personality(a, &p, e) || args_reveal(a, &w->reveal, e);
 	w->personality = (char *)(uintptr_t)(failed ? "" : personality_name(p));
-	failed = failed || queue_open(&w->queue, url, &a->config, e) ||
-		 feed_queue(&w->feed, &w->queue, e) || connect_daemon(w, e) || run(w, e);
+	failed = failed || queue_open(&w->queue, url, &a->config, e) || feed_queue(&w->feed, &w->queue, e) ||
+		 connect_daemon(w, e) || run(w, e);
 	give_back_all(w);
 	if (!failed || w->done || w->failed)
 		printf("%llu images classified, %llu could not be\n", (unsigned long long)w->done,

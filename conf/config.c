@@ -83,8 +83,8 @@ static int unknown_option(const struct config *c, const char *name, size_t n, co
 	size_t best = 4;
 
 	for (size_t i = 0; i < option_count; i++) {
-		size_t d =
-		    strchr(option_rows[i].roles, c->role) ? text_distance(option_rows[i].name, name, n) : TEXT_FAR;
+		size_t d = strchr(option_rows[i].roles, c->role) ? text_distance(option_rows[i].name, name, n)
+								 : TEXT_FAR;
 
 		if (d < best) {
 			best = d;
@@ -311,7 +311,8 @@ static int check_string(const struct option_row *row, const char *text, const ch
 {
 	const char *reason;
 
-	if (strchr(row->metavar, '|') && !strstr(row->metavar, "NAME") && !in_choices(row->metavar, '|', text))
+	if (strchr(row->metavar, '|') && !strstr(row->metavar, "NAME") &&
+	    !in_choices(row->metavar, '|', text))
 		return err_set(e, ERR_INPUT, "%s: \"%.60s\" is none of %s", label, text, row->metavar);
 	if (!*text && strstr(row->name, "_listen"))
 		return 0; /* nowhere */
@@ -322,13 +323,15 @@ static int check_string(const struct option_row *row, const char *text, const ch
 }
 
 /* Where the metavar lists words, and not examples, only they may stand in the list. */
-static int check_list(const struct option_row *row, const struct config_list *list, const char *label, struct err *e)
+static int check_list(const struct option_row *row, const struct config_list *list, const char *label,
+		      struct err *e)
 {
 	if (strstr(row->metavar, "…"))
 		return 0;
 	for (size_t i = 0; i < list->n; i++)
 		if (!in_choices(row->metavar, ',', list->items[i]))
-			return err_set(e, ERR_INPUT, "%s: \"%.60s\" is none of %s", label, list->items[i], row->metavar);
+			return err_set(e, ERR_INPUT, "%s: \"%.60s\" is none of %s", label, list->items[i],
+				       row->metavar);
 	return 0;
 }
 
@@ -383,7 +386,9 @@ static int check_http(const struct config *c, struct err *e)
 				 "%s: %s can be reached from other hosts, so requests need a "
 				 "token: write one "
 				 "into a file and name it with http_token_file, or listen on 127.0.0.1",
-				 option_label(row_named("http_listen"), c->origin.http_listen, label, sizeof(label)), at)
+				 option_label(row_named("http_listen"), c->origin.http_listen, label,
+					      sizeof(label)),
+				 at)
 		       : 0;
 }
 
@@ -397,7 +402,8 @@ static int check_all(const struct config *c, struct err *e)
 	if (strchr("DL", c->role) && c->pool_high && c->pool_low > c->pool_high)
 		return err_set(e, ERR_INPUT, "%s: %llu is more than pool_high = %llu (%s); lower it",
 			       option_label(row_named("pool_low"), c->origin.pool_low, label, sizeof(label)),
-			       (unsigned long long)c->pool_low, (unsigned long long)c->pool_high, c->origin.pool_high);
+			       (unsigned long long)c->pool_low, (unsigned long long)c->pool_high,
+			       c->origin.pool_high);
 	return c->role == 'D' ? check_http(c, e) : 0;
 }
 

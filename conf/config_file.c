@@ -79,7 +79,8 @@ static int refuse_include(const char *file, const char *text, struct err *e)
 	for (unsigned line = 1; text; line++) {
 		text += strspn(text, " \t");
 		if (!strncmp(text, "@include", 8))
-			return err_set(e, ERR_INPUT, "%s:%u: @include is not supported; write the options into this file",
+			return err_set(e, ERR_INPUT,
+				       "%s:%u: @include is not supported; write the options into this file",
 				       file, line);
 		text = strchr(text, '\n');
 		if (text)
@@ -120,8 +121,7 @@ int config_file(struct config *c, const char *path, struct err *e)
 	int r = -1;
 
 	if (!f)
-		return err_set(e, err_of_file(errno), "cannot read %s: %s", path,
-			       strerror(errno));
+		return err_set(e, err_of_file(errno), "cannot read %s: %s", path, strerror(errno));
 	text = malloc(FILE_MAX + 1);
 	if (!text) {
 		err_set(e, ERR_ENV, "out of memory");

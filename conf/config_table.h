@@ -32,7 +32,8 @@ const struct option_row *option_find(const struct config *c, const char *name, s
 /* Stores text, parsed as the row's type says. Errors start with its label. */
 int option_set(struct config *c, const struct option_row *row, const char *text, const char *origin,
 	       struct err *e) MUST_USE;
-/* "FILE:LINE: name", or "--name" where that is the origin: what a message about a value begins with. Returns buffer. */
+/* "FILE:LINE: name", or "--name" where that is the origin: what a message about a value begins with. Returns
+ * buffer. */
 const char *option_label(const struct option_row *row, const char *origin, char *buffer, size_t bytes);
 /* Empties a LIST; adds one item to it. */
 void option_list_clear(struct config_list *list);

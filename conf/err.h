@@ -27,8 +27,8 @@ int err_set(struct err *e, enum err_code code, const char *format, ...) __attrib
 /* Puts "context: " before the text, and returns -1. */
 int err_context(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* What it means that a file could not be read, by errno: the file is not what was asked for (INPUT), or this system or its rights do
- * not let us (ENV). */
+/* What it means that a file could not be read, by errno: the file is not what was asked for (INPUT), or this
+ * system or its rights do not let us (ENV). */
 enum err_code err_of_file(int error);
 
 /* Its name in errors.def, "PEER", "INPUT": for logs and metrics. */

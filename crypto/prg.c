@@ -96,7 +96,8 @@ static void few_blocks(struct prg *prg, uint64_t ticket, uint64_t block, uint8_t
 	must(EVP_EncryptUpdate(prg->ecb, out, &done, out, (int)(n * PRG_BLOCK)));
 }
 
-/* The key stream is what zeros become. They stay in the cache: to clear out first would cost another pass over it. */
+/* The key stream is what zeros become. They stay in the cache: to clear out first would cost another pass
+ * over it. */
 static void many_bytes(struct prg *prg, uint64_t ticket, uint64_t block, uint8_t *out, size_t bytes)
 {
 	static const uint8_t zeros[1 << 13];

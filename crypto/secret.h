@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crypto/secret.h — memory for secrets: guarded, locked where the system allows it, left out of core dumps, wiped. */
+/* crypto/secret.h — memory for secrets: guarded, locked where the system allows it, left out of core dumps,
+ * wiped. */
 #ifndef OBSCURA_CRYPTO_SECRET_H
 #define OBSCURA_CRYPTO_SECRET_H
 
@@ -8,8 +9,8 @@
 /* An arena: all secret state of one session or one lane; one wipe. */
 struct secret;
 
-/* Returns new: an arena of `bytes` usable bytes (0-filled, page guards on both sides, MADV_DONTDUMP, mlock as far as
- * RLIMIT_MEMLOCK allows: *locked tells, may be NULL). NULL when memory is short. */
+/* Returns new: an arena of `bytes` usable bytes (0-filled, page guards on both sides, MADV_DONTDUMP, mlock as
+ * far as RLIMIT_MEMLOCK allows: *locked tells, may be NULL). NULL when memory is short. */
 struct secret *secret_new(size_t bytes, int *locked);
 /* Borrows `bytes` bytes aligned to 64; NULL when the arena is full. */
 void *secret_take(struct secret *arena, size_t bytes);

@@ -70,7 +70,8 @@ void table_lookup_p0(const struct table *t, size_t n, const uint8_t *p0, const u
 void table_lookup_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint64_t *zhat,
 		     uint16_t *j);
 
-/* Bandwidth mode: this party's share of the masked bit, by the opened index j[i]. choose: P0's choose tables. */
+/* Bandwidth mode: this party's share of the masked bit, by the opened index j[i]. choose: P0's choose
+ * tables. */
 void table_choose_p0(const struct table *t, size_t n, const uint8_t *choose, const uint16_t *j,
 		     uint16_t *bit);
 void table_choose_p1(const struct table *t, size_t n, const uint8_t *corrections, const uint16_t *j,

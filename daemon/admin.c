@@ -45,7 +45,8 @@ struct earliest {
 
 static void look_at(void *ctx, struct conn *c)
 {
-	double left = conn_seconds_left(c), *first = &((struct earliest *)ctx)->of[conn_channel(c)->peer & 15];
+	double left = conn_seconds_left(c),
+	       *first = &((struct earliest *)ctx)->of[conn_channel(c)->peer & 15];
 
 	if (!*first || left < *first)
 		*first = left;

@@ -248,8 +248,9 @@ static void handshake(struct conn *c)
 		return;
 	}
 	if (!c->outgoing && net_peer_full(c->net, c->channel.fingerprint)) {
-		err_set(&e, ERR_PEER, "its certificate (%.48s) has %d connections here, no more are allowed to one peer", name,
-			CONNS_OF_PEER);
+		err_set(&e, ERR_PEER,
+			"its certificate (%.48s) has %d connections here, no more are allowed to one peer",
+			name, CONNS_OF_PEER);
 		refuse_role(c, &e);
 		return;
 	}
@@ -282,7 +283,8 @@ double conn_rtt(const struct conn *c)
 
 	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
 		return 0;
-	return (info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt) * 1e-6;
+	return (info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt) *
+	       1e-6;
 }
 
 static void connected(struct conn *c)

@@ -32,8 +32,8 @@ struct conn {
 	size_t out_have, out_sent, out_room;
 	uint64_t since_us; /* of the state's start */
 	uint64_t heard_us; /* of the last sign of life */
-	uint64_t
-	    moved_us;  /* since when the socket takes nothing although bytes wait; 0: it does, or none wait */
+	/* since when the socket takes nothing although bytes wait; 0: it does, or none wait */
+	uint64_t moved_us;
 	int in_kernel; /* bytes that TCP had not delivered at the last look */
 	int progress;  /* the socket was full and took more since the last look */
 	int outgoing, up_told, pinged, pong_due;

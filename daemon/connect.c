@@ -193,11 +193,14 @@ int net_connect_unix(struct net *net, const char *path, const struct net_handler
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un))) {
 		if (errno == EACCES)
-			err_set(e, ERR_ENV, "may not use the data-owner daemon on %s: %s; it is for members of the socket's group",
+			err_set(e, ERR_ENV,
+				"may not use the data-owner daemon on %s: %s; it is for members of the "
+				"socket's group",
 				path, strerror(errno));
 		else
 			err_set(e, ERR_REACH,
-				"cannot reach the data-owner daemon on %s: %s; start `obscurad data-owner`, name its "
+				"cannot reach the data-owner daemon on %s: %s; start `obscurad data-owner`, "
+				"name its "
 				"--socket, or classify with --standalone",
 				path, strerror(errno));
 		if (fd >= 0)

@@ -151,7 +151,8 @@ static int take_models(struct data_owner *d, const struct frame *f, struct err *
 		return err_set(e, ERR_PEER, "sent a list of models that cannot be read");
 	if (!models_fine(list)) {
 		wire__model_list__free_unpacked(list, NULL);
-		return err_set(e, ERR_PEER, "sent a list of models with too many, or with a name that cannot be shown");
+		return err_set(e, ERR_PEER,
+			       "sent a list of models with too many, or with a name that cannot be shown");
 	}
 	forget_models(d);
 	d->models = calloc(list->n_models + 1, sizeof(*d->models));
@@ -259,10 +260,12 @@ static int check_request(const struct data_owner *d, const Wire__Classify *q, st
 		return err_set(e, ERR_REACH, "the data owner is stopping; ask again when it is back");
 	if (personality(q) == PERSONALITIES)
 		return err_set(e, ERR_USAGE, "there are only the personalities smpc, he, clear and enclave");
-	/* whose daemon it is decides whether pictures may be shown, not any of its clients; standalone, they are the same */
+	/* whose daemon it is decides whether pictures may be shown, not any of its clients; standalone, they
+	 * are the same */
 	if (personality(q) == PERSONALITY_CLEAR && d->config->role == 'D' && strcmp(d->config->clear, "on"))
 		return err_set(e, ERR_USAGE,
-			       "personality clear shows the picture to the model owner, which this data owner does not allow "
+			       "personality clear shows the picture to the model owner, which this data "
+			       "owner does not allow "
 			       "(option clear)");
 	if (q->optimise > PLAN_AUTO || q->reveal > REVEAL_LABEL)
 		return err_set(e, ERR_USAGE, "an unknown way to optimise or to reveal");
@@ -327,7 +330,7 @@ static Wire__Peer *status_of_enclave(const struct data_owner *d)
 	if (!p)
 		return NULL;
 	wire__peer__init(p);
-	p->role = (char *)(uintptr_t)"enclave";
+	p->role = (char *)(uintptr_t) "enclave";
 	p->address = d->config->enclave;
 	p->state = (char *)(uintptr_t)state;
 	p->error = (char *)(uintptr_t)error;

@@ -313,12 +313,14 @@ static void wipe(const void *bytes, size_t n, void *all)
 	free(all);
 }
 
-/* The picture goes from where it lies: a copy of libevent's would stay in freed memory. 0: it is libevent's. */
+/* The picture goes from where it lies: a copy of libevent's would stay in freed memory. 0: it is
+ * libevent's. */
 static int send_picture(struct decoding *x)
 {
 	if (!x->question.bytes)
 		return 0;
-	if (evbuffer_add_reference(bufferevent_get_output(x->socket), x->bytes, x->question.bytes, wipe, x->bytes))
+	if (evbuffer_add_reference(bufferevent_get_output(x->socket), x->bytes, x->question.bytes, wipe,
+				   x->bytes))
 		return -1;
 	x->bytes = NULL;
 	return 0;

@@ -52,7 +52,8 @@ uint32_t enclave_observe(pid_t child);
 
 /* tee: the provider that the quoter asks. */
 int enclave_child_main(const char *tee);
-/* In Gramine: listens by itself. words: access=FILE, revoked=FILE, owners=FILE, sealed models of the host; NULL at the end. */
+/* In Gramine: listens by itself. words: access=FILE, revoked=FILE, owners=FILE, sealed models of the host;
+ * NULL at the end. */
 int enclave_gramine_main(const char *address, const char *ca, char *const *words);
 /* tee: a row of enclave_quote.c; ca: the authority whose certificates the child obeys; key, chain: files of
  * the simulation's quoting key, NULL for hardware. */

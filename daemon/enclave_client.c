@@ -79,7 +79,8 @@ static int read_identity(struct enclave_trust *t, const struct config *c, char r
 	file_of(cert, c->certificate, c->origin.certificate, role, ".pem");
 	file_of(key, c->key, c->origin.key, role, ".key");
 	t->tls = SSL_CTX_new_ex(tls_lean(), NULL, TLS_client_method());
-	if (!t->tls || !SSL_CTX_set_min_proto_version(t->tls, TLS1_3_VERSION) || !SSL_CTX_set_ciphersuites(t->tls, TLS_SUITES))
+	if (!t->tls || !SSL_CTX_set_min_proto_version(t->tls, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_ciphersuites(t->tls, TLS_SUITES))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
 	SSL_CTX_set_read_ahead(t->tls, 1); /* head and body of a record, or all of a flight, in one read */
 	if (SSL_CTX_use_certificate_chain_file(t->tls, cert) != 1 || tls_lean_key(t->tls, key))

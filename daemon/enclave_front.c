@@ -26,16 +26,16 @@
 #include "daemon/seal.h"
 
 #define RELAYS 256
-#define COLD_US 4000 /* in which a client has shaken hands, seen evidence, asked once, and been answered */
+#define COLD_US 4000	/* in which a client has shaken hands, seen evidence, asked once, and been answered */
 #define REFILL_US 50000 /* the client that came last is likely to have been served */
-#define SILENT_S 120	 /* a client that says nothing gives its place in the child back */
+#define SILENT_S 120	/* a client that says nothing gives its place in the child back */
 
 struct enclave_front {
 	struct net *net;
 	struct event_base *base;
 	struct evconnlistener *listener;
 	struct event *control;
-	int fd; /* to the child: sockets of new connections; back: "R" */
+	int fd;	   /* to the child: sockets of new connections; back: "R" */
 	int spare; /* for the next client: our end of a pair whose other end the child waits at; -1: none */
 	struct event *refill;
 	pid_t quoter, keeper;

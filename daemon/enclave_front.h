@@ -11,8 +11,8 @@ struct enclave_front;
 /* *f is NULL when config->enclave_listen is empty. */
 int enclave_front_new(struct enclave_front **f, struct net *net, const struct config *config,
 		      struct err *e) MUST_USE;
-/* Access rules and revocation list, again after a reload: the enclave enforces them, or says why not. f: may be
- * NULL. */
+/* Access rules and revocation list, again after a reload: the enclave enforces them, or says why not. f: may
+ * be NULL. */
 int enclave_front_rules(struct enclave_front *f, const struct config *config, struct err *e) MUST_USE;
 /* The configuration has changed: what is new of enclave_models is handed over. NULL is allowed. */
 void enclave_front_reload(struct enclave_front *f, const struct config *config);

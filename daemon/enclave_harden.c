@@ -87,8 +87,8 @@ static int no_files(void)
 	return ok || missing("Landlock");
 }
 
-/* What runs stays what was measured: no code is made, no process. clone3 hides its flags behind a pointer; libc
- * takes clone where there is none. */
+/* What runs stays what was measured: no code is made, no process. clone3 hides its flags behind a pointer;
+ * libc takes clone where there is none. */
 static int no_code(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
@@ -108,8 +108,7 @@ static int few_calls(void)
 	for (size_t i = 0; ok && i < sizeof(allowed) / sizeof(*allowed); i++)
 		ok = !seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
 	/* threads' stacks ask for no guard names; an errno is answer enough */
-	ok = ok && !no_code(filter) &&
-	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 0) &&
+	ok = ok && !no_code(filter) && !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 0) &&
 	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 0) &&
 	     !seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0) && !seccomp_load(filter);
 	if (filter)

@@ -14,7 +14,8 @@ int main(int argc, char **argv)
 	if ((argc == 4 || argc == 6) && !strcmp(argv[1], "quoter"))
 		return enclave_quoter_main(argv[2], argv[3], argv[4], argc == 6 ? argv[5] : NULL);
 	fputs("obscura-enclave is started by obscurad model-owner (option enclave_listen); in Gramine:\n"
-	      "obscura-enclave gramine ADDRESS:PORT CA.pem [access=FILE] [revoked=FILE] [owners=FILE] [MODEL.sealed…]\n",
+	      "obscura-enclave gramine ADDRESS:PORT CA.pem [access=FILE] [revoked=FILE] [owners=FILE] "
+	      "[MODEL.sealed…]\n",
 	      stderr);
 	return ERR_USAGE;
 }

@@ -30,7 +30,7 @@
 
 struct block {
 	uint32_t class, mark;
-	uint64_t offset;	   /* of an aligned block: bytes back to the true start */
+	uint64_t offset;	  /* of an aligned block: bytes back to the true start */
 	struct block *next, **at; /* in the user's bytes, while free */
 };
 

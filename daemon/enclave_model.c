@@ -39,8 +39,8 @@ void enclave_model_free(struct enclave_ready *r)
 	free(r);
 }
 
-/* No bit of a word travels here, so that there may be more of them: labels are the float model's. The finest that a proof of the
- * model's bounds admits. */
+/* No bit of a word travels here, so that there may be more of them: labels are the float model's. The finest
+ * that a proof of the model's bounds admits. */
 static int make_plan(struct enclave_ready *r, struct weights **weights, struct err *e)
 {
 	static const struct {
@@ -72,13 +72,11 @@ int enclave_model_make(struct enclave_ready **ready, const struct enclave_model 
 {
 	struct enclave_ready *r = calloc(1, sizeof(*r));
 	char name[256], *notes = m->json.n ? strndup((const char *)m->json.p, m->json.n) : NULL;
-	int bad = r && (notes || !m->json.n)
-		      ? enclave_manifest(r->manifest, m, e)
-		      : err_set(e, ERR_ENV, "out of memory");
+	int bad = r && (notes || !m->json.n) ? enclave_manifest(r->manifest, m, e)
+					     : err_set(e, ERR_ENV, "out of memory");
 
 	snprintf(name, sizeof(name), "%.*s", (int)m->name.n, (const char *)m->name.p);
-	bad = bad || graph_parse(&r->graph, name, m->onnx.p, m->onnx.n, notes, e) ||
-	      prepare(r, e);
+	bad = bad || graph_parse(&r->graph, name, m->onnx.p, m->onnx.n, notes, e) || prepare(r, e);
 	free(notes);
 	if (bad)
 		enclave_model_free(r);

@@ -15,8 +15,8 @@ struct guest {
 	enum guest_standing standing;
 	uint8_t who[32]; /* SHA-256 of its certificate, when known */
 	SSL *ssl;
-	int fd, owner; /* owner: the certificate says model-owner */
-	int greeted, settled; /* settled: it was asked something */
+	int fd, owner;			     /* owner: the certificate says model-owner */
+	int greeted, settled;		     /* settled: it was asked something */
 	char manifest[ENCLAVE_MANIFEST_MAX]; /* of the last evidence that it was given */
 	int outdated;			     /* another model has come since */
 };

@@ -8,7 +8,8 @@
 
 /* Places for connections, and the memory that they share. */
 struct relays;
-/* ended: called with ctx when a connection has ended; NULL: nothing. NULL is returned when memory is short. */
+/* ended: called with ctx when a connection has ended; NULL: nothing. NULL is returned when memory is
+ * short. */
 struct relays *relays_new(struct event_base *base, unsigned most, void (*ended)(void *ctx), void *ctx);
 int relays_full(const struct relays *all);
 /* Takes both (not blocking), also when it fails. A first side that says nothing for silent_s is given up. */

@@ -258,8 +258,8 @@ int state_open(struct enclave_state *s, const uint8_t key[STATE_KEY], const stru
 
 	free(also);
 	seal_free(plain, n);
-	return bad ? err_set(
-			 e, ERR_INPUT,
-			 "the sealed state was changed, or belongs to another TPM, authority, access rules or owners")
+	return bad ? err_set(e, ERR_INPUT,
+			     "the sealed state was changed, or belongs to another TPM, authority, access "
+			     "rules or owners")
 		   : 0;
 }

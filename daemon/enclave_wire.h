@@ -56,9 +56,9 @@ struct enclave_model {
 };
 int enclave_model_read(struct span body, struct enclave_model *m) MUST_USE;
 
-/* enclave_manifest.c: "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\nowner <64 hex>\n". The owner is SHA-256
- * of a public key (SubjectPublicKeyInfo, DER): of the Ed25519 key that signed the release of a sealed model,
- * or of the certificate with which the model came through the connection. */
+/* enclave_manifest.c: "name\nversion\n<96 hex: SHA-384 of ONNX ‖ JSON>\nowner <64 hex>\n". The owner is
+ * SHA-256 of a public key (SubjectPublicKeyInfo, DER): of the Ed25519 key that signed the release of a sealed
+ * model, or of the certificate with which the model came through the connection. */
 #define ENCLAVE_NAME_MAX 200
 #define ENCLAVE_DIGEST 48
 struct enclave_manifest {
@@ -80,8 +80,8 @@ int enclave_owner_key(const uint8_t key[32], uint8_t owner[ENCLAVE_OWNER]) MUST_
 int enclave_policy(char out[ENCLAVE_POLICY], X509 *authority, const uint8_t release[ENCLAVE_RELEASE_KEY],
 		   struct err *e) MUST_USE;
 /* After these lines may follow, each with the SHA-256 of a file that the enclave enforces: "access <64
- * hex>\n", "owners <64 hex>\n", "revoked <64 hex>\n" (enclave_rules.c). enclave_policy_file gives one of them, NULL when there is
- * none. */
+ * hex>\n", "owners <64 hex>\n", "revoked <64 hex>\n" (enclave_rules.c). enclave_policy_file gives one of
+ * them, NULL when there is none. */
 #define ENCLAVE_POLICY_MAX (ENCLAVE_POLICY + 3 * 80)
 const char *enclave_policy_file(struct span policy, const char *word, char hex[65]);
 int enclave_policy_release(struct span policy, uint8_t release[ENCLAVE_RELEASE_KEY]) MUST_USE;

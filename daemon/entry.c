@@ -275,7 +275,8 @@ static int name_model(struct entry *n)
 }
 
 /* Gives up a request that waits for a peer for too long: at once when the peer refuses us. */
-static int peer_missing(const struct data_owner *d, const struct request *r, int provider, uint64_t now, struct err *e)
+static int peer_missing(const struct data_owner *d, const struct request *r, int provider, uint64_t now,
+			struct err *e)
 {
 	for (int i = 0; i < (provider ? PEERS : PROVIDER); i++) {
 		const struct peer *p = &d->peers[i];
@@ -311,7 +312,8 @@ static void wait_for_peers(struct entry *n)
 void entry_advance(struct entry *n)
 {
 	if (n->waiting && !n->owner) {
-		if (!n->d->peers[MODEL_OWNER].conn || (personality_provider(n->personality) && !n->d->peers[PROVIDER].conn))
+		if (!n->d->peers[MODEL_OWNER].conn ||
+		    (personality_provider(n->personality) && !n->d->peers[PROVIDER].conn))
 			wait_for_peers(n);
 		else if (owner_peers_leaving(n->d))
 			return;
@@ -364,8 +366,10 @@ static void deadline_passed(const struct data_owner *d, int session, struct err 
 
 		if (p->conn)
 			continue;
-		err_set(e, ERR_REACH, "the deadline of the request has passed; there is no connection to the %s %s%s%s",
-			i == PROVIDER ? "provider" : "model-owner", i == PROVIDER ? d->config->provider : d->config->model_owner,
+		err_set(e, ERR_REACH,
+			"the deadline of the request has passed; there is no connection to the %s %s%s%s",
+			i == PROVIDER ? "provider" : "model-owner",
+			i == PROVIDER ? d->config->provider : d->config->model_owner,
 			p->why.text[0] ? ": " : "", p->why.text);
 		return;
 	}

@@ -14,7 +14,7 @@ struct peer {
 	enum which which;
 	struct conn *conn;
 	struct err why;
-	uint64_t why_us; /* when that was found */
+	uint64_t why_us;   /* when that was found */
 	int ever, leaving; /* leaving: it is to be connected anew when no session is left */
 };
 
@@ -37,7 +37,7 @@ struct entry {
 	enum plan_optimise chosen;
 	int weighed;
 	uint64_t ready_us, ready_made; /* when tickets began to be made, and how many there were */
-	uint64_t made, burnt; /* tickets of this session that metrics know of */
+	uint64_t made, burnt;	       /* tickets of this session that metrics know of */
 };
 
 struct data_owner {
@@ -50,7 +50,7 @@ struct data_owner {
 	uint64_t started_us;
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
 	size_t n_models, pixels;
-	struct memory_pool memory; /* of requests */
+	struct memory_pool memory;    /* of requests */
 	struct enclave_link *enclave; /* owns */
 };
 
@@ -87,8 +87,8 @@ int entry_weigh(struct entry *n);
 double auto_seconds(const struct program *g, double rtt, double byte_rate);
 /* The better mode of a network whose plan and program in one are at hand, when a link has this round trip and
  * so many tickets were made through it: seconds of this mode, and of the other. */
-int auto_weigh(enum plan_optimise *better, double seconds[2], const struct plan *plan, const struct program *now,
-	       double rtt, double tickets_per_second, struct err *e) MUST_USE;
+int auto_weigh(enum plan_optimise *better, double seconds[2], const struct plan *plan,
+	       const struct program *now, double rtt, double tickets_per_second, struct err *e) MUST_USE;
 /* Tells metrics of tickets made and burnt since the last call. */
 void entry_count(struct entry *n);
 /* Everything that waits is refused. */

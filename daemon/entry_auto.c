@@ -91,8 +91,8 @@ int entry_weigh(struct entry *n)
 	double rtt, seconds[2], rate;
 	struct err e = {0};
 
-	if (n->optimise != PLAN_AUTO || n->personality != PERSONALITY_SMPC || n->weighed || !n->owner || !owner_plan(n->owner) ||
-	    !n->d->peers[MODEL_OWNER].conn)
+	if (n->optimise != PLAN_AUTO || n->personality != PERSONALITY_SMPC || n->weighed || !n->owner ||
+	    !owner_plan(n->owner) || !n->d->peers[MODEL_OWNER].conn)
 		return 0;
 	rate = tickets_rate(n, owner_now(n->d));
 	if (rate <= 0 || n->running)

@@ -52,7 +52,8 @@ static int is_ambiguous(const struct http_call *c)
 	unsigned hosts = 0, lengths = 0, codings = 0, unknown = 0;
 	struct evkeyval *h;
 
-	TAILQ_FOREACH (h, evhttp_request_get_input_headers(c->req), next) {
+	TAILQ_FOREACH(h, evhttp_request_get_input_headers(c->req), next)
+	{
 		int coding = !strcasecmp(h->key, "Transfer-Encoding");
 
 		hosts += !strcasecmp(h->key, "Host");
@@ -77,7 +78,9 @@ static void begin(struct http_call *c)
 
 	if (is_ambiguous(c)) {
 		http_set(c, "Connection", "close"); /* what follows may be anything */
-		http_refuse(c, 400, "the request says twice how long it is or whom it is for, or in an unknown coding");
+		http_refuse(
+		    c, 400,
+		    "the request says twice how long it is or whom it is for, or in an unknown coding");
 		return;
 	}
 	if (http_foreign(c))

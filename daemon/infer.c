@@ -219,7 +219,9 @@ static struct json_object *read_json(const uint8_t *text, size_t n, struct err *
 	if (!root || json_tokener_get_error(t) != json_tokener_success) {
 		enum json_tokener_error why = json_tokener_get_error(t);
 
-		err_set(e, ERR_INPUT, "the JSON cannot be read at byte %zu: %s; a picture comes with its Content-Type, image/png or image/jpeg",
+		err_set(e, ERR_INPUT,
+			"the JSON cannot be read at byte %zu: %s; a picture comes with its Content-Type, "
+			"image/png or image/jpeg",
 			json_tokener_get_parse_end(t),
 			why == json_tokener_success    ? "it is null"
 			: why == json_tokener_continue ? "it ends early"

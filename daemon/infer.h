@@ -15,7 +15,8 @@
 
 #define INFER_INPUT "image"
 #define INFER_JSON_MAX                                                                                       \
-	((size_t)4 << 20) /* bytes of JSON: each number in it takes some 60 bytes of memory                  \
+	((size_t)4                                                                                           \
+	 << 20) /* bytes of JSON: each number in it takes some 60 bytes of memory                  \
 			   */
 #define INFER_ID_MAX 256
 #define INFER_PERSONALITY_MAX 16
@@ -59,10 +60,10 @@ struct infer {
 	int binary_output;
 	enum plan_optimise optimise;
 	enum plan_reveal reveal;
-	int scores_asked;     /* in so many words: no label instead */
+	int scores_asked;			 /* in so many words: no label instead */
 	char personality[INFER_PERSONALITY_MAX]; /* "": the daemon's choice */
-	int convert;	      /* grey ↔ colour is allowed */
-	uint32_t deadline_ms; /* 0: the daemon's */
+	int convert;				 /* grey ↔ colour is allowed */
+	uint32_t deadline_ms;			 /* 0: the daemon's */
 };
 
 struct infer_limits {

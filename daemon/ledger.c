@@ -36,9 +36,8 @@ static const char *const statements[STATEMENTS] = {
     [FIND] = "SELECT id, key, model, optimise, reveal, described, stored, done, failed, sealed,"
 	     " personality FROM job"
 	     " WHERE key = ?1",
-    [ADD] =
-	"INSERT INTO job (key, model, optimise, reveal, described, touched, personality)"
-	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ADD] = "INSERT INTO job (key, model, optimise, reveal, described, touched, personality)"
+	    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [REMOVE_PIXELS] = "DELETE FROM pixels WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32",
     [REMOVE_IMAGES] = "DELETE FROM image WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32",
     [REMOVE_JOB] = "DELETE FROM job WHERE id = ?1",
@@ -127,8 +126,9 @@ int ledger_end(struct ledger *l, int failed, struct err *e)
 	return -1;
 }
 
-/* secure_delete overwrites what the file holds; the write-ahead log keeps older copies of its pages until it is begun anew, which
- * may be never. It is cut off here. A failure is none of a job: SQLite tries again by itself. */
+/* secure_delete overwrites what the file holds; the write-ahead log keeps older copies of its pages until it
+ * is begun anew, which may be never. It is cut off here. A failure is none of a job: SQLite tries again by
+ * itself. */
 void ledger_forget_log(struct ledger *l)
 {
 	int waits = ledger_step(l, WAITING, NULL);

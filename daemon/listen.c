@@ -131,7 +131,8 @@ static void on_accept(evutil_socket_t fd, short what, void *ctx)
 			pause_accepting(l);
 		if (peer < 0)
 			return;
-		if ((l->net->n_conns >= CONNS_MAX && !net_make_room(l->net)) || (l->local && !l->open && !is_friend(peer))) {
+		if ((l->net->n_conns >= CONNS_MAX && !net_make_room(l->net)) ||
+		    (l->local && !l->open && !is_friend(peer))) {
 			log_line(LOG_WARNING, "a connection was refused: %s",
 				 l->net->n_conns >= CONNS_MAX ? "there are too many"
 							      : "it is another user's");
@@ -188,8 +189,8 @@ static int bind_first(const struct addrinfo *found, const char *address, struct 
 		saved = errno;
 		close(fd);
 	}
-	return err_set(e, ERR_ENV, "cannot listen on %s: %s; name another HOST:PORT",
-		       address, strerror(saved));
+	return err_set(e, ERR_ENV, "cannot listen on %s: %s; name another HOST:PORT", address,
+		       strerror(saved));
 }
 
 static void socket_name(int fd, char *name, size_t bytes, struct sockaddr_storage *bound)

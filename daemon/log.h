@@ -7,8 +7,8 @@
 #include <syslog.h>
 #include "conf/err.h"
 
-/* Standard input, output and error that whoever started us had closed become /dev/null, before anything else is
- * opened: a connection that got number 2 would be sent our lines. */
+/* Standard input, output and error that whoever started us had closed become /dev/null, before anything else
+ * is opened: a connection that got number 2 would be sent our lines. */
 void log_stdio(void);
 /* level: "error", "warning", "info" or "debug" (config_check has checked it). role: for each line; borrows.
  */

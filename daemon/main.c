@@ -52,8 +52,8 @@ static int fail(const struct err *e)
 	return e->code;
 }
 
-/* What a role's process must never do: write a core with secrets, files that others read, or leave in freed memory what libraries
- * held (requests, pictures, answers): glibc fills it. */
+/* What a role's process must never do: write a core with secrets, files that others read, or leave in freed
+ * memory what libraries held (requests, pictures, answers): glibc fills it. */
 static void harden(void)
 {
 	struct rlimit none = {0, 0};
@@ -117,7 +117,8 @@ static int explain(char letter, int argc, char **argv)
 {
 	for (int j = 2; j < argc; j++) {
 		if (!strcmp(argv[j], "--help")) {
-			printf("usage: obscurad %s [-c FILE] [-t] [-T] [--sample] [--name=value …]; obscurad --help says what these are\n\n",
+			printf("usage: obscurad %s [-c FILE] [-t] [-T] [--sample] [--name=value …]; obscurad "
+			       "--help says what these are\n\n",
 			       argv[1]);
 			config_help(letter, stdout);
 		} else if (!strcmp(argv[j], "--sample"))
@@ -141,7 +142,8 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
-		printf("obscurad " OBSCURA_VERSION "%s\n", notify_built() ? " (systemd)" : " (without systemd)");
+		printf("obscurad " OBSCURA_VERSION "%s\n",
+		       notify_built() ? " (systemd)" : " (without systemd)");
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
@@ -149,6 +151,7 @@ int main(int argc, char **argv)
 			continue;
 		return explain(roles[i].letter, argc, argv) ? 0 : run(i, argc, argv);
 	}
-	fprintf(stderr, "obscurad: there is no role \"%.60s\": data-owner, model-owner or provider\n", argv[1]);
+	fprintf(stderr, "obscurad: there is no role \"%.60s\": data-owner, model-owner or provider\n",
+		argv[1]);
 	return usage(stderr);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/memory.h — memory of requests, used again and again: after a warm-up an inference allocates nothing. */
+/* daemon/memory.h — memory of requests, used again and again: after a warm-up an inference allocates
+ * nothing. */
 #ifndef OBSCURA_DAEMON_MEMORY_H
 #define OBSCURA_DAEMON_MEMORY_H
 

@@ -216,7 +216,8 @@ static void expire_openings(struct model_owner *o)
 		struct err e = {0};
 
 		if (now < w->since_us + limit * 1000 ||
-		    o->provider || w->optimise >= MODELS_HE) { /* a variant that is being made may take its time */
+		    /* a variant that is being made may take its time */
+		    o->provider || w->optimise >= MODELS_HE) {
 			at = &w->next;
 			continue;
 		}
@@ -276,7 +277,8 @@ static int is_of(const struct conn *a, const struct conn *b)
 /* No data owner takes all places, over however many connections. */
 static int check_share(const struct model_owner *o, const struct conn *c, struct err *e)
 {
-	uint64_t most = o->config->max_sessions / 8 > OF_ONE_LEAST ? o->config->max_sessions / 8 : OF_ONE_LEAST;
+	uint64_t most =
+	    o->config->max_sessions / 8 > OF_ONE_LEAST ? o->config->max_sessions / 8 : OF_ONE_LEAST;
 	uint64_t n = 0;
 
 	for (const struct session *s = o->sessions; s; s = s->next)
@@ -285,9 +287,10 @@ static int check_share(const struct model_owner *o, const struct conn *c, struct
 		n += is_of(w->owner, c);
 	if (n < most)
 		return 0;
-	return err_set(e, ERR_PEER,
-		       "you have %llu sessions here, no more are allowed to one data owner (an eighth of max_sessions)",
-		       (unsigned long long)n);
+	return err_set(
+	    e, ERR_PEER,
+	    "you have %llu sessions here, no more are allowed to one data owner (an eighth of max_sessions)",
+	    (unsigned long long)n);
 }
 
 static int not_offered(const struct model_owner *o, struct err *e)
@@ -296,8 +299,8 @@ static int not_offered(const struct model_owner *o, struct err *e)
 
 	for (enum personality p = 0; p < PERSONALITY_ENCLAVE; p++)
 		if (offers(o, personality_name(p)))
-			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", names[0] ? " and " : "",
-				 personality_name(p));
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+				 names[0] ? " and " : "", personality_name(p));
 	return err_set(e, ERR_PEER, "none of the personalities that you accept is offered here; there is %s",
 		       names[0] ? names : "none");
 }
@@ -411,8 +414,8 @@ static void provider_up(void *ctx, struct conn *c)
 	try_all(o);
 }
 
-/* Sessions are of two connections, and the provider knows us by the certificate of this one: it is made anew when no
- * session uses it. */
+/* Sessions are of two connections, and the provider knows us by the certificate of this one: it is made anew
+ * when no session uses it. */
 static void renew_provider(struct model_owner *o)
 {
 	if (!o->provider || o->renew_us)
@@ -547,12 +550,14 @@ static void on_status(void *ctx, char *line, size_t bytes)
 {
 	const struct model_owner *o = ctx;
 
-	snprintf(line, bytes, "provider %s; %u sessions", o->provider ? "connected" : "not connected", o->n_sessions);
+	snprintf(line, bytes, "provider %s; %u sessions", o->provider ? "connected" : "not connected",
+		 o->n_sessions);
 }
 
 static int run(struct model_owner *o, struct err *e)
 {
-	static const struct serve how = {{load_next, take_reload, drop_loaded}, on_status, {model_owner_ready, model_owner_collect}};
+	static const struct serve how = {
+	    {load_next, take_reload, drop_loaded}, on_status, {model_owner_ready, model_owner_collect}};
 	struct timeval every = {.tv_usec = TICK_US};
 	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
 	char ready[128];

@@ -217,7 +217,8 @@ static struct model *load_one(const char *path, const struct config *c, struct e
 
 static int same_bits(const struct plan_options *a, const struct plan_options *b)
 {
-	return a->weight_bits == b->weight_bits && a->activation_bits == b->activation_bits && a->granularity == b->granularity;
+	return a->weight_bits == b->weight_bits && a->activation_bits == b->activation_bits &&
+	       a->granularity == b->granularity;
 }
 
 /* The model of this file if neither it nor the options have changed. */
@@ -227,7 +228,8 @@ static struct model *unchanged(const struct models *now, const char *path, const
 
 	for (size_t i = 0; now && i < now->n; i++) {
 		struct model *m = now->all[i];
-		const struct plan_options o = options_of(c, PLAN_LATENCY, 0), he = options_of(c, MODELS_HE, 0);
+		const struct plan_options o = options_of(c, PLAN_LATENCY, 0),
+					  he = options_of(c, MODELS_HE, 0);
 
 		if (!strcmp(m->path, path) && same_stamp(&m->onnx, &onnx) && same_stamp(&m->json, &json) &&
 		    same_bits(&o, &m->variants[PLAN_LATENCY][0].options) &&
@@ -391,7 +393,8 @@ const char *models_name(const struct models *s, const char *name)
 	return !name[0] && s->n == 1 ? s->all[0]->g->name : name;
 }
 
-Wire__ModelList *models_list(const struct models *s, const struct access *access, const struct config *config, const char *names)
+Wire__ModelList *models_list(const struct models *s, const struct access *access, const struct config *config,
+			     const char *names)
 {
 	Wire__ModelList *list = malloc(sizeof(*list));
 	Wire__ModelInfo *info = calloc(s->n, sizeof(*info)), **infos = calloc(s->n, sizeof(*infos));

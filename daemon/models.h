@@ -39,7 +39,8 @@ int models_serve(struct models *models, const char *name, unsigned optimise, uns
 const char *models_name(const struct models *models, const char *name);
 /* A message for MODEL_LIST, and its end: what a data owner (by the names of its certificate) may use. Returns
  * NULL when memory is short. */
-Wire__ModelList *models_list(const struct models *models, const struct access *access, const struct config *config, const char *names);
+Wire__ModelList *models_list(const struct models *models, const struct access *access,
+			     const struct config *config, const char *names);
 void models_list_free(Wire__ModelList *list);
 /* Jobs and sessions must be over. A set of models_next leaves what it shares alone. NULL is allowed. */
 void models_free(struct models *models);

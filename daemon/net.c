@@ -16,8 +16,8 @@
 
 #define TICK_US 25000
 #define DAY_US UINT64_C(86400000000)
-#define LATE_US 500000	  /* a tick that comes so late says that the loop, not the peers, was away */
-#define LINGER_US 1000000 /* for a peer to read why it was refused */
+#define LATE_US 500000		/* a tick that comes so late says that the loop, not the peers, was away */
+#define LINGER_US 1000000	/* for a peer to read why it was refused */
 #define STOP_MARGIN_US 15000000 /* beyond drain_ms, before systemd kills us */
 #define LINGERS_MAX 64
 
@@ -183,7 +183,8 @@ int net_make_room(struct net *net)
 	struct conn *oldest = NULL;
 
 	for (struct conn *c = net->conns; c; c = c->next)
-		if (c->ssl && !c->outgoing && c->state == CONN_HANDSHAKE && (!oldest || c->since_us < oldest->since_us))
+		if (c->ssl && !c->outgoing && c->state == CONN_HANDSHAKE &&
+		    (!oldest || c->since_us < oldest->since_us))
 			oldest = c;
 	if (!oldest)
 		return 0;
@@ -249,8 +250,10 @@ void net_dropped(struct net *net, struct conn *c)
 		release(net, c);
 		return;
 	}
-	if (!was_up && !c->outgoing) /* no handler has heard of it; one that sent nothing is a proxy's probe, or a scan */
-		log_err(c->why.code == ERR_REACH && !heard(c) ? LOG_DEBUG : LOG_WARNING, "a peer was refused", &c->why);
+	/* no handler has heard of it; one that sent nothing is a proxy's probe, or a scan */
+	if (!was_up && !c->outgoing)
+		log_err(c->why.code == ERR_REACH && !heard(c) ? LOG_DEBUG : LOG_WARNING, "a peer was refused",
+			&c->why);
 	else
 		c->handler->down(c->ctx, c, &c->why);
 	release(net, c);
@@ -296,7 +299,8 @@ void net_expiring(struct net *net, void (*each)(void *ctx, const char *text), vo
 
 	tls_expiring(&net->tls, each, ctx);
 	for (const struct conn *c = net->conns; c; c = c->next)
-		if (c->state == CONN_UP && c->ssl && tls_peer_expiring(c->ssl, c->channel.name, text, sizeof(text)))
+		if (c->state == CONN_UP && c->ssl &&
+		    tls_peer_expiring(c->ssl, c->channel.name, text, sizeof(text)))
 			each(ctx, text);
 }
 

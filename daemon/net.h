@@ -50,7 +50,8 @@ int net_connect_unix(struct net *net, const char *path, const struct net_handler
 struct channel *conn_channel(struct conn *c);
 /* Seconds of the quickest round trip lately, as the kernel saw it; 0 on a Unix socket. */
 double conn_rtt(const struct conn *c);
-/* The peer's certificate: its common name, then its hosts, one a line. "" before the handshake and on a Unix socket. */
+/* The peer's certificate: its common name, then its hosts, one a line. "" before the handshake and on a Unix
+ * socket. */
 const char *conn_names(const struct conn *c);
 /* Bytes that TLS has moved (what is queued counts as moved); the part of them that are frames of no
  * inference: all but BEGIN, STEP and ABORT; and the bodies of STEP. TLS's own bytes (22 a record) count as
@@ -70,25 +71,28 @@ void conn_close(struct conn *c);
 
 /* Calls each connection that is up, of peers with these roles. each may end it. */
 void net_each(struct net *net, unsigned roles, void (*each)(void *ctx, struct conn *c), void *ctx);
-/* Asks the peers that connected to us to leave when what is under way has ended: CLOSE with FRAME_LATER, session 0. */
+/* Asks the peers that connected to us to leave when what is under way has ended: CLOSE with FRAME_LATER,
+ * session 0. */
 void net_leave(struct net *net);
-/* Reads certificates for a new configuration, and takes them for handshakes from now on (connections stay; those that
- * came in are asked to leave when our own certificate is another one: then 1 is returned). */
+/* Reads certificates for a new configuration, and takes them for handshakes from now on (connections stay;
+ * those that came in are asked to leave when our own certificate is another one: then 1 is returned). */
 struct tls;
 int net_read_tls(const struct net *net, const struct config *next, struct tls *tls, struct err *e) MUST_USE;
 int net_take_tls(struct net *net, struct tls *tls);
 
-/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists, peers' certificates. Calls each
- * with a line for a person. The log has the same lines, at start, when a peer comes, and daily. */
+/* What ends within 30 days, or has ended: own certificate, authorities, revocation lists, peers'
+ * certificates. Calls each with a line for a person. The log has the same lines, at start, when a peer comes,
+ * and daily. */
 void net_expiring(struct net *net, void (*each)(void *ctx, const char *text), void *ctx);
 /* Seconds until the peer's certificate ends, negative afterwards; 0 on a Unix socket. For metrics. */
 double conn_seconds_left(const struct conn *c);
 
-/* A message that a peer answers soon has left by other means than a connection of ours, or the answer has come: spin.h. */
+/* A message that a peer answers soon has left by other means than a connection of ours, or the answer has
+ * come: spin.h. */
 void net_asked(struct net *net);
 void net_answered(struct net *net);
-/* For so many microseconds from now, or until 0 is said, the loop polls instead of sleeping, and gives way to any other
- * thread (soon.h). */
+/* For so many microseconds from now, or until 0 is said, the loop polls instead of sleeping, and gives way to
+ * any other thread (soon.h). */
 void net_soon(struct net *net, uint64_t us);
 
 struct event_base *net_base(struct net *net);
@@ -98,8 +102,8 @@ const struct config *net_config(const struct net *net);
 const struct host *net_host(struct net *net);
 /* Runs until net_stop (signal handlers call it). Can be called again. */
 int net_run(struct net *net, struct err *e) MUST_USE;
-/* Nothing is accepted any more, and peers that connected to us are asked to leave; the loop ends when they have and
- * busy (net_on_stop) says 0, after drain_ms at the latest, at once when called again. */
+/* Nothing is accepted any more, and peers that connected to us are asked to leave; the loop ends when they
+ * have and busy (net_on_stop) says 0, after drain_ms at the latest, at once when called again. */
 void net_stop(struct net *net);
 int net_stopping(const struct net *net);
 void net_on_stop(struct net *net, int (*busy)(void *ctx), void *ctx);

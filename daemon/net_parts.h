@@ -11,7 +11,7 @@
 #include "daemon/spin.h"
 #include "daemon/workers.h"
 
-#define CONNS_MAX 1024 /* at once, of one process */
+#define CONNS_MAX 1024		      /* at once, of one process */
 #define CONNS_OF_PEER (CONNS_MAX / 8) /* of them with one certificate, which others made */
 
 struct listener {
@@ -67,7 +67,7 @@ struct net {
 	struct event *tick, *signals[2];
 	uint64_t ticked_us, warned_us;
 	struct spin spin;
-	uint64_t soon_us; /* until then the loop polls: net_soon; 0: not now */
+	uint64_t soon_us;		   /* until then the loop polls: net_soon; 0: not now */
 	char congestion[CONGESTION_BYTES]; /* congestion_choose */
 	/* stopping */
 	int (*busy)(void *ctx);
@@ -79,8 +79,8 @@ uint64_t net_now(void);
 void net_adopt(struct net *net, struct conn *c);
 /* Whether a peer with this certificate has as many as it may. */
 int net_peer_full(const struct net *net, const uint8_t fingerprint[32]);
-/* Ends the oldest connection of which nobody knows yet who it is: whoever has a certificate needs moments to show it, and who only
- * holds a place loses it to others. 0: there is none. */
+/* Ends the oldest connection of which nobody knows yet who it is: whoever has a certificate needs moments to
+ * show it, and who only holds a place loses it to others. 0: there is none. */
 int net_make_room(struct net *net);
 /* A failed connection is taken out, its handler told, and freed. */
 void net_dropped(struct net *net, struct conn *c);

@@ -18,7 +18,7 @@ struct request {
 	data_owner_reply reply;
 	void *ctx;
 	uint64_t asked_us, deadline_us, ready_us; /* ready: the session was there */
-	uint8_t *packed; /* of an enclave: the question as it is sent */
+	uint8_t *packed;			  /* of an enclave: the question as it is sent */
 	size_t packed_bytes;
 	unsigned tries;
 	size_t *total; /* borrows: pixels of all requests, which this one's are part of */

@@ -59,7 +59,8 @@ static void make(void)
 	BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOCKET, "socket, polled first");
 
 	if (m && BIO_meth_set_write(m, BIO_meth_get_write(socket)) && BIO_meth_set_read(m, read_soon) &&
-	    BIO_meth_set_puts(m, BIO_meth_get_puts(socket)) && BIO_meth_set_ctrl(m, BIO_meth_get_ctrl(socket)) &&
+	    BIO_meth_set_puts(m, BIO_meth_get_puts(socket)) &&
+	    BIO_meth_set_ctrl(m, BIO_meth_get_ctrl(socket)) &&
 	    BIO_meth_set_create(m, BIO_meth_get_create(socket)) &&
 	    BIO_meth_set_destroy(m, BIO_meth_get_destroy(socket)))
 		method = m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* daemon/soon.h — what is expected at once is polled for before one sleeps. In a handshake each end answers in a
- * fraction of a millisecond, and there are a dozen turns; a virtual machine's processor that has gone to sleep takes
- * 50 to 200 µs to wake at each of them. While it polls, a thread gives way to any other. */
+/* daemon/soon.h — what is expected at once is polled for before one sleeps. In a handshake each end answers
+ * in a fraction of a millisecond, and there are a dozen turns; a virtual machine's processor that has gone to
+ * sleep takes 50 to 200 µs to wake at each of them. While it polls, a thread gives way to any other. */
 #ifndef OBSCURA_DAEMON_SOON_H
 #define OBSCURA_DAEMON_SOON_H
 

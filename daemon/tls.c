@@ -121,8 +121,8 @@ static int readable(const char *what, const char *path, struct err *e)
 	if (access(path, R_OK) == 0)
 		return 0;
 	if (errno == EACCES)
-		return err_set(e, ERR_ENV, "cannot read the %s %s: %s; it must be this user's own (chown)", what, path,
-			       strerror(errno));
+		return err_set(e, ERR_ENV, "cannot read the %s %s: %s; it must be this user's own (chown)",
+			       what, path, strerror(errno));
 	return err_set(e, ERR_INPUT,
 		       "cannot read the %s %s: %s; make one with `obscura pki init` and `obscura pki issue`, "
 		       "or name it with --%s",
@@ -216,7 +216,8 @@ static int check_own(const struct config *c, X509 *cert, enum frame_role self, s
 	return 0;
 }
 
-/* Whether `ca` vouches for our own certificate. Peers may know its authority all the same, so that this is a warning. */
+/* Whether `ca` vouches for our own certificate. Peers may know its authority all the same, so that this is a
+ * warning. */
 static int is_of_authority(SSL_CTX *ctx)
 {
 	X509_STORE_CTX *v = X509_STORE_CTX_new();
@@ -229,8 +230,10 @@ static int is_of_authority(SSL_CTX *ctx)
 		code = X509_STORE_CTX_get_error(v);
 	X509_STORE_CTX_free(v);
 	ERR_clear_error();
-	return code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY && code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
-	       code != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE && code != X509_V_ERR_CERT_SIGNATURE_FAILURE;
+	return code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY &&
+	       code != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
+	       code != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE &&
+	       code != X509_V_ERR_CERT_SIGNATURE_FAILURE;
 }
 
 /* A key with a passphrase would stop a daemon at a prompt. */
@@ -304,8 +307,10 @@ int tls_new(struct tls *tls, const struct config *c, enum frame_role self, struc
 		return err_set(e, ERR_INPUT, "own certificate %s is revoked, says %s; issue another one",
 			       c->certificate, c->revoked);
 	if (!is_of_authority(ctx))
-		log_line(LOG_WARNING, "own certificate %s is not of the authority %s: peers that know only this one refuse us",
-			 c->certificate, c->ca);
+		log_line(
+		    LOG_WARNING,
+		    "own certificate %s is not of the authority %s: peers that know only this one refuse us",
+		    c->certificate, c->ca);
 	settle(ctx);
 	X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(), tls->fingerprint, NULL);
 	return 0;
@@ -377,7 +382,9 @@ int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e)
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	char name[64] = "";
-	int good = cert && ctx && X509_STORE_CTX_init(ctx, SSL_CTX_get_cert_store(tls->ctx), cert, SSL_get_peer_cert_chain(ssl));
+	int good =
+	    cert && ctx &&
+	    X509_STORE_CTX_init(ctx, SSL_CTX_get_cert_store(tls->ctx), cert, SSL_get_peer_cert_chain(ssl));
 
 	if (good) {
 		/* lists are tls_still_good's: one that has ended cuts no connection that stands */
@@ -390,12 +397,12 @@ int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e)
 	if (tls_still_good(tls, ssl, e))
 		return -1;
 	return good ? 0
-		    : err_set(e, ERR_PEER, "its certificate (%s) is of an unknown authority, not of %.120s", name,
-			      tls->authority);
+		    : err_set(e, ERR_PEER, "its certificate (%s) is of an unknown authority, not of %.120s",
+			      name, tls->authority);
 }
 
-/* A list of the certificate's authority that has ended since it was read says nothing any more. A whole handshake looks at that
- * itself; one that resumes does not. */
+/* A list of the certificate's authority that has ended since it was read says nothing any more. A whole
+ * handshake looks at that itself; one that resumes does not. */
 static int lists_in_force(const struct tls *tls, X509 *cert, struct err *e)
 {
 	for (int i = 0; i < sk_X509_CRL_num(tls->lists); i++) {
@@ -405,7 +412,8 @@ static int lists_in_force(const struct tls *tls, X509 *cert, struct err *e)
 		if (end && !X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_issuer_name(cert)) &&
 		    X509_cmp_current_time(end) <= 0)
 			return err_set(e, ERR_PEER,
-				       "its certificate cannot be checked: the revocation list %.160s has ended; obscura pki "
+				       "its certificate cannot be checked: the revocation list %.160s has "
+				       "ended; obscura pki "
 				       "revoke makes the next one",
 				       tls->revoked);
 	}

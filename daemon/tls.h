@@ -26,16 +26,16 @@ double tls_seconds_left(const struct tls *tls);
 /* What one connection's TLS writes down for its owner; it outlives the SSL. */
 struct tls_note {
 	const struct tls *tls;
-	const char
-	    *host; /* borrows: the name that the certificate must carry; NULL for an accepted connection */
-	SSL_SESSION **session; /* borrows the place: the last session with this address, to be resumed; NULL:
-				  none is kept */
-	char refusal[320];     /* why we refuse the peer's certificate, "" if we do not */
+	/* borrows: the name that the certificate must carry; NULL for an accepted connection */
+	const char *host;
+	/* borrows the place: the last session with this address, to be resumed; NULL: none is kept */
+	SSL_SESSION **session;
+	char refusal[320]; /* why we refuse the peer's certificate, "" if we do not */
 };
 /* A connection's TLS, for the note's host. */
 SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *e);
-/* Whether the peer of a connection that was made before a new configuration is still good: not revoked meanwhile, not
- * expired, and our authorities, which may be others, would take its certificate now. */
+/* Whether the peer of a connection that was made before a new configuration is still good: not revoked
+ * meanwhile, not expired, and our authorities, which may be others, would take its certificate now. */
 int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e) MUST_USE;
 /* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
 int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,

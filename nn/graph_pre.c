@@ -124,9 +124,10 @@ static int member(struct graph *g, const char *key, struct json_object *o, const
 		if (labels(pre, o))
 			return err_set(e, ERR_INPUT, "%s: labels must be a list of printable names", where);
 	} else {
-		return err_set(e, ERR_INPUT,
-			       "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize, reveal are known",
-			       where, label_ok(key) ? key : "?");
+		return err_set(
+		    e, ERR_INPUT,
+		    "%s: unknown key '%.40s'; layout, scale, mean, std, labels, resize, reveal are known",
+		    where, label_ok(key) ? key : "?");
 	}
 	return 0;
 }

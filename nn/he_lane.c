@@ -45,7 +45,8 @@ static int take_buffers(struct he_lane *l, struct err *e)
 	return 0;
 }
 
-int he_lane_new(struct he_lane **out, const struct he_plan *hp, const struct he_key *key, size_t batch_max, struct err *e)
+int he_lane_new(struct he_lane **out, const struct he_plan *hp, const struct he_key *key, size_t batch_max,
+		struct err *e)
 {
 	struct he_lane *l = calloc(1, sizeof(*l));
 
@@ -106,13 +107,14 @@ void he_lane_begin(struct he_lane *l, const uint8_t *pixels, size_t batch)
 
 /* ---- rows ---- */
 
-/* y = pool(Σ 2^s x) + sum, or pool(Σ 2^s x + sum) when the pool is not in the kernels; signed mod 2^k. sum: l->sum, NULL for rows of skips
- * alone. */
+/* y = pool(Σ 2^s x) + sum, or pool(Σ 2^s x + sum) when the pool is not in the kernels; signed mod 2^k. sum:
+ * l->sum, NULL for rows of skips alone. */
 static void finish(struct he_lane *l, size_t image, const struct row *row, const struct he_step *s)
 {
 	const struct tape *t = tape_of(l);
 	size_t n = sum_size(t, row), out = shape_size(t->values[row->out].shape);
-	uint64_t *before = l->sum + l->sum_words + 1, *y = (uint64_t *)fixed_values(l->images[image], row->out);
+	uint64_t *before = l->sum + l->sum_words + 1,
+		 *y = (uint64_t *)fixed_values(l->images[image], row->out);
 	int inside = s && !s->folded;
 
 	memset(before, 0, n * 8);
@@ -155,8 +157,10 @@ void he_lane_rows(struct he_lane *l)
 		for (size_t b = 0; b < l->batch; b++)
 			if (row->kind == OP_LINEAR)
 				finish(l, b, row, NULL);
-			else if (row->kind == OP_REVEAL) /* not reduced: the interval was widened by the error, the tape's word was not */
-				memcpy(fixed_values(l->images[b], row->out), fixed_value(l->images[b], row->in[0]),
+			/* not reduced: the interval was widened by the error, the tape's word was not */
+			else if (row->kind == OP_REVEAL)
+				memcpy(fixed_values(l->images[b], row->out),
+				       fixed_value(l->images[b], row->in[0]),
 				       shape_size(t->values[row->out].shape) * 8);
 			else
 				fixed_row(l->images[b], i);
@@ -166,8 +170,8 @@ void he_lane_rows(struct he_lane *l)
 
 /* ---- requests ---- */
 
-uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht, const int64_t *x, struct prg *half,
-			 uint64_t *index, uint8_t *out)
+uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht,
+			 const int64_t *x, struct prg *half, uint64_t *index, uint8_t *out)
 {
 	const struct he_width *w = &s->width;
 
@@ -175,20 +179,23 @@ uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struc
 		for (uint32_t c = 0; c < ht->layout.c_blocks; c++) {
 			he_layout_input(&ht->layout, tile, c, x, l->poly);
 			he_lap(&l->laps, HE_LAP_REST);
-			he_encrypt(he_key_of(l->key, w->small), l->rng, half, (*index)++, w->limbs, w->k, w->up, l->poly,
-				   he_work_of(l->work, w->small), out);
+			he_encrypt(he_key_of(l->key, w->small), l->rng, half, (*index)++, w->limbs, w->k,
+				   w->up, l->poly, he_work_of(l->work, w->small), out);
 			out += he_cipher_bytes(he_width_params(l->hp->set, w), w->up);
 		}
 	return out;
 }
 
-static uint8_t *ask_step(struct he_lane *l, size_t image, const struct he_step *s, struct prg *half, uint64_t *index, uint8_t *out)
+static uint8_t *ask_step(struct he_lane *l, size_t image, const struct he_step *s, struct prg *half,
+			 uint64_t *index, uint8_t *out)
 {
 	const struct row *row = &tape_of(l)->rows[s->row];
 
 	he_laps_row(&l->laps, l->ns, s->row);
 	for (uint16_t t = 0; t < s->n_terms; t++)
-		out = he_lane_encrypt(l, s, &s->terms[t], fixed_value(l->images[image], row->terms[s->terms[t].term].in), half, index, out);
+		out = he_lane_encrypt(l, s, &s->terms[t],
+				      fixed_value(l->images[image], row->terms[s->terms[t].term].in), half,
+				      index, out);
 	return out;
 }
 
@@ -231,18 +238,20 @@ static uint64_t scaled(uint64_t y, const struct he_width *w)
 	return (y + (UINT64_C(1) << (w->to - w->k - 1))) >> (w->to - w->k);
 }
 
-static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, const struct he_layout *layout, uint64_t tile, uint32_t m,
-				 const uint8_t *in)
+static const uint8_t *take_block(struct he_lane *l, const struct he_step *s, const struct he_layout *layout,
+				 uint64_t tile, uint32_t m, const uint8_t *in)
 {
 	unsigned to = s->width.to, cut = s->width.cut;
 	size_t wanted = he_layout_wanted(layout, tile, m, l->wanted, l->element);
 
 	ring_unpack(l->poly, in + ring_packed(wanted, to - cut), layout->n, to);
 	he_lap(&l->laps, HE_LAP_REST);
-	he_open(he_key_of(l->key, s->width.small), to, l->poly, he_work_of(l->work, s->width.small), l->opened);
+	he_open(he_key_of(l->key, s->width.small), to, l->poly, he_work_of(l->work, s->width.small),
+		l->opened);
 	ring_unpack(l->poly, in, wanted, to - cut);
 	for (size_t i = 0; i < wanted; i++)
-		l->sum[l->element[i]] += scaled(((l->poly[i] << cut) + l->opened[l->wanted[i]]) & ring_mask(to), &s->width);
+		l->sum[l->element[i]] +=
+		    scaled(((l->poly[i] << cut) + l->opened[l->wanted[i]]) & ring_mask(to), &s->width);
 	return in + ring_packed(wanted, to - cut) + ring_packed(layout->n, to);
 }
 
@@ -269,7 +278,9 @@ int he_lane_take(struct he_lane *l, const uint8_t *in, size_t bytes, struct err 
 	const struct he_plan *hp = l->hp;
 
 	if (l->level == hp->levels || bytes != he_answer_bytes(hp, l->level, l->batch))
-		return err_set(e, ERR_PEER, "an answer of %zu bytes in round trip %u, which has another size; the peer's plan is another",
+		return err_set(e, ERR_PEER,
+			       "an answer of %zu bytes in round trip %u, which has another size; the peer's "
+			       "plan is another",
 			       bytes, l->level);
 	he_laps_start(&l->laps);
 	for (size_t b = 0; b < l->batch; b++)

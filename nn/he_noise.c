@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The noise budget of every layer: which modulus, how many primes, how short an answer.
  *
- * Error of one answered output, in units of the sum, D = DEVIATIONS standard deviations of what is random and all of what is not:
- *	E = D √(4^(k-to) N/18 + 4^(k-up) ‖w‖₂²/12 + 4^k/Q² σ² (‖w‖₂² + 4N/3 + 1)) + 2^(k-to+cut) / 2 + 2^k/Q ‖w‖₁ / 2
- * In turn: c1 is rounded to 2^to; c0 is sent with `up` bits; the noise of the upload and of the encryption of zero that re-randomises; c0 is
- * rounded to 2^(to-cut); Q m / 2^k is rounded. ‖w‖₂ is of a polynomial, that is of all its filters, ‖w‖₁ of one: coefficients in which a
- * message is zero are encoded exactly. */
+ * Error of one answered output, in units of the sum, D = DEVIATIONS standard deviations of what is random and
+ * all of what is not:
+ *	E = D √(4^(k-to) N/18 + 4^(k-up) ‖w‖₂²/12 + 4^k/Q² σ² (‖w‖₂² + 4N/3 + 1))
+ *	    + 2^(k-to+cut) / 2 + 2^k/Q ‖w‖₁ / 2
+ * In turn: c1 is rounded to 2^to; c0 is sent with `up` bits; the noise of the upload and of the encryption of
+ * zero that re-randomises; c0 is rounded to 2^(to-cut); Q m / 2^k is rounded. ‖w‖₂ is of a polynomial, that is
+ * of all its filters, ‖w‖₁ of one: coefficients in which a message is zero are encoded exactly. */
 #include "nn/he_noise.h"
 
 #include <math.h>
@@ -49,8 +51,8 @@ static void measure(struct norms *n, const int64_t *w, size_t each)
 		n->squares[f] += n->squares[f - 1];
 }
 
-static int norms_of(struct norms *n, const struct row *row, const struct term *t, const struct window *post, const int64_t *weights,
-		    struct err *e)
+static int norms_of(struct norms *n, const struct row *row, const struct term *t, const struct window *post,
+		    const int64_t *weights, struct err *e)
 {
 	struct he_conv c;
 	size_t all;
@@ -73,7 +75,8 @@ static int norms_of(struct norms *n, const struct row *row, const struct term *t
 	return 0;
 }
 
-/* What a step's error depends on. area: outputs of the terms that the data owner adds up for one of the row. */
+/* What a step's error depends on. area: outputs of the terms that the data owner adds up for one of the
+ * row. */
 struct budget {
 	struct norms terms[TAPE_MAX_TERMS]; /* own */
 	unsigned n_terms, k;
@@ -86,13 +89,15 @@ static void budget_free(struct budget *b)
 		free(b->terms[i].squares);
 }
 
-/* ‖w‖₂² of all terms' polynomials of so many filters: an error in any coefficient that is sent meets all of a polynomial's weights. */
+/* ‖w‖₂² of all terms' polynomials of so many filters: an error in any coefficient that is sent meets all of a
+ * polynomial's weights. */
 static double square_of(const struct budget *b, uint32_t filters)
 {
 	double square = 0;
 
 	for (unsigned i = 0; i < b->n_terms; i++)
-		square += b->terms[i].squares[(filters < b->terms[i].filters ? filters : b->terms[i].filters) - 1];
+		square +=
+		    b->terms[i].squares[(filters < b->terms[i].filters ? filters : b->terms[i].filters) - 1];
 	return square;
 }
 
@@ -106,8 +111,9 @@ static double sum_of(const struct budget *b)
 	return sum;
 }
 
-/* DEVIATIONS quarters of the unit that is kept when f bits are dropped, so that the deviation is below the 0.29 of that rounding. Of scores
- * likewise: what rounding the last layer's inputs does to them, or 2^-RESULT_BITS. */
+/* DEVIATIONS quarters of the unit that is kept when f bits are dropped, so that the deviation is below the
+ * 0.29 of that rounding. Of scores likewise: what rounding the last layer's inputs does to them, or
+ * 2^-RESULT_BITS. */
 static double tolerance_of(const struct plan *plan, const struct row *row, double square)
 {
 	const struct value *out = &plan->tape.values[row->out];
@@ -117,20 +123,22 @@ static double tolerance_of(const struct plan *plan, const struct row *row, doubl
 	return fmax(fmax(ldexp(1, plan->result_bits - RESULT_BITS), 0.49), DEVIATIONS / 4.0 * sqrt(square));
 }
 
-/* The least k with -2^(k-1) <= lo - E and hi + E < 2^(k-1). In `client` mode the data owner sees every value anyway: k is not rounded up to
- * hide it. */
+/* The least k with -2^(k-1) <= lo - E and hi + E < 2^(k-1). In `client` mode the data owner sees every value
+ * anyway: k is not rounded up to hide it. */
 static unsigned width_of(int64_t lo, int64_t hi, double error)
 {
 	unsigned k = 2;
 
-	while (k < 64 && (ldexp(-1, (int)k - 1) > (double)lo - error - 1 || ldexp(1, (int)k - 1) <= (double)hi + error + 1))
+	while (k < 64 && (ldexp(-1, (int)k - 1) > (double)lo - error - 1 ||
+			  ldexp(1, (int)k - 1) <= (double)hi + error + 1))
 		k++;
 	return k;
 }
 
 /* `beyond`: how far a row's values may lie beyond their proven interval; the row's own error is added. */
-static int budget_of(struct budget *b, const struct he_plan *hp, const struct he_step *s, const struct weights *weights,
-		     const struct bounds *bounds, double *beyond, struct err *e)
+static int budget_of(struct budget *b, const struct he_plan *hp, const struct he_step *s,
+		     const struct weights *weights, const struct bounds *bounds, double *beyond,
+		     struct err *e)
 {
 	const struct row *row = &hp->plan->tape.rows[s->row];
 	const int64_t *w = weights->rows[s->row].weights;
@@ -159,7 +167,8 @@ static int budget_of(struct budget *b, const struct he_plan *hp, const struct he
 /* Of the upload, of re-randomisation and of Q c0 / 2^up, times Q / 2^k. */
 static double noise_variance(const struct budget *b, const struct he_params *p, uint32_t filters)
 {
-	return (HE_NOISE_VARIANCE + 1 / 12.0) * square_of(b, filters) + b->n_terms * HE_NOISE_VARIANCE * (4.0 / 3 * (double)p->n + 1);
+	return (HE_NOISE_VARIANCE + 1 / 12.0) * square_of(b, filters) +
+	       b->n_terms * HE_NOISE_VARIANCE * (4.0 / 3 * (double)p->n + 1);
 }
 
 static double noise_of(const struct budget *b, const struct he_params *p, const struct he_width *w)
@@ -171,30 +180,35 @@ static double noise_of(const struct budget *b, const struct he_params *p, const 
 static double error_of(const struct budget *b, const struct he_params *p, const struct he_width *w)
 {
 	double k = b->k, scale = exp2(k - he_modulus_bits(p, w->limbs)),
-	       variance = b->n_terms * (double)p->n / 18 * exp2(2 * (k - w->to)) + square_of(b, w->filters) / 12 * exp2(2 * (k - w->up)) +
+	       variance = b->n_terms * (double)p->n / 18 * exp2(2 * (k - w->to)) +
+			  square_of(b, w->filters) / 12 * exp2(2 * (k - w->up)) +
 			  noise_variance(b, p, w->filters) * scale * scale;
 
-	return b->area * (DEVIATIONS * sqrt(variance) + b->n_terms * exp2(k - w->to + w->cut) / 2 + sum_of(b) / 2 * scale);
+	return b->area * (DEVIATIONS * sqrt(variance) + b->n_terms * exp2(k - w->to + w->cut) / 2 +
+			  sum_of(b) / 2 * scale);
 }
 
 static int refuse(const struct he_plan *hp, const struct he_step *s, const struct budget *b, struct err *e)
 {
 	const struct he_params *p = he_params(hp->set);
 	struct he_width w = {.limbs = (uint8_t)p->limbs, .filters = 1};
-	double noise = noise_of(b, p, &w), answer = b->area * DEVIATIONS * sqrt(b->n_terms * (double)p->n / 18);
+	double noise = noise_of(b, p, &w),
+	       answer = b->area * DEVIATIONS * sqrt(b->n_terms * (double)p->n / 18);
 	char name[96];
 
 	he_row_name(&hp->plan->tape.rows[s->row], s->row, name, sizeof(name));
 	if (b->k > HE_K_MAX)
 		return err_set(e, ERR_INPUT,
-			       "%s: its sums need words of %u bits, more than %d; use fewer --weight-bits or --activation-bits", name, b->k,
-			       HE_K_MAX);
-	return err_set(
-	    e, ERR_INPUT,
-	    "%s: words of %u bits and its noise need a modulus of %.0f bits and answers of %.0f, set %s has %.0f and %u; use %sfewer "
-	    "--weight-bits or --activation-bits, or smpc",
-	    name, b->k, ceil(he_modulus_bits(p, p->limbs) + log2(noise / b->tolerance)), ceil(b->k + log2(answer / b->tolerance)), p->name,
-	    he_modulus_bits(p, p->limbs), he_open_max(p), hp->set == HE_S ? "--he-set L, " : "");
+			       "%s: its sums need words of %u bits, more than %d; use fewer --weight-bits or "
+			       "--activation-bits",
+			       name, b->k, HE_K_MAX);
+	return err_set(e, ERR_INPUT,
+		       "%s: words of %u bits and its noise need a modulus of %.0f bits and answers of %.0f, "
+		       "set %s has %.0f and %u; use %sfewer "
+		       "--weight-bits or --activation-bits, or smpc",
+		       name, b->k, ceil(he_modulus_bits(p, p->limbs) + log2(noise / b->tolerance)),
+		       ceil(b->k + log2(answer / b->tolerance)), p->name, he_modulus_bits(p, p->limbs),
+		       he_open_max(p), hp->set == HE_S ? "--he-set L, " : "");
 }
 
 /* ---- the widths with the fewest bytes */
@@ -227,8 +241,10 @@ static int least_to(const struct budget *b, const struct choice *c, struct he_wi
 	return 0;
 }
 
-/* The layout is that of answers with one bit to spare. Then what these answers spare more or less, others may use. */
-static int try_filters(struct he_plan *hp, struct he_step *s, const struct budget *b, struct he_width w, struct choice *c, struct err *e)
+/* The layout is that of answers with one bit to spare. Then what these answers spare more or less, others may
+ * use. */
+static int try_filters(struct he_plan *hp, struct he_step *s, const struct budget *b, struct he_width w,
+		       struct choice *c, struct err *e)
 {
 	double sent = 0, answered = 0, wanted = 0;
 	int least = least_to(b, c, &w);
@@ -247,7 +263,9 @@ static int try_filters(struct he_plan *hp, struct he_step *s, const struct budge
 	}
 	for (w.to = (uint8_t)least; w.to < least + 4 && w.to <= he_open_max(c->p); w.to++)
 		for (w.cut = 0; w.cut < CUT_MAX && w.cut < w.to; w.cut++) {
-			double bytes = least_up(b, c, &w) ? sent * w.up + answered * w.to + wanted * (w.to - w.cut) : INFINITY;
+			double bytes = least_up(b, c, &w)
+					   ? sent * w.up + answered * w.to + wanted * (w.to - w.cut)
+					   : INFINITY;
 
 			if (bytes < c->bytes) {
 				c->bytes = bytes;
@@ -258,7 +276,8 @@ static int try_filters(struct he_plan *hp, struct he_step *s, const struct budge
 }
 
 /* More primes leave less noise, until there is almost none; so do fewer filters in a polynomial. */
-static int try_ring(struct he_plan *hp, struct he_step *s, const struct budget *b, int small, struct choice *c, struct err *e)
+static int try_ring(struct he_plan *hp, struct he_step *s, const struct budget *b, int small,
+		    struct choice *c, struct err *e)
 {
 	uint32_t filters = 0;
 	int enough = 0;
@@ -309,7 +328,8 @@ static double pooled(const struct tape *t, const struct row *row)
 {
 	double factor = 1;
 
-	for (size_t i = 0; row->factors && i < (size_t)t->values[row->out].shape.h * t->values[row->out].shape.w; i++)
+	for (size_t i = 0;
+	     row->factors && i < (size_t)t->values[row->out].shape.h * t->values[row->out].shape.w; i++)
 		factor = fmax(factor, row->factors[i]);
 	return factor * row->post.kh * row->post.kw;
 }
@@ -327,17 +347,21 @@ static double mapped(const struct tape *t, const struct row *row, const double *
 	return row->map == MAP_POOL ? pooled(t, row) * beyond[row->in[0]] : row->map == MAP_ADD ? sum : most;
 }
 
-/* How far a row's values may lie beyond their proven interval, because its inputs do. Linear: of skips alone. */
+/* How far a row's values may lie beyond their proven interval, because its inputs do. Linear: of skips
+ * alone. */
 static double carried(const struct he_plan *hp, const struct row *row, const struct bounds *bounds)
 {
 	const struct tape *t = &hp->plan->tape;
-	double x = hp->beyond[row->in[0]], sum = 0, area = row->has_post ? (double)row->post.kh * row->post.kw : 1;
+	double x = hp->beyond[row->in[0]], sum = 0,
+	       area = row->has_post ? (double)row->post.kh * row->post.kw : 1;
 
 	x = x > 0 ? ldexp(x, -t->values[row->in[0]].f) + 1 : 0; /* and another rounding */
 	switch (row->kind) {
 	case OP_LINEAR:
 		for (uint16_t i = 0; i < row->n_terms; i++)
-			sum += row->terms[i].kind == TERM_SKIP ? area * ldexp(hp->beyond[row->terms[i].in], row->terms[i].shift) : 0;
+			sum += row->terms[i].kind == TERM_SKIP
+				   ? area * ldexp(hp->beyond[row->terms[i].in], row->terms[i].shift)
+				   : 0;
 		return sum;
 	case OP_MAP:
 		return mapped(t, row, hp->beyond);
@@ -357,16 +381,19 @@ static int check_sums(const struct plan *plan, const struct weights *weights, st
 
 		while (row->kind == OP_LINEAR && skips < row->n_terms && row->terms[skips].kind == TERM_SKIP)
 			skips++;
-		for (size_t j = 0; row->kind == OP_LINEAR && skips == row->n_terms && j < weights->rows[i].n_bias; j++)
+		for (size_t j = 0;
+		     row->kind == OP_LINEAR && skips == row->n_terms && j < weights->rows[i].n_bias; j++)
 			if (weights->rows[i].bias[j])
 				return err_set(e, ERR_INPUT,
-					       "row %u adds constants to a sum without weights, which the he personality cannot; use smpc",
+					       "row %u adds constants to a sum without weights, which the he "
+					       "personality cannot; use smpc",
 					       i);
 	}
 	return 0;
 }
 
-static int choose(struct he_plan *hp, const struct weights *weights, const struct bounds *bounds, struct err *e)
+static int choose(struct he_plan *hp, const struct weights *weights, const struct bounds *bounds,
+		  struct err *e)
 {
 	const struct tape *t = &hp->plan->tape;
 	struct he_step *s = hp->steps;
@@ -381,7 +408,8 @@ static int choose(struct he_plan *hp, const struct weights *weights, const struc
 		*beyond = carried(hp, &t->rows[i], bounds);
 		if (s == hp->steps + hp->n_steps || s->row != i)
 			continue;
-		status = budget_of(&b, hp, s, weights, bounds, beyond, e) || choose_step(hp, s, &b, e) ? -1 : 0;
+		status =
+		    budget_of(&b, hp, s, weights, bounds, beyond, e) || choose_step(hp, s, &b, e) ? -1 : 0;
 		budget_free(&b);
 		if (status)
 			return -1;
@@ -390,8 +418,8 @@ static int choose(struct he_plan *hp, const struct weights *weights, const struc
 	return 0;
 }
 
-static int make_in(struct he_plan **out, const struct plan *plan, const struct weights *weights, const struct bounds *bounds,
-		   enum he_set set, struct err *e)
+static int make_in(struct he_plan **out, const struct plan *plan, const struct weights *weights,
+		   const struct bounds *bounds, enum he_set set, struct err *e)
 {
 	struct he_plan *hp;
 
@@ -415,8 +443,8 @@ static uint64_t total(const struct he_plan *hp)
 }
 
 /* A refusal stands only when no set takes the plan: that of the widest, which is tried last. */
-int he_plan_make(struct he_plan **out, const struct plan *plan, const struct weights *weights, const struct bounds *bounds, int set,
-		 struct err *e)
+int he_plan_make(struct he_plan **out, const struct plan *plan, const struct weights *weights,
+		 const struct bounds *bounds, int set, struct err *e)
 {
 	static const enum he_set sets[HE_SETS] = {HE_S, HE_L};
 
@@ -427,7 +455,8 @@ int he_plan_make(struct he_plan **out, const struct plan *plan, const struct wei
 		struct he_plan *hp = NULL;
 		struct err why = {0};
 
-		if (make_in(&hp, plan, weights, bounds, sets[i], &why) && (why.code != ERR_INPUT || (i == HE_SETS - 1 && !*out))) {
+		if (make_in(&hp, plan, weights, bounds, sets[i], &why) &&
+		    (why.code != ERR_INPUT || (i == HE_SETS - 1 && !*out))) {
 			he_plan_free(*out);
 			*out = NULL;
 			*e = why;

@@ -98,7 +98,8 @@ int he_ticket_ask(struct he_lane *l, uint64_t *ticket, uint8_t *out, struct err 
 		for (uint16_t t = 0; t < hp->steps[i].n_terms; t++) {
 			const struct he_term *ht = &hp->steps[i].terms[t];
 
-			out = he_lane_encrypt(l, &hp->steps[i], ht, (const int64_t *)ticket, half, &index, out);
+			out =
+			    he_lane_encrypt(l, &hp->steps[i], ht, (const int64_t *)ticket, half, &index, out);
 			ticket += term_words(ht);
 		}
 	prg_free(half);
@@ -110,7 +111,9 @@ int he_ticket_take(struct he_lane *l, uint64_t *ticket, const uint8_t *in, size_
 	const struct he_plan *hp = l->hp;
 
 	if (bytes != he_ticket_answer(hp))
-		return err_set(e, ERR_PEER, "half a ticket of %zu bytes, which has another size; the peer's plan is another", bytes);
+		return err_set(
+		    e, ERR_PEER,
+		    "half a ticket of %zu bytes, which has another size; the peer's plan is another", bytes);
 	ticket += masks(hp);
 	for (uint16_t i = 0; i < hp->n_steps; i++) {
 		in = he_lane_open(l, &hp->steps[i], in);
@@ -138,13 +141,15 @@ static void reply_steps(struct he_replier *r, struct place *at, uint64_t *s)
 		s[i] = -s[i];
 }
 
-int he_ticket_reply(struct he_replier *r, const struct he_public *pk, const uint8_t *in, size_t bytes, uint64_t *s, uint8_t *out,
-		    struct err *e)
+int he_ticket_reply(struct he_replier *r, const struct he_public *pk, const uint8_t *in, size_t bytes,
+		    uint64_t *s, uint8_t *out, struct err *e)
 {
 	struct place at = {.pk = pk, .in = in + HE_SEED_BYTES, .out = out};
 
 	if (bytes != he_ticket_request(r->model->hp))
-		return err_set(e, ERR_PEER, "half a ticket of %zu bytes, which has another size; the peer's plan is another", bytes);
+		return err_set(
+		    e, ERR_PEER,
+		    "half a ticket of %zu bytes, which has another size; the peer's plan is another", bytes);
 	if (!(at.half = prg_new(in, PRG_HE_HALF, e)))
 		return -1;
 	reply_steps(r, &at, s);
@@ -155,7 +160,8 @@ int he_ticket_reply(struct he_replier *r, const struct he_public *pk, const uint
 /* ---- online ---- */
 
 /* e = x - a of one step, packed term by term; a: of the step's first term. */
-static uint8_t *mask_step(struct he_lane *l, size_t image, const struct he_step *s, const uint64_t *a, uint8_t *out)
+static uint8_t *mask_step(struct he_lane *l, size_t image, const struct he_step *s, const uint64_t *a,
+			  uint8_t *out)
 {
 	const struct row *row = &l->hp->plan->tape.rows[s->row];
 
@@ -202,7 +208,8 @@ int he_masked_ask(struct he_lane *l, uint64_t *const *tickets, uint16_t *level, 
 }
 
 /* y = Σ W e + bias + s of one step. */
-static int reply_step(struct he_replier *r, uint16_t step, const uint64_t *s, const uint8_t **in, uint8_t **out, struct err *e)
+static int reply_step(struct he_replier *r, uint16_t step, const uint64_t *s, const uint8_t **in,
+		      uint8_t **out, struct err *e)
 {
 	const struct he_model *m = r->model;
 	const struct he_step *at = &m->hp->steps[step];
@@ -242,13 +249,15 @@ static int reply_step(struct he_replier *r, uint16_t step, const uint64_t *s, co
 	return n ? 0 : err_set(e, ERR_ENV, "out of memory for an answer");
 }
 
-int he_masked_reply(struct he_replier *r, uint64_t *const *secrets, uint16_t level, size_t batch, const uint8_t *in, size_t bytes,
-		    uint8_t *out, struct err *e)
+int he_masked_reply(struct he_replier *r, uint64_t *const *secrets, uint16_t level, size_t batch,
+		    const uint8_t *in, size_t bytes, uint8_t *out, struct err *e)
 {
 	const struct he_plan *hp = r->model->hp;
 
 	if (level >= hp->levels || bytes != he_masked_up(hp, level) * batch)
-		return err_set(e, ERR_PEER, "a request of %zu bytes for round trip %u, which has another size; the peer's plan is another",
+		return err_set(e, ERR_PEER,
+			       "a request of %zu bytes for round trip %u, which has another size; the peer's "
+			       "plan is another",
 			       bytes, level);
 	he_laps_start(&r->laps);
 	for (size_t b = 0; b < batch; b++) {
@@ -261,12 +270,15 @@ int he_masked_reply(struct he_replier *r, uint64_t *const *secrets, uint16_t lev
 	return 0;
 }
 
-int he_masked_take(struct he_lane *l, uint64_t *const *tickets, const uint8_t *in, size_t bytes, struct err *e)
+int he_masked_take(struct he_lane *l, uint64_t *const *tickets, const uint8_t *in, size_t bytes,
+		   struct err *e)
 {
 	const struct he_plan *hp = l->hp;
 
 	if (l->level == hp->levels || bytes != he_masked_down(hp, l->level) * l->batch)
-		return err_set(e, ERR_PEER, "an answer of %zu bytes in round trip %u, which has another size; the peer's plan is another",
+		return err_set(e, ERR_PEER,
+			       "an answer of %zu bytes in round trip %u, which has another size; the peer's "
+			       "plan is another",
 			       bytes, l->level);
 	he_laps_start(&l->laps);
 	for (size_t b = 0; b < l->batch; b++) {

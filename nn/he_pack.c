@@ -15,7 +15,8 @@ static int inside(uint32_t out, uint32_t stride, int32_t pad, uint32_t k, uint32
 
 int he_conv_folds(const struct window *p)
 {
-	return inside(p->out.h, p->sh, p->pt, p->kh, p->in.h) && inside(p->out.w, p->sw, p->pl, p->kw, p->in.w);
+	return inside(p->out.h, p->sh, p->pt, p->kh, p->in.h) &&
+	       inside(p->out.w, p->sw, p->pl, p->kw, p->in.w);
 }
 
 static struct window as_window(const struct term *t)
@@ -45,11 +46,13 @@ int he_conv_of(struct he_conv *c, const struct term *t, const struct window *pos
 	c->win = w;
 	if (!post)
 		return 0;
-	if (merged_extent(w.kh, w.dh, w.sh, post->kh) > 4096 || merged_extent(w.kw, w.dw, w.sw, post->kw) > 4096 ||
-	    (uint64_t)w.sh * post->sh > INT32_MAX || (uint64_t)w.sw * post->sw > INT32_MAX)
+	if (merged_extent(w.kh, w.dh, w.sh, post->kh) > 4096 ||
+	    merged_extent(w.kw, w.dw, w.sw, post->kw) > 4096 || (uint64_t)w.sh * post->sh > INT32_MAX ||
+	    (uint64_t)w.sw * post->sw > INT32_MAX)
 		return err_set(e, ERR_INPUT,
-			       "a pool of %u × %u behind a convolution of %u × %u is too large for the he personality; use smpc", post->kh,
-			       post->kw, w.kh, w.kw);
+			       "a pool of %u × %u behind a convolution of %u × %u is too large for the he "
+			       "personality; use smpc",
+			       post->kh, post->kw, w.kh, w.kw);
 	c->win.kh = (uint32_t)merged_extent(w.kh, w.dh, w.sh, post->kh);
 	c->win.kw = (uint32_t)merged_extent(w.kw, w.dw, w.sw, post->kw);
 	c->win.pt = w.pt + post->pt * (int32_t)w.sh;
@@ -62,20 +65,23 @@ int he_conv_of(struct he_conv *c, const struct term *t, const struct window *pos
 }
 
 /* One kernel of k × k, spread to where the pool's offsets take it. */
-static void fold_kernel(const struct he_conv *c, const struct window *w, const struct window *post, const int64_t *in, int64_t *out)
+static void fold_kernel(const struct he_conv *c, const struct window *w, const struct window *post,
+			const int64_t *in, int64_t *out)
 {
 	for (uint32_t a = 0; a < post->kh; a++)
 		for (uint32_t b = 0; b < post->kw; b++)
 			for (uint32_t i = 0; i < w->kh; i++)
 				for (uint32_t j = 0; j < w->kw; j++)
-					out[(size_t)(a * w->sh + i * w->dh) * c->win.kw + b * w->sw + j * w->dw] +=
-					    in[(size_t)i * w->kw + j];
+					out[(size_t)(a * w->sh + i * w->dh) * c->win.kw + b * w->sw +
+					    j * w->dw] += in[(size_t)i * w->kw + j];
 }
 
-void he_conv_fold(const struct he_conv *c, const struct term *t, const struct window *post, const int64_t *weights, int64_t *out)
+void he_conv_fold(const struct he_conv *c, const struct term *t, const struct window *post,
+		  const int64_t *weights, int64_t *out)
 {
 	struct window w = as_window(t);
-	size_t from = (size_t)w.kh * w.kw, to = (size_t)c->win.kh * c->win.kw, kernels = he_conv_weights(c) / to;
+	size_t from = (size_t)w.kh * w.kw, to = (size_t)c->win.kh * c->win.kw,
+	       kernels = he_conv_weights(c) / to;
 
 	if (!post) {
 		memcpy(out, weights, he_conv_weights(c) * sizeof(*out));
@@ -93,10 +99,10 @@ void he_conv_term(struct term *t, const struct he_conv *c)
 	memset(t, 0, sizeof(*t));
 	t->win = *w;
 	t->groups = c->groups;
-	t->kind =
-	    w->in.h == 1 && w->in.w == 1 && w->kh == 1 && w->kw == 1 && w->out.h == 1 && w->out.w == 1 && !w->pt && !w->pl && c->groups == 1
-		? TERM_DENSE
-		: TERM_CONV;
+	t->kind = w->in.h == 1 && w->in.w == 1 && w->kh == 1 && w->kw == 1 && w->out.h == 1 &&
+			  w->out.w == 1 && !w->pt && !w->pl && c->groups == 1
+		      ? TERM_DENSE
+		      : TERM_CONV;
 }
 
 /* ---- the search ---- */
@@ -109,8 +115,10 @@ static uint32_t divided_up(uint32_t a, uint32_t b)
 /* An axis cut into tiles of `outputs`. A kernel of one pixel skips what its stride skips. */
 static struct he_axis axis_of(uint32_t out, uint32_t outputs, uint32_t k, uint32_t stride, uint32_t dilation)
 {
-	struct he_axis a = {
-	    .tiles = divided_up(out, outputs), .outputs = outputs, .stride = k == 1 ? 1 : stride, .step = k == 1 ? stride : 1};
+	struct he_axis a = {.tiles = divided_up(out, outputs),
+			    .outputs = outputs,
+			    .stride = k == 1 ? 1 : stride,
+			    .step = k == 1 ? stride : 1};
 
 	a.extent = (k - 1) * dilation + 1;
 	a.size = (outputs - 1) * a.stride + a.extent;
@@ -141,7 +149,8 @@ static void try_channels(struct search *s, struct he_layout l)
 		l.m_blocks = divided_up(out, l.m);
 		l.m = divided_up(out, l.m_blocks);
 		bytes = he_layout_inputs(&l) * s->price->up + he_layout_outputs(&l) * s->price->down;
-		if (!s->found || bytes < s->bytes || (bytes == s->bytes && (uint64_t)l.c_blocks * l.m_blocks < s->polynomials)) {
+		if (!s->found || bytes < s->bytes ||
+		    (bytes == s->bytes && (uint64_t)l.c_blocks * l.m_blocks < s->polynomials)) {
 			s->best = l;
 			s->bytes = bytes;
 			s->polynomials = (uint64_t)l.c_blocks * l.m_blocks;
@@ -164,7 +173,8 @@ static uint32_t fewer_outputs(uint32_t out, uint32_t outputs)
 	return outputs > 1 ? divided_up(out, tiles + 1) : 0;
 }
 
-int he_layout_choose(struct he_layout *l, const struct he_conv *conv, size_t n, const struct he_price *price, struct err *e)
+int he_layout_choose(struct he_layout *l, const struct he_conv *conv, size_t n, const struct he_price *price,
+		     struct err *e)
 {
 	const struct window *w = &conv->win;
 	struct search s = {.price = price};
@@ -180,7 +190,8 @@ int he_layout_choose(struct he_layout *l, const struct he_conv *conv, size_t n, 
 	}
 	if (!s.found)
 		return err_set(e, ERR_INPUT,
-			       "a kernel of %u × %u pixels with dilation %u × %u does not fit a polynomial of %zu coefficients; use smpc",
+			       "a kernel of %u × %u pixels with dilation %u × %u does not fit a polynomial "
+			       "of %zu coefficients; use smpc",
 			       w->kh, w->kw, w->dh, w->dw, n);
 	*l = s.best;
 	return 0;
@@ -200,7 +211,8 @@ static int64_t pixel(const struct he_axis *a, uint32_t first, uint32_t p, int32_
 	return ((int64_t)first * a->stride + p) * a->step - pad;
 }
 
-void he_layout_input(const struct he_layout *l, uint64_t tile, uint32_t block, const int64_t *x, uint64_t *poly)
+void he_layout_input(const struct he_layout *l, uint64_t tile, uint32_t block, const int64_t *x,
+		     uint64_t *poly)
 {
 	const struct window *w = &l->conv.win;
 	uint32_t ty, tx;
@@ -210,7 +222,8 @@ void he_layout_input(const struct he_layout *l, uint64_t tile, uint32_t block, c
 	for (uint32_t i = 0; i < l->c && block * l->c + i < w->in.c; i++)
 		for (uint32_t r = 0; r < l->y.size; r++) {
 			int64_t row = pixel(&l->y, ty, r, w->pt);
-			size_t from = ((size_t)(block * l->c + i) * w->in.h + (size_t)row) * w->in.w; /* when the row exists */
+			/* when the row exists */
+			size_t from = ((size_t)(block * l->c + i) * w->in.h + (size_t)row) * w->in.w;
 			uint64_t *to = poly + ((size_t)i * l->y.size + r) * l->x.size;
 
 			for (uint32_t q = 0; row >= 0 && row < w->in.h && q < l->x.size; q++) {
@@ -232,17 +245,20 @@ void he_layout_needs(const struct he_layout *l, uint32_t m_block, uint32_t *firs
 	*blocks = ((last / out + 1) * in - 1) / l->c - *first + 1;
 }
 
-static void put_kernel(const struct he_layout *l, uint32_t m, uint32_t i, const int64_t *kernel, int64_t *poly)
+static void put_kernel(const struct he_layout *l, uint32_t m, uint32_t i, const int64_t *kernel,
+		       int64_t *poly)
 {
 	const struct window *w = &l->conv.win;
 	size_t at = ((size_t)m * l->c + l->c - 1 - i) * l->y.size;
 
 	for (uint32_t a = 0; a < w->kh; a++)
 		for (uint32_t b = 0; b < w->kw; b++)
-			poly[(at + l->y.extent - 1 - a * w->dh) * l->x.size + l->x.extent - 1 - b * w->dw] = kernel[(size_t)a * w->kw + b];
+			poly[(at + l->y.extent - 1 - a * w->dh) * l->x.size + l->x.extent - 1 - b * w->dw] =
+			    kernel[(size_t)a * w->kw + b];
 }
 
-void he_layout_weights(const struct he_layout *l, uint32_t c_block, uint32_t m_block, const int64_t *weights, int64_t *poly)
+void he_layout_weights(const struct he_layout *l, uint32_t c_block, uint32_t m_block, const int64_t *weights,
+		       int64_t *poly)
 {
 	const struct window *w = &l->conv.win;
 	uint32_t in = w->in.c / l->conv.groups, out = w->out.c / l->conv.groups;
@@ -253,7 +269,9 @@ void he_layout_weights(const struct he_layout *l, uint32_t c_block, uint32_t m_b
 			uint32_t filter = m_block * l->m + m, channel = c_block * l->c + i;
 
 			if (channel / in == filter / out)
-				put_kernel(l, m, i, weights + ((size_t)filter * in + channel % in) * w->kh * w->kw, poly);
+				put_kernel(l, m, i,
+					   weights + ((size_t)filter * in + channel % in) * w->kh * w->kw,
+					   poly);
 		}
 }
 
@@ -268,10 +286,12 @@ size_t he_layout_count(const struct he_layout *l, uint64_t tile, uint32_t block)
 	uint32_t ty, tx;
 
 	tile_at(l, tile, &ty, &tx);
-	return at_most(l->m, w->out.c - block * l->m) * at_most(l->y.outputs, w->out.h - ty) * at_most(l->x.outputs, w->out.w - tx);
+	return at_most(l->m, w->out.c - block * l->m) * at_most(l->y.outputs, w->out.h - ty) *
+	       at_most(l->x.outputs, w->out.w - tx);
 }
 
-size_t he_layout_wanted(const struct he_layout *l, uint64_t tile, uint32_t block, uint32_t *coefficient, uint32_t *element)
+size_t he_layout_wanted(const struct he_layout *l, uint64_t tile, uint32_t block, uint32_t *coefficient,
+			uint32_t *element)
 {
 	const struct window *w = &l->conv.win;
 	uint32_t ty, tx;
@@ -281,9 +301,11 @@ size_t he_layout_wanted(const struct he_layout *l, uint64_t tile, uint32_t block
 	for (uint32_t m = 0; m < l->m && block * l->m + m < w->out.c; m++)
 		for (uint32_t y = 0; y < l->y.outputs && ty + y < w->out.h; y++)
 			for (uint32_t x = 0; x < l->x.outputs && tx + x < w->out.w; x++, n++) {
-				size_t row = ((size_t)m * l->c + l->c - 1) * l->y.size + y * l->y.stride + l->y.extent - 1;
+				size_t row = ((size_t)m * l->c + l->c - 1) * l->y.size + y * l->y.stride +
+					     l->y.extent - 1;
 
-				coefficient[n] = (uint32_t)(row * l->x.size + x * l->x.stride + l->x.extent - 1);
+				coefficient[n] =
+				    (uint32_t)(row * l->x.size + x * l->x.stride + l->x.extent - 1);
 				element[n] = ((block * l->m + m) * w->out.h + ty + y) * w->out.w + tx + x;
 			}
 	return n;

@@ -24,8 +24,8 @@ struct he_lane {
 };
 
 /* Writes the ciphertexts of one term for the values x; returns what follows them. */
-uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht, const int64_t *x, struct prg *half,
-			 uint64_t *index, uint8_t *out);
+uint8_t *he_lane_encrypt(struct he_lane *l, const struct he_step *s, const struct he_term *ht,
+			 const int64_t *x, struct prg *half, uint64_t *index, uint8_t *out);
 /* Sums the answers of a step up in l->sum; returns what follows them. */
 const uint8_t *he_lane_open(struct he_lane *l, const struct he_step *s, const uint8_t *in);
 /* The row's output from l->sum. */
@@ -33,7 +33,8 @@ void he_lane_finish(struct he_lane *l, size_t image, const struct he_step *s);
 void he_lane_rows(struct he_lane *l);
 
 /* ---- model owner (he_reply.c) ---- */
-/* The polynomials of one term: those of filter block m are at start[m], one for each channel block that it needs. */
+/* The polynomials of one term: those of filter block m are at start[m], one for each channel block that it
+ * needs. */
 struct matrix {
 	uint32_t *words; /* owns */
 	size_t *start;	 /* owns; m_blocks + 1, in polynomials of limbs × N words */
@@ -41,19 +42,21 @@ struct matrix {
 
 struct he_model {
 	const struct he_plan *hp;
-	struct matrix (*terms)[TAPE_MAX_TERMS];	 /* owns; per step */
-	struct linear *(*rings)[TAPE_MAX_TERMS]; /* owns; per step: weights for words in clear, of offline tickets */
-	uint64_t **bias;			 /* own; per step: one word an output, NULL: none */
+	struct matrix (*terms)[TAPE_MAX_TERMS]; /* owns; per step */
+	/* owns; per step: weights for words in clear, of offline tickets */
+	struct linear *(*rings)[TAPE_MAX_TERMS];
+	uint64_t **bias; /* own; per step: one word an output, NULL: none */
 };
 
 struct he_replier {
 	const struct he_model *model;
 	struct he_rng *rng;
 	struct he_work *work;
-	uint32_t *c0, *c1;			    /* own: hp->terms ciphertexts */
-	const uint32_t **p0, **p1, **pw;	    /* own: hp->terms */
-	uint64_t *add, *out0, *out1, *words, *hide; /* own: N words each; hide: one an output of the largest sum of terms */
-	uint32_t *wanted, *element;		    /* own: N */
+	uint32_t *c0, *c1;		 /* own: hp->terms ciphertexts */
+	const uint32_t **p0, **p1, **pw; /* own: hp->terms */
+	/* own: N words each; hide: one an output of the largest sum of terms */
+	uint64_t *add, *out0, *out1, *words, *hide;
+	uint32_t *wanted, *element; /* own: N */
 	struct he_laps laps;
 	uint64_t *ns; /* borrows: of all rows; NULL: no profile */
 };

@@ -25,10 +25,11 @@ const char *he_row_name(const struct row *row, unsigned number, char *text, size
 	if (t == row->terms + row->n_terms)
 		snprintf(text, bytes, "row %u, a sum", number);
 	else if (t->kind == TERM_DENSE)
-		snprintf(text, bytes, "row %u, dense layer of %zu to %u", number, shape_size(t->win.in), t->win.out.c);
-	else
-		snprintf(text, bytes, "row %u, convolution %u × %u of %u to %u channels", number, t->win.kh, t->win.kw, t->win.in.c,
+		snprintf(text, bytes, "row %u, dense layer of %zu to %u", number, shape_size(t->win.in),
 			 t->win.out.c);
+	else
+		snprintf(text, bytes, "row %u, convolution %u × %u of %u to %u channels", number, t->win.kh,
+			 t->win.kw, t->win.in.c, t->win.out.c);
 	return text;
 }
 
@@ -103,9 +104,9 @@ int he_plan_new(struct he_plan **out, const struct plan *plan, enum he_set set, 
 	hp->set = set;
 	if (plan->reveal == REVEAL_LABEL) {
 		he_plan_free(hp);
-		return err_set(
-		    e, ERR_USAGE,
-		    "the he personality with nonlinear = client shows all scores to the data owner: use --reveal logits, or smpc");
+		return err_set(e, ERR_USAGE,
+			       "the he personality with nonlinear = client shows all scores to the data "
+			       "owner: use --reveal logits, or smpc");
 	}
 	if (find_steps(hp, e)) {
 		he_plan_free(hp);
@@ -121,24 +122,31 @@ static uint64_t term_down(const struct he_layout *l, const struct he_width *w)
 
 	for (uint64_t tile = 0; tile < he_layout_tiles(l); tile++)
 		for (uint32_t m = 0; m < l->m_blocks; m++)
-			bytes += ring_packed(he_layout_count(l, tile, m), w->to - w->cut) + ring_packed(l->n, w->to);
+			bytes += ring_packed(he_layout_count(l, tile, m), w->to - w->cut) +
+				 ring_packed(l->n, w->to);
 	return bytes;
 }
 
-/* Layout and bytes of one term. More polynomials than a level's bytes allow are refused before they are counted one by one. */
+/* Layout and bytes of one term. More polynomials than a level's bytes allow are refused before they are
+ * counted one by one. */
 static int lay_out(const struct he_plan *hp, struct he_step *s, struct he_term *ht, struct err *e)
 {
 	const struct row *row = &hp->plan->tape.rows[s->row];
 	const struct he_params *p = he_width_params(hp->set, &s->width);
-	struct he_price price = {he_cipher_bytes(p, s->width.up), ring_packed(p->n, s->width.to), s->width.filters};
+	struct he_price price = {he_cipher_bytes(p, s->width.up), ring_packed(p->n, s->width.to),
+				 s->width.filters};
 	size_t whole = s->width.limbs * ring_packed(p->n, HE_WORD_BITS);
 	struct he_conv c;
 
-	if (he_conv_of(&c, &row->terms[ht->term], s->folded ? &row->post : NULL, e) || he_layout_choose(&ht->layout, &c, p->n, &price, e))
+	if (he_conv_of(&c, &row->terms[ht->term], s->folded ? &row->post : NULL, e) ||
+	    he_layout_choose(&ht->layout, &c, p->n, &price, e))
 		return -1;
 	/* what is worked with, however few bits of it travel */
-	if (he_layout_inputs(&ht->layout) > LEVEL_BYTES_MAX / whole || he_layout_outputs(&ht->layout) > LEVEL_BYTES_MAX / whole)
-		return err_set(e, ERR_INPUT, "more than 1 GiB of ciphertexts for one image: too large for the he personality; use smpc");
+	if (he_layout_inputs(&ht->layout) > LEVEL_BYTES_MAX / whole ||
+	    he_layout_outputs(&ht->layout) > LEVEL_BYTES_MAX / whole)
+		return err_set(e, ERR_INPUT,
+			       "more than 1 GiB of ciphertexts for one image: too large for the he "
+			       "personality; use smpc");
 	ht->up = he_layout_inputs(&ht->layout) * price.up;
 	ht->down = term_down(&ht->layout, &s->width);
 	return 0;
@@ -199,7 +207,8 @@ int he_plan_close(struct he_plan *hp, struct err *e)
 	for (uint16_t i = 0; i < hp->levels; i++) {
 		if (hp->up[i] > LEVEL_BYTES_MAX || hp->down[i] > LEVEL_BYTES_MAX)
 			return err_set(e, ERR_INPUT,
-				       "more than 1 GiB of ciphertexts for one round trip: too large for the he personality; use smpc");
+				       "more than 1 GiB of ciphertexts for one round trip: too large for the "
+				       "he personality; use smpc");
 		hp->total_up += hp->up[i] + HE_SEED_BYTES;
 		hp->total_down += hp->down[i];
 	}
@@ -221,30 +230,34 @@ struct he_width he_width_unpack(const uint8_t *in)
 
 static int width_is_right(const struct he_width *w, enum he_set set)
 {
-	const struct he_params *p = w->small > (he_params(set)->small != NULL) ? NULL : he_width_params(set, w);
+	const struct he_params *p =
+	    w->small > (he_params(set)->small != NULL) ? NULL : he_width_params(set, w);
 
-	return p && w->k >= 1 && w->k <= HE_K_MAX && w->limbs >= 1 && w->limbs <= p->limbs && w->up >= 1 && w->up <= HE_UP_MAX &&
-	       w->to >= 1 && w->to <= he_open_max(p) && w->cut < w->to && w->filters;
+	return p && w->k >= 1 && w->k <= HE_K_MAX && w->limbs >= 1 && w->limbs <= p->limbs && w->up >= 1 &&
+	       w->up <= HE_UP_MAX && w->to >= 1 && w->to <= he_open_max(p) && w->cut < w->to && w->filters;
 }
 
 static int take_widths(struct he_plan *hp, const struct he_width *widths, size_t n, struct err *e)
 {
 	if (n != hp->n_steps)
-		return err_set(e, ERR_PEER, "widths for %zu linear rows of a plan that has %u", n, hp->n_steps);
+		return err_set(e, ERR_PEER, "widths for %zu linear rows of a plan that has %u", n,
+			       hp->n_steps);
 	for (uint16_t i = 0; i < n; i++) {
 		hp->steps[i].width = widths[i];
 		if (!width_is_right(&widths[i], hp->set))
 			return err_set(e, ERR_PEER,
-				       "row %u has words of %u bits, %u primes, %u bits up and %u down less %u, which set %s does not have",
-				       hp->steps[i].row, widths[i].k, widths[i].limbs, widths[i].up, widths[i].to, widths[i].cut,
-				       he_params(hp->set)->name);
+				       "row %u has words of %u bits, %u primes, %u bits up and %u down less "
+				       "%u, which set %s does not have",
+				       hp->steps[i].row, widths[i].k, widths[i].limbs, widths[i].up,
+				       widths[i].to, widths[i].cut, he_params(hp->set)->name);
 		if (he_step_lay_out(hp, &hp->steps[i], e))
 			return -1;
 	}
 	return he_plan_close(hp, e);
 }
 
-int he_plan_read(struct he_plan **out, const struct plan *plan, enum he_set set, const struct he_width *widths, size_t n, struct err *e)
+int he_plan_read(struct he_plan **out, const struct plan *plan, enum he_set set,
+		 const struct he_width *widths, size_t n, struct err *e)
 {
 	*out = NULL;
 	if ((unsigned)set >= HE_SETS)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nn/he_plan.h — a tape for the he personality: what is encrypted when, with which modulus, and what error that leaves.
+/* nn/he_plan.h — a tape for the he personality: what is encrypted when, with which modulus, and what error
+ * that leaves.
  *
- * With nonlinear = client the data owner runs the tape on integers in clear and asks the model owner for the terms of linear rows; skips,
- * maps and all that is not linear it computes itself. Rows that do not wait for each other share a level: one round trip. A row's terms are
- * answered apart; when there are several, random words that cancel hide each from the other's sum. */
+ * With nonlinear = client the data owner runs the tape on integers in clear and asks the model owner for the
+ * terms of linear rows; skips, maps and all that is not linear it computes itself. Rows that do not wait for
+ * each other share a level: one round trip. A row's terms are answered apart; when there are several, random
+ * words that cancel hide each from the other's sum. */
 #ifndef OBSCURA_NN_HE_PLAN_H
 #define OBSCURA_NN_HE_PLAN_H
 
@@ -23,12 +25,12 @@ struct he_term {
 /* What a step depends on beyond the public plan: HE_WIDTH_BYTES on the wire, in this order. */
 #define HE_WIDTH_BYTES 8
 struct he_width {
-	uint8_t k;     /* words that are encrypted, and sums, are mod 2^k */
-	uint8_t limbs; /* primes of the ciphertexts */
-	uint8_t up;    /* bits of a coefficient that is sent */
-	uint8_t to;    /* answers are mod 2^to: value = answer · 2^(k - to), with rounding */
-	uint8_t cut;   /* low bits that wanted coefficients of c0 leave out */
-	uint8_t small; /* 1: in the smaller ring of the set */
+	uint8_t k;	  /* words that are encrypted, and sums, are mod 2^k */
+	uint8_t limbs;	  /* primes of the ciphertexts */
+	uint8_t up;	  /* bits of a coefficient that is sent */
+	uint8_t to;	  /* answers are mod 2^to: value = answer · 2^(k - to), with rounding */
+	uint8_t cut;	  /* low bits that wanted coefficients of c0 leave out */
+	uint8_t small;	  /* 1: in the smaller ring of the set */
 	uint16_t filters; /* at most so many in a polynomial: each adds noise to the outputs of all */
 };
 
@@ -49,8 +51,8 @@ struct he_step {
 	uint16_t n_terms;
 	struct he_term *terms; /* owns */
 	uint64_t up, down;     /* bytes of one image */
-	/* known to the model owner only: 8 standard deviations of the error, in units of the row's output, and the part of it that more
-	 * primes would remove */
+	/* known to the model owner only: 8 standard deviations of the error, in units of the row's output,
+	 * and the part of it that more primes would remove */
 	double error, noise;
 };
 
@@ -64,20 +66,23 @@ struct he_plan {
 	uint64_t total_up, total_down; /* of one image, seeds included */
 	uint64_t weights;	       /* bytes of all transformed weights, at the model owner */
 	size_t terms;		       /* the longest sum of ciphertexts */
-	double *beyond;		       /* owns; model owner only: per value, how far errors may carry it out of its proven interval */
+	/* owns; model owner only: per value, how far errors may carry it out of its proven interval */
+	double *beyond;
 };
 
-/* Options of a plan for he: weights of pixels keep up to 8 fractional bits more than the others, but no more than 16 in all. */
+/* Options of a plan for he: weights of pixels keep up to 8 fractional bits more than the others, but no more
+ * than 16 in all. */
 void he_plan_options(struct plan_options *options);
 
-/* `set`: of enum he_set, or -1 for the one with the fewest bytes. Chooses the widths with the fewest bytes for which a row's error deviates less than
- * rounding its output does (intervals are widened by what errors add to them first), and refuses a row for which no number of primes does
- * (ERR_INPUT, the row and a remedy). A plan that reveals only the label is refused: the data owner sees all scores. */
-int he_plan_make(struct he_plan **hp, const struct plan *plan, const struct weights *weights, const struct bounds *bounds, int set,
-		 struct err *e) MUST_USE;
+/* `set`: of enum he_set, or -1 for the one with the fewest bytes. Chooses the widths with the fewest bytes
+ * for which a row's error deviates less than rounding its output does (intervals are widened by what errors
+ * add to them first), and refuses a row for which no number of primes does (ERR_INPUT, the row and a remedy).
+ * A plan that reveals only the label is refused: the data owner sees all scores. */
+int he_plan_make(struct he_plan **hp, const struct plan *plan, const struct weights *weights,
+		 const struct bounds *bounds, int set, struct err *e) MUST_USE;
 /* The same from what the model owner sends; n widths of a stranger, in order of the steps. */
-int he_plan_read(struct he_plan **hp, const struct plan *plan, enum he_set set, const struct he_width *widths, size_t n,
-		 struct err *e) MUST_USE;
+int he_plan_read(struct he_plan **hp, const struct plan *plan, enum he_set set, const struct he_width *widths,
+		 size_t n, struct err *e) MUST_USE;
 void he_plan_free(struct he_plan *hp);
 
 /* How a row reads in messages: "row 3, convolution 5 × 5 of 16 to 32 channels". */

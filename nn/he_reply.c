@@ -32,8 +32,8 @@ static int find_starts(struct matrix *m, const struct he_layout *l)
 	return 0;
 }
 
-static int matrix_fill(struct matrix *m, const struct he_params *p, unsigned limbs, const struct he_layout *l, const int64_t *weights,
-		       struct err *e)
+static int matrix_fill(struct matrix *m, const struct he_params *p, unsigned limbs, const struct he_layout *l,
+		       const int64_t *weights, struct err *e)
 {
 	size_t each = limbs * p->n;
 	int64_t *poly = malloc(p->n * sizeof(*poly));
@@ -57,7 +57,8 @@ static int matrix_fill(struct matrix *m, const struct he_params *p, unsigned lim
 }
 
 /* For words in clear. A convolution of one pixel is a dense layer. */
-static int make_ring(struct linear **ring, const struct he_conv *c, const int64_t *weights, unsigned k, struct err *e)
+static int make_ring(struct linear **ring, const struct he_conv *c, const int64_t *weights, unsigned k,
+		     struct err *e)
 {
 	struct term t;
 	int small = 1;
@@ -84,7 +85,8 @@ static int make_terms(struct he_model *m, uint16_t step, const int64_t *weights,
 		if (!folded)
 			return out_of_memory(e);
 		he_conv_fold(&l->conv, t, s->folded ? &row->post : NULL, weights, folded);
-		r = matrix_fill(&m->terms[step][i], he_width_params(m->hp->set, &s->width), s->width.limbs, l, folded, e);
+		r = matrix_fill(&m->terms[step][i], he_width_params(m->hp->set, &s->width), s->width.limbs, l,
+				folded, e);
 		if (!r)
 			r = make_ring(&m->rings[step][i], &l->conv, folded, s->width.k, e);
 		secret_wipe(folded, n * sizeof(*folded));
@@ -112,7 +114,8 @@ static int make_bias(struct he_model *m, uint16_t step, const struct layer_weigh
 	return 0;
 }
 
-int he_model_new(struct he_model **out, const struct he_plan *hp, const struct weights *weights, struct err *e)
+int he_model_new(struct he_model **out, const struct he_plan *hp, const struct weights *weights,
+		 struct err *e)
 {
 	struct he_model *m = calloc(1, sizeof(*m));
 
@@ -157,9 +160,11 @@ void he_model_free(struct he_model *m)
 		for (uint16_t j = 0; j < s->n_terms; j++)
 			linear_free(m->rings[i][j]);
 		for (uint16_t j = 0; j < s->n_terms; j++)
-			matrix_free(&m->terms[i][j], s->width.limbs * s->terms[j].layout.n * 4, s->terms[j].layout.m_blocks);
+			matrix_free(&m->terms[i][j], s->width.limbs * s->terms[j].layout.n * 4,
+				    s->terms[j].layout.m_blocks);
 		if (m->bias[i])
-			secret_wipe(m->bias[i], shape_size(s->terms[0].layout.conv.win.out) * sizeof(uint64_t));
+			secret_wipe(m->bias[i],
+				    shape_size(s->terms[0].layout.conv.win.out) * sizeof(uint64_t));
 		free(m->bias[i]);
 	}
 	free(m->terms);
@@ -202,7 +207,8 @@ static int take_buffers(struct he_replier *r)
 	r->hide = calloc(2 * hidden(hp), 8);
 	r->wanted = calloc(n, sizeof(*r->wanted));
 	r->element = calloc(n, sizeof(*r->element));
-	return r->c0 && r->c1 && r->p0 && r->p1 && r->pw && r->add && r->out0 && r->out1 && r->words && r->hide && r->wanted && r->element
+	return r->c0 && r->c1 && r->p0 && r->p1 && r->pw && r->add && r->out0 && r->out1 && r->words &&
+		       r->hide && r->wanted && r->element
 		   ? 0
 		   : -1;
 }
@@ -274,7 +280,8 @@ static void read_tile(struct he_replier *r, struct place *at)
 	for (uint32_t c = 0; c < at->term->layout.c_blocks; c++) {
 		size_t to = (size_t)c * w->limbs * p->n;
 
-		he_cipher_read(p, w->limbs, w->up, at->in, at->half, at->index++, he_work_of(r->work, w->small), r->c0 + to, r->c1 + to);
+		he_cipher_read(p, w->limbs, w->up, at->in, at->half, at->index++,
+			       he_work_of(r->work, w->small), r->c0 + to, r->c1 + to);
 		at->in += he_cipher_bytes(p, w->up);
 	}
 }
@@ -286,7 +293,8 @@ static void prepare_add(struct he_replier *r, const struct place *at, size_t wan
 
 	memset(r->add, 0, at->term->layout.n * 8);
 	for (size_t i = 0; i < wanted; i++) {
-		uint64_t y = (at->bias ? at->bias[r->element[i]] : 0) + (at->hide ? at->hide[r->element[i]] : 0);
+		uint64_t y =
+		    (at->bias ? at->bias[r->element[i]] : 0) + (at->hide ? at->hide[r->element[i]] : 0);
 
 		r->add[r->wanted[i]] = y << (64 - k);
 	}
@@ -295,7 +303,8 @@ static void prepare_add(struct he_replier *r, const struct place *at, size_t wan
 static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, uint32_t m)
 {
 	const struct he_layout *l = &at->term->layout;
-	size_t poly = at->step->width.limbs * l->n, wanted = he_layout_wanted(l, tile, m, r->wanted, r->element);
+	size_t poly = at->step->width.limbs * l->n,
+	       wanted = he_layout_wanted(l, tile, m, r->wanted, r->element);
 	const struct he_width *width = &at->step->width;
 	unsigned to = width->to, cut = width->cut;
 	uint32_t first, blocks;
@@ -308,8 +317,8 @@ static void answer_block(struct he_replier *r, struct place *at, uint64_t tile, 
 	}
 	prepare_add(r, at, wanted);
 	he_lap(&r->laps, HE_LAP_REST);
-	he_answer(he_public_of(at->pk, width->small), r->rng, width->limbs, r->p0, r->p1, r->pw, blocks, r->add, to, cut,
-		  he_work_of(r->work, width->small), r->out0, r->out1);
+	he_answer(he_public_of(at->pk, width->small), r->rng, width->limbs, r->p0, r->p1, r->pw, blocks,
+		  r->add, to, cut, he_work_of(r->work, width->small), r->out0, r->out1);
 	for (size_t i = 0; i < wanted; i++)
 		r->words[i] = r->out0[r->wanted[i]];
 	ring_pack(at->out, r->words, wanted, to - cut);
@@ -378,14 +387,16 @@ static int answer_image(struct he_replier *r, struct place *at, uint16_t level, 
 	return 0;
 }
 
-int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch, const uint8_t *in, size_t bytes, uint8_t *out,
-	     struct err *e)
+int he_reply(struct he_replier *r, const struct he_public *pk, uint16_t level, size_t batch,
+	     const uint8_t *in, size_t bytes, uint8_t *out, struct err *e)
 {
 	const struct he_plan *hp = r->model->hp;
 	struct place at = {.pk = pk, .in = in, .out = out};
 
 	if (level >= hp->levels || bytes != he_request_bytes(hp, level, batch))
-		return err_set(e, ERR_PEER, "a request of %zu bytes for round trip %u, which has another size; the peer's plan is another",
+		return err_set(e, ERR_PEER,
+			       "a request of %zu bytes for round trip %u, which has another size; the peer's "
+			       "plan is another",
 			       bytes, level);
 	he_laps_start(&r->laps);
 	for (size_t i = 0; i < batch; i++)

@@ -10,7 +10,7 @@
  *	acc[r][p] += v[at[i] + p*lanes ...] * s(r, i)		for all r < rows, p < vectors
  * and at the end y[r*y_stride + p*lanes ...] += acc[r][p]; of the last vector only `last` lanes exist.
  * Convolution: vectors are pixels, s is the packed weight s[i*rows + r]. Dense: vectors are outputs (packed
- *weights), s is the input s[r*s_stride + i] of image r. */
+ * weights), s is the input s[r*s_stride + i] of image r. */
 struct tile {
 	size_t depth;
 	const void *v;

@@ -316,8 +316,8 @@ static unsigned log2_of(uint32_t n)
 static unsigned weight_frac(const struct lowering *l, const struct part *p)
 {
 	const struct meaning *x = &l->meaning[p->diff];
-	unsigned bits = l->options->weight_bits + (p->raw ? l->options->pixel_bits : 0), odd = log2_of(x->divisor),
-		 fold = p->layer ? x->extra + odd : 0;
+	unsigned bits = l->options->weight_bits + (p->raw ? l->options->pixel_bits : 0),
+		 odd = log2_of(x->divisor), fold = p->layer ? x->extra + odd : 0;
 
 	if (fold > FOLD_MAX)
 		fold = FOLD_MAX;

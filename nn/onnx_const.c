@@ -123,7 +123,7 @@ int op_const_gather(struct import *im, struct call *c, struct err *e)
 					      (long long)index->i[j], (long long)data->dims[axis]);
 			for (k = 0; k < inner; k++)
 				val_copy_one(c->out, (o * index->n + j) * inner + k, data,
-					 (o * (size_t)data->dims[axis] + (size_t)at) * inner + k);
+					     (o * (size_t)data->dims[axis] + (size_t)at) * inner + k);
 		}
 	}
 	return 0;

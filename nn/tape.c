@@ -10,7 +10,7 @@
 #define MATRIX (16 * (uint64_t)NN_MAX_ELEMENTS) /* weights of one term */
 #define WORDS (UINT64_C(1) << 28)		/* values and weights of a whole tape */
 #define WORK (UINT64_C(1) << 38)		/* multiply-adds of a whole tape */
-#define POOLED NN_MAX_ELEMENTS		/* elements of all maximum windows: each takes memory, and a comparison */
+#define POOLED NN_MAX_ELEMENTS /* elements of all maximum windows: each takes memory, and a comparison */
 #define CLASSES (1u << 14)
 
 static int bad(struct err *e, uint16_t row, const char *what)
@@ -269,7 +269,8 @@ static int check_max(const struct row *row, const struct value *in, const struct
 	total->pooled += window_work(&row->post);
 	if (total->pooled <= POOLED)
 		return 0;
-	return err_set(e, ERR_INPUT, "plan: maximum pools over %llu elements are more than %u: use a smaller network",
+	return err_set(e, ERR_INPUT,
+		       "plan: maximum pools over %llu elements are more than %u: use a smaller network",
 		       (unsigned long long)total->pooled, POOLED);
 }
 

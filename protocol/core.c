@@ -9,8 +9,8 @@
 #include <syslog.h>
 #include "wire.pb-c.h"
 
-const struct legal *legal_find(const struct legal *rows, size_t n, const struct channel *from, const struct frame *f,
-			       unsigned state, const char *state_name, struct err *e)
+const struct legal *legal_find(const struct legal *rows, size_t n, const struct channel *from,
+			       const struct frame *f, unsigned state, const char *state_name, struct err *e)
 {
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].type == f->type && (rows[i].from & from->peer) && (rows[i].states & 1u << state))
@@ -64,8 +64,8 @@ void ticket_log(const struct host *host, const uint8_t token[16], uint64_t first
 		return;
 	crypto_hash_sha256(hash, token, 16);
 	sodium_bin2hex(session, sizeof(session), hash, 8);
-	host_log(host, LOG_DEBUG, "tickets %s %llu-%llu %s", session, (unsigned long long)first, (unsigned long long)(first + n - 1),
-		 what);
+	host_log(host, LOG_DEBUG, "tickets %s %llu-%llu %s", session, (unsigned long long)first,
+		 (unsigned long long)(first + n - 1), what);
 }
 
 int error_read(struct err *e, const struct channel *from, const struct frame *f)
@@ -76,7 +76,8 @@ int error_read(struct err *e, const struct channel *from, const struct frame *f)
 
 	if (said && said->text[0])
 		snprintf(text, sizeof(text), "%s", said->text);
-	/* A peer's bad input or missing memory keeps its class; anything else that it says is a peer's failure. */
+	/* A peer's bad input or missing memory keeps its class; anything else that it says is a peer's
+	 * failure. */
 	if (said && (said->code == ERR_INPUT || said->code == ERR_REACH || said->code == ERR_ATTEST))
 		code = (enum err_code)said->code;
 	if (said)
@@ -85,7 +86,8 @@ int error_read(struct err *e, const struct channel *from, const struct frame *f)
 	return err_set(e, code, "%s refused: %s", from->name, text);
 }
 
-static void reason_send(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane, const struct err *why)
+static void reason_send(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane,
+			const struct err *why)
 {
 	Wire__Error message = WIRE__ERROR__INIT;
 
@@ -112,7 +114,8 @@ int same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
 int different(const struct channel *a, const struct channel *b, struct err *e)
 {
 	if (same_bytes(a->fingerprint, b->fingerprint, 32))
-		return error_of(e, a, "has the same certificate as %s: they must be different parties", b->name);
+		return error_of(e, a, "has the same certificate as %s: they must be different parties",
+				b->name);
 	if (same_bytes(a->fingerprint, a->self_fingerprint, 32))
 		return error_of(e, a, "has our own certificate: it must be another party");
 	if (same_bytes(b->fingerprint, b->self_fingerprint, 32))

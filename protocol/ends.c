@@ -22,7 +22,8 @@ void open_send(struct channel *model_owner, uint16_t session, const struct owner
 	channel_send_message(model_owner, FRAME_OPEN, session, 0, &open);
 }
 
-int opened_send(struct channel *data_owner, uint16_t session, const struct served *served, Wire__Opened *opened, struct err *e)
+int opened_send(struct channel *data_owner, uint16_t session, const struct served *served,
+		Wire__Opened *opened, struct err *e)
 {
 	opened->plan = wire__plan__unpack(NULL, served->plan_bytes, served->plan_packed);
 	if (!opened->plan)
@@ -44,14 +45,16 @@ int opened_read(void *owner, const struct channel *model_owner, enum personality
 	if (!in)
 		return error_of(e, model_owner, "sent an OPENED that is not a message of wire.proto");
 	if (strcmp(in->personality, personality_name(p)) != 0)
-		status = error_of(e, model_owner, "opened a session of another personality than %s", personality_name(p));
+		status = error_of(e, model_owner, "opened a session of another personality than %s",
+				  personality_name(p));
 	else
 		status = take(owner, in, e);
 	wire__opened__free_unpacked(in, NULL);
 	return status;
 }
 
-int plan_take(struct plan **plan, const Wire__Plan *in, uint8_t digest[32], const struct channel *from, struct err *e)
+int plan_take(struct plan **plan, const Wire__Plan *in, uint8_t digest[32], const struct channel *from,
+	      struct err *e)
 {
 	size_t bytes = wire__plan__get_packed_size(in);
 	uint8_t *packed = malloc(bytes + 1);
@@ -81,8 +84,9 @@ uint32_t begin_images(const uint8_t body[BEGIN_BYTES])
 	return body[16] | (uint32_t)body[17] << 8 | (uint32_t)body[18] << 16 | (uint32_t)body[19] << 24;
 }
 
-int use_allowed(const struct modeller_options *options, const struct served *served, const struct channel *data_owner,
-		const uint8_t token[16], uint32_t first, uint32_t n, struct err *why)
+int use_allowed(const struct modeller_options *options, const struct served *served,
+		const struct channel *data_owner, const uint8_t token[16], uint32_t first, uint32_t n,
+		struct err *why)
 {
 	const struct rules *rules = options->rules;
 	struct use use = {.data_owner = data_owner,
@@ -147,8 +151,8 @@ void inference_tell(struct inference *i, const struct err *why)
 
 /* ---- events ---- */
 
-int frame_handle(void *end, const struct legals *legals, unsigned state, const struct channel *from, const struct frame *f, int *leaving,
-		 const struct channel **told, struct err *why)
+int frame_handle(void *end, const struct legals *legals, unsigned state, const struct channel *from,
+		 const struct frame *f, int *leaving, const struct channel **told, struct err *why)
 {
 	const struct legal *row;
 

@@ -27,7 +27,8 @@ struct lane {
 	uint32_t out_message;
 	size_t out_have, out_gone; /* bytes in the outbox; of this message handed out before */
 	int out_taken, in_parts;
-	struct profile *profile; /* borrows; NULL also for the first inference, which finds memory and caches cold */
+	/* borrows; NULL also for the first inference, which finds memory and caches cold */
+	struct profile *profile;
 	struct profile *own; /* owns; of one inference, for lane_time */
 	uint64_t lap;
 	int begun;
@@ -53,16 +54,17 @@ static size_t longest_message(const struct program *p, enum party from)
 	return most;
 }
 
-static struct pieces lane_pieces(const struct program *p, enum party party, const struct layer *layers, size_t batch)
+static struct pieces lane_pieces(const struct program *p, enum party party, const struct layer *layers,
+				 size_t batch)
 {
 	return (struct pieces){
-		.live = rounded(batch * p->live * 8),
-		.temp = rounded(batch * p->temp),
-		.scratch = rounded(p->scratch),
-		.wide = layers ? rounded(batch * p->wide * 8) : 0,
-		.linear = rounded(layers_scratch(layers, p, batch)),
-		.inbox = rounded(batch * longest_message(p, party == P0 ? P1 : P0)),
-		.outbox = rounded(ENGINE_HEADROOM + batch * longest_message(p, party)),
+	    .live = rounded(batch * p->live * 8),
+	    .temp = rounded(batch * p->temp),
+	    .scratch = rounded(p->scratch),
+	    .wide = layers ? rounded(batch * p->wide * 8) : 0,
+	    .linear = rounded(layers_scratch(layers, p, batch)),
+	    .inbox = rounded(batch * longest_message(p, party == P0 ? P1 : P0)),
+	    .outbox = rounded(ENGINE_HEADROOM + batch * longest_message(p, party)),
 	};
 }
 
@@ -78,8 +80,8 @@ size_t lane_bytes(const struct program *program, size_t batch_max)
 	return total(&s);
 }
 
-int lane_new(struct lane **lane, const struct program *program, enum party party, const struct layer *layers, size_t batch_max,
-	     struct err *e)
+int lane_new(struct lane **lane, const struct program *program, enum party party, const struct layer *layers,
+	     size_t batch_max, struct err *e)
 {
 	struct pieces s = lane_pieces(program, party, layers, batch_max);
 	struct lane *l = calloc(1, sizeof(*l));
@@ -96,15 +98,15 @@ int lane_new(struct lane **lane, const struct program *program, enum party party
 	l->batch_max = batch_max;
 	l->live = secret_take(l->arena, s.live);
 	l->run = (struct run){
-		.program = program,
-		.layers = layers,
-		.party = party,
-		.tickets = l->tickets,
-		.values = l->values,
-		.temp = secret_take(l->arena, s.temp),
-		.scratch = secret_take(l->arena, s.scratch),
-		.wide = secret_take(l->arena, s.wide),
-		.linear = secret_take(l->arena, s.linear),
+	    .program = program,
+	    .layers = layers,
+	    .party = party,
+	    .tickets = l->tickets,
+	    .values = l->values,
+	    .temp = secret_take(l->arena, s.temp),
+	    .scratch = secret_take(l->arena, s.scratch),
+	    .wide = secret_take(l->arena, s.wide),
+	    .linear = secret_take(l->arena, s.linear),
 	};
 	l->inbox = secret_take(l->arena, s.inbox);
 	l->outbox = secret_take(l->arena, s.outbox);
@@ -113,7 +115,8 @@ int lane_new(struct lane **lane, const struct program *program, enum party party
 	return 0;
 fail:
 	lane_free(l);
-	return err_set(e, ERR_ENV, "out of memory: a lane of %zu images needs %zu bytes", batch_max, total(&s));
+	return err_set(e, ERR_ENV, "out of memory: a lane of %zu images needs %zu bytes", batch_max,
+		       total(&s));
 }
 
 void lane_free(struct lane *l)
@@ -127,7 +130,8 @@ void lane_free(struct lane *l)
 	free(l);
 }
 
-/* Value v of a batch lies at batch × slot: images of one value are neighbours, values never overlap while both live. */
+/* Value v of a batch lies at batch × slot: images of one value are neighbours, values never overlap while
+ * both live. */
 static void place(uint64_t **values, uint64_t *live, const struct program *p, size_t batch)
 {
 	for (uint16_t v = 0; v < p->tape->n_values; v++)
@@ -141,7 +145,8 @@ static uint32_t next_message(const struct program *p, uint32_t from, enum party 
 	return from;
 }
 
-void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, size_t batch, const uint8_t *pixels)
+void lane_begin(struct lane *l, struct prg *prg, const struct ticket *tickets, size_t batch,
+		const uint8_t *pixels)
 {
 	size_t n = shape_size(l->program->tape->values[0].shape);
 
@@ -179,21 +184,25 @@ void lane_time(struct lane *l)
 void lane_times(const struct lane *l, uint64_t *compute, uint64_t *wait)
 {
 	for (size_t row = 0; l->own && row < l->program->tape->n_rows; row++) {
-		compute[row] += profile_ns(l->own, PROFILE_COMPUTE, row) + profile_ns(l->own, PROFILE_SEND, row);
+		compute[row] +=
+		    profile_ns(l->own, PROFILE_COMPUTE, row) + profile_ns(l->own, PROFILE_SEND, row);
 		wait[row] += profile_ns(l->own, PROFILE_WAIT, row);
 	}
 }
 
 static size_t awaited(const struct lane *l)
 {
-	return l->in_message < l->program->n_messages ? l->run.batch * l->program->messages[l->in_message].bytes : 0;
+	return l->in_message < l->program->n_messages
+		   ? l->run.batch * l->program->messages[l->in_message].bytes
+		   : 0;
 }
 
 int lane_receive(struct lane *l, const uint8_t *bytes, size_t n, struct err *e)
 {
 	if (l->done || n > awaited(l) - l->in_have)
-		return err_set(e, ERR_PEER, "message %u is longer than the plan says: %zu bytes, then %zu more", l->in_message,
-			       l->in_have, n);
+		return err_set(e, ERR_PEER,
+			       "message %u is longer than the plan says: %zu bytes, then %zu more",
+			       l->in_message, l->in_have, n);
 	memcpy(l->inbox + l->in_have, bytes, n);
 	l->in_have += n;
 	return 0;
@@ -244,7 +253,8 @@ enum ran { RAN_WAITS, RAN_PART, RAN_ALL };
 static enum ran run_row(struct lane *l, const struct row *row)
 {
 	const struct placed *at = &l->program->rows[l->run.row];
-	void (*act)(struct run *, const struct row *, unsigned) = l->run.party == P0 ? ops[row->kind]->p0 : ops[row->kind]->p1;
+	void (*act)(struct run *, const struct row *, unsigned) =
+	    l->run.party == P0 ? ops[row->kind]->p0 : ops[row->kind]->p1;
 
 	if (!at->moves)
 		act(&l->run, row, 0);

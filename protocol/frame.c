@@ -67,8 +67,8 @@ void frame_pack(uint8_t header[FRAME_HEADER], const struct frame *f)
 	put32(header + 12, f->sequence);
 }
 
-int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame_role from, enum frame_role to,
-		 struct err *e)
+int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame_role from,
+		 enum frame_role to, struct err *e)
 {
 	const struct rule *rule = &rules[header[4]];
 	unsigned known;
@@ -85,8 +85,8 @@ int frame_unpack(struct frame *f, const uint8_t header[FRAME_HEADER], enum frame
 		return err_set(e, ERR_PEER, "a %s may not send %s to a %s", frame_role_name(from), rule->name,
 			       frame_role_name(to));
 	if (f->length > rule->longest)
-		return err_set(e, ERR_PEER, "%s of %u bytes is longer than the %u allowed", rule->name, f->length,
-			       rule->longest);
+		return err_set(e, ERR_PEER, "%s of %u bytes is longer than the %u allowed", rule->name,
+			       f->length, rule->longest);
 	/* Only a message of the plan is cut into pieces that need a mark; all else counts its pieces. */
 	known = f->type == FRAME_STEP ? FRAME_MORE : f->type == FRAME_CLOSE ? FRAME_LATER : 0;
 	if (f->flags & ~known)
@@ -108,7 +108,8 @@ static void hash_number(crypto_hash_sha256_state *s, uint32_t v)
 	crypto_hash_sha256_update(s, bytes, sizeof(bytes));
 }
 
-/* wire.proto as compiled: names, numbers, labels and types of all fields, messages inside messages too (none is recursive). */
+/* wire.proto as compiled: names, numbers, labels and types of all fields, messages inside messages too (none
+ * is recursive). */
 static void hash_message(crypto_hash_sha256_state *s, const ProtobufCMessageDescriptor *m)
 {
 	hash_text(s, m->name);
@@ -128,12 +129,13 @@ static void hash_message(crypto_hash_sha256_state *s, const ProtobufCMessageDesc
 void frame_digest(uint8_t digest[32])
 {
 	static const ProtobufCMessageDescriptor *const messages[] = {
-		&wire__hello__descriptor,  &wire__error__descriptor, &wire__model_list__descriptor,
-		&wire__open__descriptor,   &wire__opened__descriptor, &wire__pair__descriptor,
-		&wire__paired__descriptor, &wire__classify__descriptor, &wire__classified__descriptor,
-		&wire__status__descriptor};
+	    &wire__hello__descriptor,  &wire__error__descriptor,    &wire__model_list__descriptor,
+	    &wire__open__descriptor,   &wire__opened__descriptor,   &wire__pair__descriptor,
+	    &wire__paired__descriptor, &wire__classify__descriptor, &wire__classified__descriptor,
+	    &wire__status__descriptor};
 	static const char *const rows[] = {
-#define FRAME(name, code, from, to, body, longest, meaning) #name " " #code " " #from " " #to " " #body " " #longest,
+#define FRAME(name, code, from, to, body, longest, meaning)                                                  \
+#name " " #code " " #from " " #to " " #body " " #longest,
 #include "protocol/frames.def"
 #undef FRAME
 #define OP(kind, prefix) #kind,
@@ -154,7 +156,8 @@ void frame_digest(uint8_t digest[32])
 #define SMALL 8192 /* bytes of a message that needs no memory */
 
 /* ---- sending ---- */
-void channel_send_message(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane, const void *message)
+void channel_send_message(struct channel *c, enum frame_type type, uint16_t session, uint32_t lane,
+			  const void *message)
 {
 	size_t bytes = protobuf_c_message_get_packed_size(message);
 	struct frame f = {.type = (uint8_t)type, .session = session, .lane = lane};
@@ -163,7 +166,8 @@ void channel_send_message(struct channel *c, enum frame_type type, uint16_t sess
 	if (bytes <= rules[type & 255].longest)
 		buffer = bytes <= sizeof(small) ? small : malloc(bytes);
 	if (!buffer) {
-		/* The peer must not wait for what will never come: an ERROR without a body needs no memory. */
+		/* The peer must not wait for what will never come: an ERROR without a body needs no
+		 * memory. */
 		f.type = FRAME_ERROR;
 		c->ops->send(c, &f);
 		c->ops->flush(c);

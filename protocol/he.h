@@ -8,8 +8,8 @@
  * With tickets (he_offline) encryption happens before:
  *   D → M  HE_TICKET (masks), M → D HE_TICKET (answer)      nn/he_offline.h; numbers rise from 0
  *   BEGIN names the first of its tickets; STEP carries words in clear.
- * Inferences of a session run one after another; a batch shares its round trips. With nonlinear = client the data owner sees every
- * pre-activation, and so can solve for the weights. */
+ * Inferences of a session run one after another; a batch shares its round trips. With nonlinear = client the
+ * data owner sees every pre-activation, and so can solve for the weights. */
 #ifndef OBSCURA_PROTOCOL_HE_H
 #define OBSCURA_PROTOCOL_HE_H
 
@@ -18,7 +18,8 @@
 
 #define HE_DIGEST 32 /* SHA-256 of a public key as sent */
 
-/* ---- keys, kept in this process for later sessions (he_keys.c); used on the loop thread, what they point to by jobs too ---- */
+/* ---- keys, kept in this process for later sessions (he_keys.c); used on the loop thread, what they point to
+ * by jobs too ---- */
 /* The data owner's own key for one set and one model owner. */
 struct he_pair {
 	struct he_pair *next;
@@ -44,8 +45,8 @@ struct he_known {
 /* NULL when this peer has not sent it. Held: he_known_drop. */
 struct he_known *he_known_find(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST]);
 /* bytes is hostile: it must have the digest. */
-struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST], const uint8_t *bytes, size_t n,
-			      struct err *e);
+struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST],
+			      const uint8_t *bytes, size_t n, struct err *e);
 void he_known_drop(struct he_known *known);
 
 /* The longest message of either direction, for a batch. */

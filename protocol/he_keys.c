@@ -123,15 +123,16 @@ static void prune_known(const uint8_t peer[32])
 struct he_known *he_known_find(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST])
 {
 	for (struct he_known *k = knowns; k; k = k->next)
-		if (k->set == set && same_bytes(k->digest, digest, HE_DIGEST) && same_bytes(k->peer, peer, 32)) {
+		if (k->set == set && same_bytes(k->digest, digest, HE_DIGEST) &&
+		    same_bytes(k->peer, peer, 32)) {
 			k->refs++;
 			return k;
 		}
 	return NULL;
 }
 
-struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST], const uint8_t *bytes, size_t n,
-			      struct err *e)
+struct he_known *he_known_add(enum he_set set, const uint8_t peer[32], const uint8_t digest[HE_DIGEST],
+			      const uint8_t *bytes, size_t n, struct err *e)
 {
 	struct he_known *k;
 	uint8_t found[HE_DIGEST];

@@ -14,7 +14,8 @@
 /* Of one session. The first inference, which finds memory and caches cold, is left out. */
 struct he_profile {
 	struct profile *sum; /* owns; NULL: off, then nothing else is used */
-	uint64_t *ns;	     /* owns: of the job at hand, HE_LAPS for each row; NULL: off, or the first inference */
+	/* owns: of the job at hand, HE_LAPS for each row; NULL: off, or the first inference */
+	uint64_t *ns;
 	const struct plan *plan;
 	int begun;
 	uint64_t lap;
@@ -52,7 +53,7 @@ struct desk {
 	int busy;
 	struct plan *plan; /* own */
 	struct he_plan *hp;
-	struct he_pair *pair;	  /* held */
+	struct he_pair *pair; /* held */
 	struct he_lane *lane;
 	size_t batch;
 	uint8_t *request, *answer; /* own: FRAME_HEADER bytes first, then the longest request; answers */
@@ -107,7 +108,8 @@ struct bench {
 	struct he_replier *replier;
 	uint16_t level;
 	size_t batch;
-	uint8_t *request, *answer; /* own while an inference runs; the answer has FRAME_HEADER bytes before it */
+	/* own while an inference runs; the answer has FRAME_HEADER bytes before it */
+	uint8_t *request, *answer;
 	struct err err;
 	int status;
 	struct he_profile profile;

@@ -18,8 +18,8 @@ static int no_memory(struct err *e)
 /* Where n words of one term come from; first: words of the row's terms before it. */
 typedef void (*term_source)(void *ctx, uint16_t row, size_t first, uint64_t *words, size_t n, unsigned k);
 
-static int fill_term(struct layer *layer, const struct program *p, uint16_t row, uint16_t j, size_t first, term_source source, void *ctx,
-		     int small, struct err *e)
+static int fill_term(struct layer *layer, const struct program *p, uint16_t row, uint16_t j, size_t first,
+		     term_source source, void *ctx, int small, struct err *e)
 {
 	const struct term *term = &p->tape->rows[row].terms[j];
 	unsigned k = p->tape->values[p->tape->rows[row].out].k;
@@ -37,7 +37,8 @@ static int fill_term(struct layer *layer, const struct program *p, uint16_t row,
 	return layer->terms[j] ? 0 : -1;
 }
 
-static int fill(struct layer **layers, const struct program *p, term_source source, void *ctx, int small, struct err *e)
+static int fill(struct layer **layers, const struct program *p, term_source source, void *ctx, int small,
+		struct err *e)
 {
 	struct layer *l = calloc(p->tape->n_rows, sizeof(*l));
 
@@ -69,7 +70,8 @@ static void from_weights(void *ctx, uint16_t row, size_t first, uint64_t *words,
 	memcpy(words, w->rows[row].weights + first, n * sizeof(*words));
 }
 
-/* B: stream = row number, 8 bytes a word. Words start at a block boundary: `first` may be odd, so read from the block before. */
+/* B: stream = row number, 8 bytes a word. Words start at a block boundary: `first` may be odd, so read from
+ * the block before. */
 static void from_seed(void *ctx, uint16_t row, size_t first, uint64_t *words, size_t n, unsigned k)
 {
 	if (n && first % 2) {
@@ -98,7 +100,8 @@ static void from_packed(void *ctx, uint16_t row, size_t first, uint64_t *words, 
 static int check_weights(const struct program *p, const struct weights *w, struct err *e)
 {
 	if (w->n_rows != p->tape->n_rows)
-		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u", w->n_rows, p->tape->n_rows);
+		return err_set(e, ERR_INPUT, "weights belong to another plan: %u rows, not %u", w->n_rows,
+			       p->tape->n_rows);
 	for (uint16_t i = 0; i < w->n_rows; i++) {
 		size_t n = 0;
 
@@ -129,7 +132,8 @@ int program_weights(struct layer **layers, const struct program *p, const struct
 		if (!(*layers)[i].bias || (n && n != wide_words(p, &p->tape->rows[i]))) {
 			layers_free(*layers, p);
 			*layers = NULL;
-			return err_set(e, ERR_ENV, "no memory for a bias, or a bias of the wrong size (row %u)", i);
+			return err_set(e, ERR_ENV,
+				       "no memory for a bias, or a bias of the wrong size (row %u)", i);
 		}
 		if (n)
 			memcpy((*layers)[i].bias, w->rows[i].bias, n * sizeof(uint64_t));
@@ -137,7 +141,8 @@ int program_weights(struct layer **layers, const struct program *p, const struct
 	return 0;
 }
 
-int program_mask(struct layer **layers, const struct program *p, const uint8_t seed[PRG_SEED_BYTES], struct err *e)
+int program_mask(struct layer **layers, const struct program *p, const uint8_t seed[PRG_SEED_BYTES],
+		 struct err *e)
 {
 	struct prg *prg = prg_new(seed, PRG_WEIGHTS, e);
 	int result;
@@ -157,8 +162,8 @@ int program_unmask(struct layer **layers, const struct program *p, const uint8_t
 	return fill(layers, p, from_packed, &in, 0, e);
 }
 
-int program_masked_weights(uint8_t *packed, const struct program *p, const struct weights *w, const uint8_t seed[PRG_SEED_BYTES],
-			   struct err *e)
+int program_masked_weights(uint8_t *packed, const struct program *p, const struct weights *w,
+			   const uint8_t seed[PRG_SEED_BYTES], struct err *e)
 {
 	struct prg *prg;
 

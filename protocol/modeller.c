@@ -11,31 +11,31 @@
 
 #define INLINE_WORK 4000000u
 #define TICKETS_END UINT64_C(0xffffffff)
-#define TICKETS_MOST 8192		 /* of one session at once, however small they are */
+#define TICKETS_MOST 8192	      /* of one session at once, however small they are */
 #define QUEUE_BYTES ((size_t)4 << 20) /* masked weights wait while more than this has not left */
 
 static const char *const state_names[MODELLER_STATES] = {
-	[MODELLER_PAIRING] = "the provider pairs the parties",
-	[MODELLER_READY] = "the session is ready",
-	[MODELLER_OVER] = "the session is over",
+    [MODELLER_PAIRING] = "the provider pairs the parties",
+    [MODELLER_READY] = "the session is ready",
+    [MODELLER_OVER] = "the session is over",
 };
 
 static const uint32_t moves[MODELLER_STATES] = {
-	[MODELLER_PAIRING] = 1u << MODELLER_READY | 1u << MODELLER_OVER,
-	[MODELLER_READY] = 1u << MODELLER_OVER,
-	[MODELLER_OVER] = 0,
+    [MODELLER_PAIRING] = 1u << MODELLER_READY | 1u << MODELLER_OVER,
+    [MODELLER_READY] = 1u << MODELLER_OVER,
+    [MODELLER_OVER] = 0,
 };
 
 static int modeller_paired(void *modeller, const struct frame *f, struct err *e);
 
 #define IN(state) (1u << MODELLER_##state)
 static const struct legal legal[] = {
-	{FRAME_PAIRED, ROLE_C, IN(PAIRING), modeller_paired},
-	{FRAME_CORRECTIONS, ROLE_C, IN(READY), stock_corrections},
-	{FRAME_DELTA, ROLE_D, IN(READY), stock_delta},
-	{FRAME_BEGIN, ROLE_D, IN(READY), answer_begin},
-	{FRAME_STEP, ROLE_D, IN(READY), answer_step},
-	{FRAME_ABORT, ROLE_D, IN(READY), answer_abort},
+    {FRAME_PAIRED, ROLE_C, IN(PAIRING), modeller_paired},
+    {FRAME_CORRECTIONS, ROLE_C, IN(READY), stock_corrections},
+    {FRAME_DELTA, ROLE_D, IN(READY), stock_delta},
+    {FRAME_BEGIN, ROLE_D, IN(READY), answer_begin},
+    {FRAME_STEP, ROLE_D, IN(READY), answer_step},
+    {FRAME_ABORT, ROLE_D, IN(READY), answer_abort},
 };
 static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
@@ -46,9 +46,9 @@ static void modeller_enter(struct modeller *m, enum modeller_state to)
 			 state_names[m->state], state_names[to]);
 		abort(); /* a bug of ours: no peer can cause it */
 	}
-	host_log(m->host, m->err.code ? LOG_WARNING : LOG_DEBUG, "model %s for %s: %s -> %s%s%s", m->served->name,
-		 m->data_owner ? m->data_owner->name : "a lost data owner", state_names[m->state], state_names[to],
-		 m->err.text[0] ? ": " : "", m->err.text);
+	host_log(m->host, m->err.code ? LOG_WARNING : LOG_DEBUG, "model %s for %s: %s -> %s%s%s",
+		 m->served->name, m->data_owner ? m->data_owner->name : "a lost data owner",
+		 state_names[m->state], state_names[to], m->err.text[0] ? ": " : "", m->err.text);
 	m->state = to;
 	m->since_us = m->host->now_us(m->host->ctx);
 }
@@ -147,7 +147,8 @@ static int send_pair(struct modeller *m, struct err *e)
 	pair.epoch = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)m->served->epoch};
 	pair.plan_digest = (ProtobufCBinaryData){32, digest};
 	pair.peer = (ProtobufCBinaryData){32, m->data_owner->fingerprint};
-	pair.weight_seed = (ProtobufCBinaryData){PRG_SEED_BYTES, (uint8_t *)(uintptr_t)m->served->weight_seed};
+	pair.weight_seed =
+	    (ProtobufCBinaryData){PRG_SEED_BYTES, (uint8_t *)(uintptr_t)m->served->weight_seed};
 	pair.model = (char *)(uintptr_t)m->served->name;
 	channel_send_message(m->provider, FRAME_PAIR, m->provider_session, 0, &pair);
 	wire__plan__free_unpacked(pair.plan, NULL);
@@ -184,10 +185,11 @@ static int fit_memory(struct modeller *m, struct err *e)
 	while (m->batch_max && (m->batch_max > most / ticket || lane_bytes(p, m->batch_max) > most))
 		m->batch_max /= 2;
 	if (!m->batch_max)
-		return err_set(e, ERR_ENV,
-			       "one image of model %s takes %llu bytes of tickets and %zu of working memory, more than "
-			       "the %llu that the model owner allows a session",
-			       m->served->name, (unsigned long long)ticket, lane_bytes(p, 1), (unsigned long long)most);
+		return err_set(
+		    e, ERR_ENV,
+		    "one image of model %s takes %llu bytes of tickets and %zu of working memory, more than "
+		    "the %llu that the model owner allows a session",
+		    m->served->name, (unsigned long long)ticket, lane_bytes(p, 1), (unsigned long long)most);
 	m->capacity = most / ticket < TICKETS_MOST ? most / ticket : TICKETS_MOST;
 	return 0;
 }
@@ -219,8 +221,8 @@ static int modeller_init(struct modeller *m, struct err *e)
 }
 
 int modeller_new(struct modeller **modeller, const struct host *host, const struct modeller_options *options,
-		 const struct served *served, struct channel *data_owner, uint16_t session, struct channel *provider,
-		 uint16_t provider_session, struct err *e)
+		 const struct served *served, struct channel *data_owner, uint16_t session,
+		 struct channel *provider, uint16_t provider_session, struct err *e)
 {
 	const struct duo_modeller_kind *kind = duo_modeller_kind(served->personality);
 	struct modeller *m = calloc(1, sizeof(*m));
@@ -283,7 +285,9 @@ int modeller_credit(struct modeller *m, struct err *e)
 	if (to > TICKETS_END)
 		to = TICKETS_END;
 	if (to == m->credit)
-		return m->next < TICKETS_END ? 0 : err_set(e, ERR_PEER, "all ticket numbers of the session are used");
+		return m->next < TICKETS_END
+			   ? 0
+			   : err_set(e, ERR_PEER, "all ticket numbers of the session are used");
 	m->credit = to;
 	f.lane = (uint32_t)to;
 	m->provider->ops->send(m->provider, &f);
@@ -323,8 +327,8 @@ int modeller_tick(struct modeller *m, struct err *e)
 	if (m->state == MODELLER_READY)
 		status = answer_deadlines(m, &why);
 	else if (waited >= (uint64_t)m->options.connect_ms * 1000)
-		status = error_of(&why, m->provider, "did not pair us with %s within %u ms", m->data_owner->name,
-				  m->options.connect_ms);
+		status = error_of(&why, m->provider, "did not pair us with %s within %u ms",
+				  m->data_owner->name, m->options.connect_ms);
 	return status < 0 ? modeller_fail(m, &why, NULL, e) : 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/modeller.h — inside the model owner's end: modeller.c opens and ends it, modeller_stock.c collects tickets,
- * modeller_infer.c answers. */
+/* protocol/modeller.h — inside the model owner's end: modeller.c opens and ends it, modeller_stock.c collects
+ * tickets, modeller_infer.c answers. */
 #ifndef OBSCURA_PROTOCOL_MODELLER_H
 #define OBSCURA_PROTOCOL_MODELLER_H
 
@@ -26,10 +26,10 @@ struct stream {
 
 struct modeller {
 	struct duo_modeller *duo; /* owns: not smpc; then nothing else here is in use */
-	const struct host *host; /* borrows */
+	const struct host *host;  /* borrows */
 	struct modeller_options options;
-	const struct served *served;		/* borrows */
-	struct channel *data_owner, *provider;	/* borrow; NULL when lost */
+	const struct served *served;	       /* borrows */
+	struct channel *data_owner, *provider; /* borrow; NULL when lost */
 	uint16_t session, provider_session;
 	enum modeller_state state;
 	struct err err;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner answers inferences. A ticket is burnt at BEGIN, before anything is answered; no step is answered twice. */
+/* The model owner answers inferences. A ticket is burnt at BEGIN, before anything is answered; no step is
+ * answered twice. */
 #include <stdio.h>
 #include <string.h>
 #include "protocol/ends.h"
@@ -61,17 +62,20 @@ static int check_begin(struct modeller *m, const struct frame *f, uint32_t n, st
 	if (!same_bytes(f->body, m->served->epoch, 16))
 		return error_of(e, m->data_owner, "began an inference of another epoch");
 	if (!n || n > m->batch_max || f->length != 20 + 16 * n)
-		return error_of(e, m->data_owner, "began an inference of %u images (%u bytes), at most %zu are allowed", n,
+		return error_of(e, m->data_owner,
+				"began an inference of %u images (%u bytes), at most %zu are allowed", n,
 				f->length, m->batch_max);
 	if (f->lane != m->next)
-		return error_of(e, m->data_owner, "began an inference on ticket %u where ticket %llu is next", f->lane,
-				(unsigned long long)m->next);
+		return error_of(e, m->data_owner, "began an inference on ticket %u where ticket %llu is next",
+				f->lane, (unsigned long long)m->next);
 	if (n > m->ready - m->next)
-		return error_of(e, m->data_owner, "began an inference on tickets up to %u; those below %llu are complete",
+		return error_of(e, m->data_owner,
+				"began an inference on tickets up to %u; those below %llu are complete",
 				f->lane + n - 1, (unsigned long long)m->ready);
 	for (uint32_t t = 0; t < n; t++)
 		if (!same_bytes(f->body + 20 + 16 * t, stock_ticket(m, m->next + t)->tag, 16))
-			return error_of(e, m->data_owner, "has another tag for ticket %llu: its randomness is not ours",
+			return error_of(e, m->data_owner,
+					"has another tag for ticket %llu: its randomness is not ours",
 					(unsigned long long)(m->next + t));
 	return 0;
 }
@@ -102,9 +106,8 @@ static void take_tickets(struct modeller *m, struct slot *s, uint32_t n)
 	for (uint32_t t = 0; t < n; t++) {
 		struct half_ticket *ticket = stock_ticket(m, m->next + t);
 
-		s->tickets[t] = (struct ticket){.number = m->next + t,
-						.corrections = ticket->piece,
-						.delta = ticket->piece + delta};
+		s->tickets[t] = (struct ticket){
+		    .number = m->next + t, .corrections = ticket->piece, .delta = ticket->piece + delta};
 		s->pieces[t] = ticket->piece;
 		secret_wipe(ticket, sizeof(*ticket));
 	}
@@ -128,7 +131,8 @@ int answer_begin(void *modeller, const struct frame *f, struct err *e)
 	s = free_slot(m, e);
 	if (!s)
 		return -1;
-	if (slot_prepare(s, n, m->batch_max, &why) < 0 || !use_allowed(&m->options, m->served, m->data_owner, m->token, m->next, n, &why))
+	if (slot_prepare(s, n, m->batch_max, &why) < 0 ||
+	    !use_allowed(&m->options, m->served, m->data_owner, m->token, m->next, n, &why))
 		return abort_lane(m, s, f->lane, n, &why);
 	take_tickets(m, s, n);
 	slot_begin(s, f->lane, n, NULL);
@@ -145,8 +149,8 @@ int answer_step(void *modeller, const struct frame *f, struct err *e)
 	int whole;
 
 	if (!s)
-		return error_of(e, m->data_owner, "sent message %u of ticket %u, which is not under way", f->sequence + 1,
-				f->lane);
+		return error_of(e, m->data_owner, "sent message %u of ticket %u, which is not under way",
+				f->sequence + 1, f->lane);
 	if (s->state == SLOT_SWALLOW) {
 		if (!(f->flags & FRAME_MORE))
 			slot_clear(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner's tickets: corrections from the provider and δ from the data owner arrive in order of numbers, each on its own
- * channel; a ticket is ready when both are whole. */
+/* The model owner's tickets: corrections from the provider and δ from the data owner arrive in order of
+ * numbers, each on its own channel; a ticket is ready when both are whole. */
 #include <stdlib.h>
 #include <string.h>
 #include "protocol/modeller.h"
@@ -30,12 +30,14 @@ static int check_piece(const struct modeller *m, const struct stream *s, const s
 {
 	if (f->lane != s->ticket || f->sequence != s->piece)
 		return error_of(e, from, "sent %s of ticket %u, piece %u where ticket %llu, piece %u was due",
-				frame_name(f->type), f->lane, f->sequence, (unsigned long long)s->ticket, s->piece);
+				frame_name(f->type), f->lane, f->sequence, (unsigned long long)s->ticket,
+				s->piece);
 	if (s->ticket >= m->credit)
-		return error_of(e, from, "sent %s of ticket %u, which nobody asked for", frame_name(f->type), f->lane);
+		return error_of(e, from, "sent %s of ticket %u, which nobody asked for", frame_name(f->type),
+				f->lane);
 	if (f->length > total - s->bytes || !f->length)
-		return error_of(e, from, "sent %u bytes of %s where %llu were missing", f->length, frame_name(f->type),
-				(unsigned long long)(total - s->bytes));
+		return error_of(e, from, "sent %u bytes of %s where %llu were missing", f->length,
+				frame_name(f->type), (unsigned long long)(total - s->bytes));
 	return 0;
 }
 

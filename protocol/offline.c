@@ -16,9 +16,11 @@ struct block {
 	size_t tickets;
 };
 
-static int block_new(struct block *b, const struct program *p, const struct layer *layers, size_t tickets, struct err *e)
+static int block_new(struct block *b, const struct program *p, const struct layer *layers, size_t tickets,
+		     struct err *e)
 {
-	size_t live = tickets * p->live * 8, wide = tickets * p->wide * 8, linear = layers_scratch(layers, p, tickets);
+	size_t live = tickets * p->live * 8, wide = tickets * p->wide * 8,
+	       linear = layers_scratch(layers, p, tickets);
 
 	b->program = p;
 	b->tickets = tickets;
@@ -51,8 +53,9 @@ struct dealer {
 	struct prg *p0, *p1, *own, *tag;
 };
 
-int dealer_new(struct dealer **dealer, const struct program *program, const struct layer *mask, const uint8_t p0[PRG_SEED_BYTES],
-	       const uint8_t p1[PRG_SEED_BYTES], const uint8_t own[PRG_SEED_BYTES], size_t block, struct err *e)
+int dealer_new(struct dealer **dealer, const struct program *program, const struct layer *mask,
+	       const uint8_t p0[PRG_SEED_BYTES], const uint8_t p1[PRG_SEED_BYTES],
+	       const uint8_t own[PRG_SEED_BYTES], size_t block, struct err *e)
 {
 	struct dealer *d = calloc(1, sizeof(*d));
 
@@ -61,7 +64,8 @@ int dealer_new(struct dealer **dealer, const struct program *program, const stru
 		return err_set(e, ERR_ENV, "out of memory");
 	d->layers = mask;
 	if (block_new(&d->block, program, mask, block, e) || !(d->p0 = prg_new(p0, PRG_TICKET, e)) ||
-	    !(d->p1 = prg_new(p1, PRG_TICKET, e)) || !(d->own = prg_new(own, PRG_OWN, e)) || !(d->tag = prg_new(own, PRG_TAG, e))) {
+	    !(d->p1 = prg_new(p1, PRG_TICKET, e)) || !(d->own = prg_new(own, PRG_OWN, e)) ||
+	    !(d->tag = prg_new(own, PRG_TAG, e))) {
 		dealer_free(d);
 		return -1;
 	}
@@ -73,18 +77,18 @@ void dealer_make(struct dealer *d, uint64_t first, size_t n, uint8_t *const *cor
 {
 	const struct tape *tape = d->block.program->tape;
 	struct deal deal = {
-		.program = d->block.program,
-		.layers = d->layers,
-		.p0 = d->p0,
-		.p1 = d->p1,
-		.own = d->own,
-		.first = first,
-		.tickets = n,
-		.mask = d->block.values,
-		.corrections = corrections,
-		.scratch = d->block.scratch,
-		.wide = d->block.wide,
-		.linear = d->block.linear,
+	    .program = d->block.program,
+	    .layers = d->layers,
+	    .p0 = d->p0,
+	    .p1 = d->p1,
+	    .own = d->own,
+	    .first = first,
+	    .tickets = n,
+	    .mask = d->block.values,
+	    .corrections = corrections,
+	    .scratch = d->block.scratch,
+	    .wide = d->block.wide,
+	    .linear = d->block.linear,
 	};
 	uint64_t lap = 0;
 
@@ -118,8 +122,8 @@ struct aheads {
 	struct prg *prg;
 };
 
-int aheads_new(struct aheads **aheads, const struct program *program, const struct layer *f, const uint8_t p0[PRG_SEED_BYTES],
-	       size_t block, struct err *e)
+int aheads_new(struct aheads **aheads, const struct program *program, const struct layer *f,
+	       const uint8_t p0[PRG_SEED_BYTES], size_t block, struct err *e)
 {
 	struct aheads *a = calloc(1, sizeof(*a));
 
@@ -139,17 +143,17 @@ void aheads_make(struct aheads *a, uint64_t first, size_t n, uint8_t *const *del
 {
 	const struct tape *tape = a->block.program->tape;
 	struct ahead ahead = {
-		.program = a->block.program,
-		.layers = a->layers,
-		.prg = a->prg,
-		.first = first,
-		.tickets = n,
-		.a = a->block.values,
-		.delta = delta,
-		.kept = kept,
-		.scratch = a->block.scratch,
-		.wide = a->block.wide,
-		.linear = a->block.linear,
+	    .program = a->block.program,
+	    .layers = a->layers,
+	    .prg = a->prg,
+	    .first = first,
+	    .tickets = n,
+	    .a = a->block.values,
+	    .delta = delta,
+	    .kept = kept,
+	    .scratch = a->block.scratch,
+	    .wide = a->block.wide,
+	    .linear = a->block.linear,
 	};
 	uint64_t lap = 0;
 

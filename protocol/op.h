@@ -11,19 +11,22 @@ enum party { P0, P1, PARTIES };
 
 /* One transfer inside an operator. A sender's function writes it, the receiver's function reads it. */
 struct move {
-	uint8_t from;	/* enum party */
+	uint8_t from;	  /* enum party */
 	uint32_t message; /* index in program->messages */
-	uint64_t bytes;	/* of one image: every packed piece padded to a byte */
+	uint64_t bytes;	  /* of one image: every packed piece padded to a byte */
 };
 
-/* What one row costs, for one image. Declared by the operator; read by engine, planner, metrics and quotas. */
+/* What one row costs, for one image. Declared by the operator; read by engine, planner, metrics and
+ * quotas. */
 struct cost {
 	uint64_t corrections; /* bytes D → P1 */
 	uint64_t delta;	      /* bytes P0 → P1, offline */
-	uint64_t p0, p1, own; /* bytes of the key streams of P0, P1 and the dealer alone; multiples of PRG_BLOCK */
-	uint64_t ahead;	      /* words that P0 keeps from offline to online */
-	uint64_t temp;	      /* bytes of one image that a computing party keeps from move to move */
-	uint64_t scratch;     /* bytes that a function needs while it runs, in every role; not multiplied by images */
+	/* bytes of the key streams of P0, P1 and the dealer alone; multiples of PRG_BLOCK */
+	uint64_t p0, p1, own;
+	uint64_t ahead; /* words that P0 keeps from offline to online */
+	uint64_t temp;	/* bytes of one image that a computing party keeps from move to move */
+	/* bytes that a function needs while it runs, in every role; not multiplied by images */
+	uint64_t scratch;
 	uint64_t wide;	      /* words of one image before the post pool of OP_LINEAR, 0 without one */
 	uint64_t comparisons; /* for people */
 };
@@ -36,14 +39,16 @@ struct ahead;
 struct op {
 	const char *name;
 	/* Fills *cost and appends moves with program_move(). */
-	int (*declare)(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e);
+	int (*declare)(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+		       struct err *e);
 	/* Frees what declare left in *prepared. NULL: nothing. */
 	void (*release)(void *prepared);
 	/* Dealer: masks of the row's output, corrections for P1 of a block of tickets. */
 	void (*deal)(struct deal *d, const struct row *row);
 	/* P0 offline: delta for P1, words kept for later, of a block of tickets. NULL: nothing. */
 	void (*ahead)(struct ahead *a, const struct row *row);
-	/* Online. Called once for each move of the row in order (move = 0, 1, …), or once (move = 0) when it has none. */
+	/* Online. Called once for each move of the row in order (move = 0, 1, …), or once (move = 0) when it
+	 * has none. */
 	void (*p0)(struct run *r, const struct row *row, unsigned move);
 	void (*p1)(struct run *r, const struct row *row, unsigned move);
 };
@@ -51,10 +56,12 @@ struct op {
 /* One operator, one file, one word here (protocol/ops.def). */
 extern const struct op *const ops[OP_KINDS];
 
-/* The matrices of a party for every linear row: P1's W, P0's F = W - B, the dealer's B. Packed once per epoch. */
+/* The matrices of a party for every linear row: P1's W, P0's F = W - B, the dealer's B. Packed once per
+ * epoch. */
 struct layer {
 	struct linear *terms[TAPE_MAX_TERMS]; /* own; NULL for TERM_SKIP */
-	uint64_t *bias;			      /* owns; P1 only: one word per element before the post pool, mod 2^64 */
+	/* owns; P1 only: one word per element before the post pool, mod 2^64 */
+	uint64_t *bias;
 };
 
 /* One ticket as a computing party holds it. Borrows. */
@@ -65,7 +72,8 @@ struct ticket {
 	const uint64_t *ahead;	    /* P0: program->ahead words */
 };
 
-/* The online state of one party for one lane: `batch` images together. Values are uint64_t, image-major: value[b*n + i]. */
+/* The online state of one party for one lane: `batch` images together. Values are uint64_t, image-major:
+ * value[b*n + i]. */
 struct run {
 	const struct program *program;
 	const struct layer *layers; /* P1; per row of the tape */
@@ -83,7 +91,8 @@ struct run {
 	size_t row;
 };
 
-/* The dealer's state for a block of tickets. mask[v]: tickets × n words: a of a FORM_DIFF value, ρ of a FORM_MASKED one. */
+/* The dealer's state for a block of tickets. mask[v]: tickets × n words: a of a FORM_DIFF value, ρ of a
+ * FORM_MASKED one. */
 struct deal {
 	const struct program *program;
 	const struct layer *layers; /* B */
@@ -106,7 +115,7 @@ struct ahead {
 	uint64_t first;
 	size_t tickets;
 	uint64_t *const *a;
-	uint8_t *const *delta;	/* per ticket */
+	uint8_t *const *delta; /* per ticket */
 	uint64_t *const *kept; /* per ticket: program->ahead words */
 	void *scratch;
 	uint64_t *wide;

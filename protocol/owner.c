@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c, owner_infer.c. */
+/* The data owner's end of a session: its states, its end. What happens in them: owner_open.c, owner_pool.c,
+ * owner_infer.c. */
 #include "protocol/duo.h"
 #include "protocol/owner.h"
 
@@ -11,44 +12,43 @@
 #define INLINE_WORK 4000000u
 
 static const char *const state_names[OWNER_STATES] = {
-	[OWNER_OPENING] = "the session is being opened",
-	[OWNER_WEIGHTS] = "masked weights are received",
-	[OWNER_PAIRING] = "the provider pairs the parties",
-	[OWNER_READY] = "the session is ready",
-	[OWNER_FAILED] = "the session has failed",
+    [OWNER_OPENING] = "the session is being opened",	[OWNER_WEIGHTS] = "masked weights are received",
+    [OWNER_PAIRING] = "the provider pairs the parties", [OWNER_READY] = "the session is ready",
+    [OWNER_FAILED] = "the session has failed",
 };
 
 /* Legal moves: from the row's state to the states of its bits. */
 static const uint32_t moves[OWNER_STATES] = {
-	[OWNER_OPENING] = 1u << OWNER_WEIGHTS | 1u << OWNER_FAILED,
-	[OWNER_WEIGHTS] = 1u << OWNER_PAIRING | 1u << OWNER_READY | 1u << OWNER_FAILED,
-	[OWNER_PAIRING] = 1u << OWNER_READY | 1u << OWNER_FAILED,
-	[OWNER_READY] = 1u << OWNER_FAILED,
-	[OWNER_FAILED] = 0,
+    [OWNER_OPENING] = 1u << OWNER_WEIGHTS | 1u << OWNER_FAILED,
+    [OWNER_WEIGHTS] = 1u << OWNER_PAIRING | 1u << OWNER_READY | 1u << OWNER_FAILED,
+    [OWNER_PAIRING] = 1u << OWNER_READY | 1u << OWNER_FAILED,
+    [OWNER_READY] = 1u << OWNER_FAILED,
+    [OWNER_FAILED] = 0,
 };
 
 #define IN(state) (1u << OWNER_##state)
 static const struct legal legal[] = {
-	{FRAME_OPENED, ROLE_M, IN(OPENING), owner_opened},
-	{FRAME_WEIGHTS, ROLE_M, IN(WEIGHTS), owner_weights},
-	{FRAME_PAIRED, ROLE_C, IN(WEIGHTS) | IN(PAIRING), owner_paired},
-	{FRAME_TAGS, ROLE_C, IN(READY), pool_tags},
-	{FRAME_HELD, ROLE_C, IN(READY), pool_held},
-	{FRAME_READY, ROLE_M, IN(READY), pool_ready},
-	{FRAME_STEP, ROLE_M, IN(READY), infer_step},
-	{FRAME_ABORT, ROLE_M, IN(READY), infer_abort},
+    {FRAME_OPENED, ROLE_M, IN(OPENING), owner_opened},
+    {FRAME_WEIGHTS, ROLE_M, IN(WEIGHTS), owner_weights},
+    {FRAME_PAIRED, ROLE_C, IN(WEIGHTS) | IN(PAIRING), owner_paired},
+    {FRAME_TAGS, ROLE_C, IN(READY), pool_tags},
+    {FRAME_HELD, ROLE_C, IN(READY), pool_held},
+    {FRAME_READY, ROLE_M, IN(READY), pool_ready},
+    {FRAME_STEP, ROLE_M, IN(READY), infer_step},
+    {FRAME_ABORT, ROLE_M, IN(READY), infer_abort},
 };
 static const struct legals legals = {legal, sizeof(legal) / sizeof(legal[0]), state_names};
 
 void owner_enter(struct owner *o, enum owner_state to)
 {
 	if (!(moves[o->state] & 1u << to)) {
-		host_log(o->host, LOG_CRIT, "session %u, model %s: no move from \"%s\" to \"%s\"", o->session, o->model,
-			 state_names[o->state], state_names[to]);
+		host_log(o->host, LOG_CRIT, "session %u, model %s: no move from \"%s\" to \"%s\"", o->session,
+			 o->model, state_names[o->state], state_names[to]);
 		abort(); /* a bug of ours: no peer can cause it */
 	}
-	host_log(o->host, to == OWNER_FAILED ? LOG_WARNING : LOG_DEBUG, "session %u, model %s: %s -> %s%s%s", o->session,
-		 o->model, state_names[o->state], state_names[to], o->err.code ? ": " : "", o->err.text);
+	host_log(o->host, to == OWNER_FAILED ? LOG_WARNING : LOG_DEBUG, "session %u, model %s: %s -> %s%s%s",
+		 o->session, o->model, state_names[o->state], state_names[to], o->err.code ? ": " : "",
+		 o->err.text);
 	o->state = to;
 	o->since_us = o->host->now_us(o->host->ctx);
 }
@@ -169,7 +169,8 @@ int owner_work(struct owner *o, struct err *e)
 {
 	int status = 0;
 
-	/* Jobs that a host runs at once, and results whose receiver asks again, come back here: one round at a time. */
+	/* Jobs that a host runs at once, and results whose receiver asks again, come back here: one round at
+	 * a time. */
 	if (o->state != OWNER_READY)
 		return 0;
 	if (o->working) {
@@ -213,7 +214,8 @@ static int opening_deadline(struct owner *o, struct err *e)
 	if (o->state == OWNER_OPENING)
 		return error_of(e, o->model_owner, "did not open the session within %u ms", ms);
 	if (o->state == OWNER_WEIGHTS)
-		return error_of(e, o->model_owner, "sent no more masked weights within %u ms (%llu of %llu bytes)", ms,
+		return error_of(e, o->model_owner,
+				"sent no more masked weights within %u ms (%llu of %llu bytes)", ms,
 				(unsigned long long)o->weights_got, (unsigned long long)o->weights_bytes);
 	return error_of(e, o->provider, "did not pair us with %s within %u ms", o->model_owner->name, ms);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/owner.h — inside the data owner's end: owner.c has its states, owner_open.c opens it, owner_pool.c keeps tickets,
- * owner_mill.c makes them, owner_infer.c runs inferences. */
+/* protocol/owner.h — inside the data owner's end: owner.c has its states, owner_open.c opens it, owner_pool.c
+ * keeps tickets, owner_mill.c makes them, owner_infer.c runs inferences. */
 #ifndef OBSCURA_PROTOCOL_OWNER_H
 #define OBSCURA_PROTOCOL_OWNER_H
 
@@ -13,14 +13,15 @@
 /* One ticket between TAGS and BEGIN. */
 struct ahead_ticket {
 	uint8_t tag[16];
-	uint64_t *kept;		  /* owns: from the stock; program->ahead words */
-	uint32_t corrections;	  /* payload bytes that the provider says it sent */
-	uint64_t delta;		  /* payload bytes that we sent */
+	uint64_t *kept;	      /* owns: from the stock; program->ahead words */
+	uint32_t corrections; /* payload bytes that the provider says it sent */
+	uint64_t delta;	      /* payload bytes that we sent */
 };
 
-/* What offline jobs touch: unpacking F, making δ. Allocated apart, so that it outlives a session that ends meanwhile. */
+/* What offline jobs touch: unpacking F, making δ. Allocated apart, so that it outlives a session that ends
+ * meanwhile. */
 struct mill {
-	struct job job; /* first */
+	struct job job;	     /* first */
 	struct owner *owner; /* NULL: the session has gone */
 	struct core *core;   /* holds a reference */
 	int busy, unmasking;
@@ -44,8 +45,8 @@ struct owner {
 	struct channel *model_owner, *provider; /* borrow; NULL when lost */
 	uint16_t session;
 	enum owner_state state;
-	int leaving;	/* a peer asks for the end */
-	struct err err; /* why it failed */
+	int leaving;	   /* a peer asks for the end */
+	struct err err;	   /* why it failed */
 	uint64_t since_us; /* last progress of opening, or of tickets that are waited for */
 	/* opening */
 	uint8_t epoch[16], token[16], digest[32];
@@ -63,9 +64,9 @@ struct owner {
 	uint64_t next, ready, delta, made, credit;
 	uint64_t said; /* by the model owner: complete at its end */
 	uint64_t pool_low, pool_high, ticket_bytes;
-	uint64_t pool_fit;   /* tickets that the memory is enough for */
-	uint64_t late_batch; /* about the largest batch of late */
-	struct err held; /* with a code: why the provider makes no tickets for now */
+	uint64_t pool_fit;	   /* tickets that the memory is enough for */
+	uint64_t late_batch;	   /* about the largest batch of late */
+	struct err held;	   /* with a code: why the provider makes no tickets for now */
 	struct ahead_ticket *ring; /* owns; ticket t at t mod ring_size; those of [next, made) hold memory */
 	uint64_t ring_size;
 	struct rate rate;
@@ -77,7 +78,8 @@ struct owner {
 
 /* owner.c */
 void owner_enter(struct owner *o, enum owner_state to);
-/* Ends the session: peers (but not `told`) and all inferences get to know. Returns -1 and copies the reason to e. */
+/* Ends the session: peers (but not `told`) and all inferences get to know. Returns -1 and copies the reason
+ * to e. */
 int owner_fail(struct owner *o, const struct err *why, const struct channel *told, struct err *e);
 
 /* owner_open.c */

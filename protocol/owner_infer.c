@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inferences of the data owner: a queue; lanes; each lane takes a contiguous range of complete tickets, burnt before BEGIN leaves. */
+/* Inferences of the data owner: a queue; lanes; each lane takes a contiguous range of complete tickets, burnt
+ * before BEGIN leaves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,8 +104,9 @@ void owner_infer(struct owner *o, struct inference *i)
 }
 
 /* ---- a lane ---- */
-/* The first message starts with e of the image, batch × n words packed to k bits, image by image: its top bits are what a picture
- * of the model owner's view shows. Nothing is kept when the plan maps the image before it is masked. */
+/* The first message starts with e of the image, batch × n words packed to k bits, image by image: its top
+ * bits are what a picture of the model owner's view shows. Nothing is kept when the plan maps the image
+ * before it is masked. */
 static void keep_view(const struct owner *o, const struct slot *s)
 {
 	const struct tape *tape = &o->core->plan->tape;
@@ -159,7 +161,8 @@ static void lane_ran(struct slot *s)
 	}
 	if (s->of && s->of->masked && !s->sent)
 		keep_view(o, s);
-	/* An aborted lane sends what it was about to: the model owner drops it, and then the lane is over on both sides. */
+	/* An aborted lane sends what it was about to: the model owner drops it, and then the lane is over on
+	 * both sides. */
 	slot_send(s);
 	if (s->aborted)
 		slot_clear(s);
@@ -302,8 +305,8 @@ int infer_step(void *owner, const struct frame *f, struct err *e)
 	int whole;
 
 	if (!s)
-		return error_of(e, o->model_owner, "sent message %u of ticket %u, which is not under way", f->sequence + 1,
-				f->lane);
+		return error_of(e, o->model_owner, "sent message %u of ticket %u, which is not under way",
+				f->sequence + 1, f->lane);
 	whole = slot_receive(s, o->model_owner, f, e);
 	if (whole > 0)
 		slot_run(s);
@@ -350,8 +353,8 @@ void infer_waiting(const struct owner *o, char *text, size_t bytes)
 	size_t missing;
 
 	if (s)
-		snprintf(text, bytes, "while waiting for message %u of %u", lane_awaits(s->lane, &missing) + 1,
-			 o->core->program->n_messages);
+		snprintf(text, bytes, "while waiting for message %u of %u",
+			 lane_awaits(s->lane, &missing) + 1, o->core->program->n_messages);
 	else if (o->state == OWNER_READY && o->head)
 		snprintf(text, bytes, "while waiting for tickets");
 }
@@ -367,7 +370,8 @@ static int tickets_late(struct owner *o, struct err *e)
 	if (o->made - o->next < n)
 		return error_of(e, o->provider, "made no tickets for %u ms (%llu of %zu were there)", ms,
 				(unsigned long long)(o->made - o->next), n);
-	return error_of(e, o->model_owner, "did not complete its tickets within %u ms (%llu of %zu were ready)", ms,
+	return error_of(e, o->model_owner,
+			"did not complete its tickets within %u ms (%llu of %zu were ready)", ms,
 			(unsigned long long)(o->ready - o->next), n);
 }
 
@@ -379,7 +383,8 @@ int infer_deadlines(struct owner *o, struct err *e)
 
 	if (s && now - s->since_us >= limit)
 		return error_of(e, o->model_owner, "did not send message %u of %u within %u ms",
-				lane_awaits(s->lane, &missing) + 1, o->core->program->n_messages, o->options.step_ms);
+				lane_awaits(s->lane, &missing) + 1, o->core->program->n_messages,
+				o->options.step_ms);
 	if (!o->head || !o->head->waiting_us || o->mill->busy)
 		return 0;
 	if (since < o->head->waiting_us)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The offline work of a data owner: F is unpacked once, then δ = F·a + e0 is made in blocks of tickets, as jobs. */
+/* The offline work of a data owner: F is unpacked once, then δ = F·a + e0 is made in blocks of tickets, as
+ * jobs. */
 #include <stdlib.h>
 #include <string.h>
 #include "protocol/owner.h"
@@ -36,10 +37,12 @@ static void send_delta(struct owner *o)
 	uint64_t bytes = o->core->program->delta;
 
 	for (size_t t = 0; t < m->n; t++) {
-		struct frame f = {.type = FRAME_DELTA, .session = o->session, .lane = (uint32_t)(m->first + t)};
+		struct frame f = {
+		    .type = FRAME_DELTA, .session = o->session, .lane = (uint32_t)(m->first + t)};
 
 		if (bytes)
-			pool_ticket(o, m->first + t)->delta = send_pieces(o->model_owner, f, m->delta[t], bytes);
+			pool_ticket(o, m->first + t)->delta =
+			    send_pieces(o->model_owner, f, m->delta[t], bytes);
 	}
 	o->model_owner->ops->flush(o->model_owner);
 	o->delta = m->first + m->n;

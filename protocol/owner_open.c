@@ -9,12 +9,14 @@
 static int check_opened(const struct owner *o, const Wire__Opened *in, struct err *e)
 {
 	if (in->epoch.len != 16 || in->token.len != 16 || in->provider.len != 32 || !in->plan)
-		return error_of(e, o->model_owner, "opened the session without plan, epoch, token or provider");
+		return error_of(e, o->model_owner,
+				"opened the session without plan, epoch, token or provider");
 	if (!same_bytes(in->provider.data, o->provider->fingerprint, 32))
-		return error_of(e, o->model_owner, "uses another crypto provider than we do (%s)", o->provider->name);
+		return error_of(e, o->model_owner, "uses another crypto provider than we do (%s)",
+				o->provider->name);
 	if (!in->max_batch || !in->lanes)
-		return error_of(e, o->model_owner, "allows no inference (max_batch %u, lanes %u)", in->max_batch,
-				in->lanes);
+		return error_of(e, o->model_owner, "allows no inference (max_batch %u, lanes %u)",
+				in->max_batch, in->lanes);
 	return 0;
 }
 
@@ -38,15 +40,15 @@ static int fit_memory(struct owner *o, struct err *e)
 	uint64_t most = o->options.pool_bytes;
 
 	o->ticket_bytes = 8 * p->ahead + p->delta + 64;
-	while (o->batch_max &&
-	       (o->batch_max > most / o->ticket_bytes || lane_bytes(p, o->batch_max) > most))
+	while (o->batch_max && (o->batch_max > most / o->ticket_bytes || lane_bytes(p, o->batch_max) > most))
 		o->batch_max /= 2;
 	if (!o->batch_max)
-		return err_set(e, ERR_ENV,
-			       "one image of model %s takes %llu bytes of tickets and %zu of working memory, more than "
-			       "the %llu allowed; raise pool_memory",
-			       o->model, (unsigned long long)o->ticket_bytes, lane_bytes(p, 1),
-			       (unsigned long long)most);
+		return err_set(
+		    e, ERR_ENV,
+		    "one image of model %s takes %llu bytes of tickets and %zu of working memory, more than "
+		    "the %llu allowed; raise pool_memory",
+		    o->model, (unsigned long long)o->ticket_bytes, lane_bytes(p, 1),
+		    (unsigned long long)most);
 	return 0;
 }
 
@@ -76,8 +78,9 @@ static int take_opened(void *owner, const Wire__Opened *in, struct err *e)
 	o->lanes = in->lanes < OWNER_LANES ? in->lanes : OWNER_LANES;
 	o->weights_bytes = in->weights_bytes;
 	if (o->weights_bytes != o->core->program->setup || o->weights_bytes > OWNER_SETUP_MAX)
-		return error_of(e, o->model_owner, "announced %llu bytes of masked weights, the plan has %llu",
-				(unsigned long long)o->weights_bytes, (unsigned long long)o->core->program->setup);
+		return error_of(
+		    e, o->model_owner, "announced %llu bytes of masked weights, the plan has %llu",
+		    (unsigned long long)o->weights_bytes, (unsigned long long)o->core->program->setup);
 	o->mill->weights = malloc(o->weights_bytes + 1);
 	if (!o->mill->weights)
 		return err_set(e, ERR_ENV, "out of memory for masked weights");
@@ -102,8 +105,10 @@ int owner_weights(void *owner, const struct frame *f, struct err *e)
 	struct owner *o = owner;
 
 	if (f->sequence != o->weights_piece || !f->length || f->length > o->weights_bytes - o->weights_got)
-		return error_of(e, o->model_owner, "sent piece %u of the masked weights (%u bytes) where piece %u of %llu "
-				"bytes was due", f->sequence, f->length, o->weights_piece,
+		return error_of(e, o->model_owner,
+				"sent piece %u of the masked weights (%u bytes) where piece %u of %llu "
+				"bytes was due",
+				f->sequence, f->length, o->weights_piece,
 				(unsigned long long)(o->weights_bytes - o->weights_got));
 	memcpy(o->mill->weights + o->weights_got, f->body, f->length);
 	o->weights_got += f->length;

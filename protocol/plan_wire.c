@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The public plan as a message of wire.proto, and back. What comes back from a stranger is narrowed field by field, then tape_check
- * has the last word; nothing that it trusts comes from elsewhere. */
+/* The public plan as a message of wire.proto, and back. What comes back from a stranger is narrowed field by
+ * field, then tape_check has the last word; nothing that it trusts comes from elsewhere. */
 #include <stdlib.h>
 #include <string.h>
 #include "conf/text.h"
@@ -14,7 +14,7 @@ struct bag {
 	struct piece {
 		struct piece *next;
 		_Alignas(16) uint8_t bytes[];
-	} *pieces;
+	} * pieces;
 	int failed;
 };
 
@@ -212,7 +212,8 @@ static struct shape read_shape(struct reader *r, Wire__Shape *s)
 {
 	if (!present(r, "a shape", s))
 		return (struct shape){0};
-	return (struct shape){narrow(r, "channels", s->c, NN_MAX_ELEMENTS), narrow(r, "height", s->h, NN_MAX_ELEMENTS),
+	return (struct shape){narrow(r, "channels", s->c, NN_MAX_ELEMENTS),
+			      narrow(r, "height", s->h, NN_MAX_ELEMENTS),
 			      narrow(r, "width", s->w, NN_MAX_ELEMENTS)};
 }
 
@@ -331,7 +332,8 @@ static int read_labels(struct plan *plan, const Wire__Plan *in, struct err *e)
 	if (!in->n_labels)
 		return 0;
 	if (in->n_labels > plan_classes(plan))
-		return err_set(e, ERR_PEER, "plan: %zu labels for %u classes", in->n_labels, plan_classes(plan));
+		return err_set(e, ERR_PEER, "plan: %zu labels for %u classes", in->n_labels,
+			       plan_classes(plan));
 	plan->labels = calloc(in->n_labels, sizeof(*plan->labels));
 	if (!plan->labels)
 		return err_set(e, ERR_ENV, "out of memory for labels");
@@ -339,7 +341,8 @@ static int read_labels(struct plan *plan, const Wire__Plan *in, struct err *e)
 		const char *label = in->labels[plan->n_labels];
 
 		if (!label_fine(label))
-			return err_set(e, ERR_PEER, "plan: label %u is too long or not printable", plan->n_labels);
+			return err_set(e, ERR_PEER, "plan: label %u is too long or not printable",
+				       plan->n_labels);
 		plan->labels[plan->n_labels] = strdup(label);
 		if (!plan->labels[plan->n_labels])
 			return err_set(e, ERR_ENV, "out of memory for labels");

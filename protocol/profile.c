@@ -20,7 +20,8 @@ struct profile {
 static FILE *output;
 static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static const char *const whats[PROFILE_WHATS] = {"compute", "send", "wait", "encrypt", "transform", "multiply", "mask", "decrypt", "ahead", "deal"};
+static const char *const whats[PROFILE_WHATS] = {"compute",  "send", "wait",	"encrypt", "transform",
+						 "multiply", "mask", "decrypt", "ahead",   "deal"};
 
 int profile_open(const char *path, struct err *e)
 {

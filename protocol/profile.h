@@ -8,12 +8,22 @@
 #include <stdint.h>
 #include "conf/err.h"
 
-/* Online: computing, handing a message to the wire (TLS and the system call), waiting for the peer's; of the he personality also these,
- * which are then not in computing (crypto/he/laps.h).
- * Offline: P0's F·a and δ, the dealer's tickets. */
-enum profile_what { PROFILE_COMPUTE, PROFILE_SEND, PROFILE_WAIT,
-		    PROFILE_ENCRYPT, PROFILE_TRANSFORM, PROFILE_MULTIPLY, PROFILE_MASK, PROFILE_DECRYPT,
-		    PROFILE_AHEAD, PROFILE_DEAL, PROFILE_WHATS };
+/* Online: computing, handing a message to the wire (TLS and the system call), waiting for the peer's; of the
+ * he personality also these, which are then not in computing (crypto/he/laps.h). Offline: P0's F·a and δ, the
+ * dealer's tickets. */
+enum profile_what {
+	PROFILE_COMPUTE,
+	PROFILE_SEND,
+	PROFILE_WAIT,
+	PROFILE_ENCRYPT,
+	PROFILE_TRANSFORM,
+	PROFILE_MULTIPLY,
+	PROFILE_MASK,
+	PROFILE_DECRYPT,
+	PROFILE_AHEAD,
+	PROFILE_DEAL,
+	PROFILE_WHATS
+};
 
 /* From now on every program is profiled, and writes its figures to this file when it is freed: JSON Lines,
  * one for each row. Before any thread is started. */
@@ -23,7 +33,8 @@ void profile_close(void);
 /* Of one program, for all lanes and producers of this process. */
 struct profile;
 struct profile *profile_new(size_t rows); /* NULL when off */
-struct profile *profile_make(size_t rows); /* also when off: for figures of one inference; NULL when memory is short */
+/* also when off: for figures of one inference; NULL when memory is short */
+struct profile *profile_make(size_t rows);
 void profile_zero(struct profile *p);
 uint64_t profile_ns(const struct profile *p, enum profile_what what, size_t row);
 /* name(ctx, row) is the row's operator. NULL is allowed. */

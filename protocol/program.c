@@ -122,7 +122,8 @@ static int place_values(struct program *p, struct err *e)
 		for (uint16_t u = 0; u < v; u++) {
 			int together = birth[u] <= death[v] && birth[v] <= death[u];
 
-			if (together && p->slot[v] < p->slot[u] + value_words(t, u) && p->slot[u] < p->slot[v] + n) {
+			if (together && p->slot[v] < p->slot[u] + value_words(t, u) &&
+			    p->slot[u] < p->slot[v] + n) {
 				p->slot[v] = p->slot[u] + value_words(t, u);
 				u = UINT16_MAX; /* look again from the first */
 			}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/program.h — a tape with every size worked out: the cost of an inference is known before it runs. */
+/* protocol/program.h — a tape with every size worked out: the cost of an inference is known before it
+ * runs. */
 #ifndef OBSCURA_PROTOCOL_PROGRAM_H
 #define OBSCURA_PROTOCOL_PROGRAM_H
 
@@ -37,9 +38,10 @@ struct program {
 	uint64_t temp, wide;	     /* bytes, words, the largest row's, of one image */
 	uint64_t scratch;	     /* bytes, the largest row's */
 	uint64_t live;		     /* words of values alive at once, of one image */
-	uint64_t *slot;		     /* owns; per value: word offset inside one image's live words (liveness) */
+	/* owns; per value: word offset inside one image's live words (liveness) */
+	uint64_t *slot;
 	uint64_t comparisons;
-	uint64_t setup; /* bytes of F, packed, once per epoch P1 → P0 */
+	uint64_t setup;		 /* bytes of F, packed, once per epoch P1 → P0 */
 	struct profile *profile; /* owns; NULL unless this process is profiled */
 };
 
@@ -50,16 +52,20 @@ void program_free(struct program *program);
 void program_prepared(struct program *p, void *prepared);
 int program_move(struct program *p, enum party from, uint64_t bytes, struct err *e) MUST_USE;
 
-/* Matrices of all linear rows (see struct layer), n_rows of the tape. program_weights: W and bias. program_mask: B from the seed of
- * the epoch (PRG_WEIGHTS, stream = row number, terms one after another, 8 bytes a word). program_unmask: F from its packed form
- * (each term packed to the row's k bits, padded to a byte, in row and term order: program->setup bytes).
- * program_masked_weights writes that form: F = W - B mod 2^k. */
+/* Matrices of all linear rows (see struct layer), n_rows of the tape. program_weights: W and bias.
+ * program_mask: B from the seed of the epoch (PRG_WEIGHTS, stream = row number, terms one after another, 8
+ * bytes a word). program_unmask: F from its packed form (each term packed to the row's k bits, padded to a
+ * byte, in row and term order: program->setup bytes). program_masked_weights writes that form: F = W - B mod
+ * 2^k. */
 struct weights; /* nn/plan.h */
-int program_weights(struct layer **layers, const struct program *p, const struct weights *w, struct err *e) MUST_USE;
-int program_mask(struct layer **layers, const struct program *p, const uint8_t seed[PRG_SEED_BYTES], struct err *e) MUST_USE;
-int program_unmask(struct layer **layers, const struct program *p, const uint8_t *packed, struct err *e) MUST_USE;
-int program_masked_weights(uint8_t *packed, const struct program *p, const struct weights *w, const uint8_t seed[PRG_SEED_BYTES],
-			   struct err *e) MUST_USE;
+int program_weights(struct layer **layers, const struct program *p, const struct weights *w,
+		    struct err *e) MUST_USE;
+int program_mask(struct layer **layers, const struct program *p, const uint8_t seed[PRG_SEED_BYTES],
+		 struct err *e) MUST_USE;
+int program_unmask(struct layer **layers, const struct program *p, const uint8_t *packed,
+		   struct err *e) MUST_USE;
+int program_masked_weights(uint8_t *packed, const struct program *p, const struct weights *w,
+			   const uint8_t seed[PRG_SEED_BYTES], struct err *e) MUST_USE;
 /* The most that linear_apply needs for any of the rows, bytes. layers may be NULL. */
 size_t layers_scratch(const struct layer *layers, const struct program *p, size_t batch);
 void layers_free(struct layer *layers, const struct program *p);

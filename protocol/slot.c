@@ -119,14 +119,15 @@ int slot_receive(struct slot *s, const struct channel *from, const struct frame 
 	size_t missing;
 
 	if (s->state != SLOT_WAIT)
-		return error_of(e, from, "sent message %u of ticket %u before it was its turn", f->sequence + 1, f->lane);
+		return error_of(e, from, "sent message %u of ticket %u before it was its turn",
+				f->sequence + 1, f->lane);
 	awaited = lane_awaits(s->lane, &missing);
 	if (f->sequence != awaited)
-		return error_of(e, from, "sent message %u of %u where message %u was due", f->sequence + 1, total,
-				awaited + 1);
+		return error_of(e, from, "sent message %u of %u where message %u was due", f->sequence + 1,
+				total, awaited + 1);
 	if (f->length > missing || (f->length == 0 && missing))
-		return error_of(e, from, "sent %u bytes of message %u of %u where %zu were missing", f->length,
-				awaited + 1, total, missing);
+		return error_of(e, from, "sent %u bytes of message %u of %u where %zu were missing",
+				f->length, awaited + 1, total, missing);
 	if (!(f->flags & FRAME_MORE) != (f->length == missing))
 		return error_of(e, from, "marked the end of message %u of %u wrongly", awaited + 1, total);
 	if (lane_receive(s->lane, f->body, f->length, e) < 0)

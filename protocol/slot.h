@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/slot.h — a place for one inference of a session: lane, tickets, counters; run at once when short, as a job when long. */
+/* protocol/slot.h — a place for one inference of a session: lane, tickets, counters; run at once when short,
+ * as a job when long. */
 #ifndef OBSCURA_PROTOCOL_SLOT_H
 #define OBSCURA_PROTOCOL_SLOT_H
 
@@ -36,8 +37,8 @@ struct slot {
 	uint64_t sent, received; /* payload bytes */
 	int aborted;		 /* by the peer, while the engine ran */
 	/* data owner */
-	struct inference *of; /* borrows; NULL when nobody waits for the result any more */
-	size_t at;	      /* the first image's place in it */
+	struct inference *of;	  /* borrows; NULL when nobody waits for the result any more */
+	size_t at;		  /* the first image's place in it */
 	uint64_t delta, provider; /* payload bytes of its tickets */
 };
 
@@ -50,7 +51,8 @@ int slot_prepare(struct slot *s, size_t batch, size_t most, struct err *e) MUST_
 void slot_begin(struct slot *s, uint32_t first, size_t batch, const uint8_t *pixels);
 /* Runs the engine, then ran(): at once, or later. */
 void slot_run(struct slot *s);
-/* A STEP frame of this lane. 1: run the engine (the message is whole, or runs in parts), 0: not yet, -1: the peer broke the protocol. */
+/* A STEP frame of this lane. 1: run the engine (the message is whole, or runs in parts), 0: not yet, -1: the
+ * peer broke the protocol. */
 int slot_receive(struct slot *s, const struct channel *from, const struct frame *f, struct err *e) MUST_USE;
 /* Sends what the engine wrote, if anything. */
 void slot_send(struct slot *s);

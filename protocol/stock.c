@@ -17,7 +17,8 @@ struct stock_slab {
 void stock_init(struct stock *s, size_t item)
 {
 	/* Never 0: a piece holds at least the link of the idle list. */
-	*s = (struct stock){.item = item > SIZE_MAX - 64 ? SIZE_MAX & ~(size_t)63 : (item + 63 + !item) & ~(size_t)63};
+	*s = (struct stock){.item = item > SIZE_MAX - 64 ? SIZE_MAX & ~(size_t)63
+							 : (item + 63 + !item) & ~(size_t)63};
 }
 
 static void idle_push(struct stock *s, void *piece)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/stock.h — memory for the tickets of one session: equal pieces of secret memory, wiped when given back, reused. */
+/* protocol/stock.h — memory for the tickets of one session: equal pieces of secret memory, wiped when given
+ * back, reused. */
 #ifndef OBSCURA_PROTOCOL_STOCK_H
 #define OBSCURA_PROTOCOL_STOCK_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weight masks B, one for each (model owner, epoch, plan): expanded once by a job, shared by sessions, kept while memory lasts. */
+/* Weight masks B, one for each (model owner, epoch, plan): expanded once by a job, shared by sessions, kept
+ * while memory lasts. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +93,8 @@ static uint64_t mask_size(const struct program *program, uint64_t limit)
 static int make_room(struct provider *p, uint64_t bytes, struct err *e)
 {
 	if (bytes > p->options.mask_bytes)
-		return err_set(e, ERR_PEER, "the weights' mask is larger than the %llu bytes that the provider keeps",
+		return err_set(e, ERR_PEER,
+			       "the weights' mask is larger than the %llu bytes that the provider keeps",
 			       (unsigned long long)p->options.mask_bytes);
 	while (p->mask_bytes > p->options.mask_bytes - bytes) {
 		struct mask *oldest = NULL;
@@ -101,7 +103,8 @@ static int make_room(struct provider *p, uint64_t bytes, struct err *e)
 			if (!m->refs && !m->busy && (!oldest || m->used_at < oldest->used_at))
 				oldest = m;
 		if (!oldest)
-			return err_set(e, ERR_PEER, "the provider's memory for weight masks is in use by other models");
+			return err_set(e, ERR_PEER,
+				       "the provider's memory for weight masks is in use by other models");
 		mask_remove(p, oldest);
 	}
 	return 0;
@@ -140,8 +143,8 @@ static struct mask *mask_find(const struct provider *p, const struct end *end)
 {
 	struct mask *m = p->masks;
 
-	while (m && !(same_bytes(m->fingerprint, end->channel->fingerprint, 32) && same_bytes(m->epoch, end->epoch, 16) &&
-		      same_bytes(m->digest, end->digest, 32)))
+	while (m && !(same_bytes(m->fingerprint, end->channel->fingerprint, 32) &&
+		      same_bytes(m->epoch, end->epoch, 16) && same_bytes(m->digest, end->digest, 32)))
 		m = m->next;
 	return m;
 }
@@ -151,7 +154,8 @@ int mask_get(struct provider *p, struct mask **mask, struct end *end, struct err
 	struct mask *m = mask_find(p, end);
 	uint8_t hash[32];
 
-	/* Kept instead of the seed, to see that an epoch has one mask only. A digest of 256 random bits says nothing else. */
+	/* Kept instead of the seed, to see that an epoch has one mask only. A digest of 256 random bits says
+	 * nothing else. */
 	crypto_generichash(hash, sizeof(hash), end->seed, PRG_SEED_BYTES, NULL, 0);
 	if (m && !same_bytes(m->seed_hash, hash, 32))
 		return error_of(e, end->channel, "named two weight masks for one epoch");

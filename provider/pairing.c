@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two parties are brought together only if each named the other's certificate, under one token, for one plan and epoch. */
+/* Two parties are brought together only if each named the other's certificate, under one token, for one plan
+ * and epoch. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,9 +64,10 @@ static void pairing_end(struct provider *p, struct pairing *x, const struct err 
 		at = &(*at)->next;
 	if (*at)
 		*at = x->next;
-	host_log(p->host, why->code ? LOG_WARNING : LOG_INFO, "session of %s and %s ends after %llu tickets%s%s",
-		 x->data_owner->channel->name, x->model_owner->channel->name, (unsigned long long)x->next_ticket,
-		 why->text[0] ? ": " : "", why->text);
+	host_log(p->host, why->code ? LOG_WARNING : LOG_INFO,
+		 "session of %s and %s ends after %llu tickets%s%s", x->data_owner->channel->name,
+		 x->model_owner->channel->name, (unsigned long long)x->next_ticket, why->text[0] ? ": " : "",
+		 why->text);
 	x->over = 1;
 	if (!x->busy)
 		pairing_destroy(x);
@@ -101,10 +103,12 @@ static int quota(const struct provider *p, const struct channel *from, struct er
 		own += same_bytes(end->channel->fingerprint, from->fingerprint, 32);
 	}
 	if (own >= of_one)
-		return error_of(e, from, "has %llu sessions at this provider, no more are allowed to one peer",
+		return error_of(e, from,
+				"has %llu sessions at this provider, no more are allowed to one peer",
 				(unsigned long long)own);
 	if (all >= 2 * (uint64_t)p->options.sessions)
-		return err_set(e, ERR_PEER, "the provider has all the %u sessions that it allows", p->options.sessions);
+		return err_set(e, ERR_PEER, "the provider has all the %u sessions that it allows",
+			       p->options.sessions);
 	return 0;
 }
 
@@ -179,16 +183,19 @@ static struct end *other_end(const struct provider *p, const struct end *end, st
 		other_certificate = 1;
 	}
 	if (other_certificate)
-		error_of(e, end->channel, "is not the party that the other one named, or named another one itself");
+		error_of(e, end->channel,
+			 "is not the party that the other one named, or named another one itself");
 	return NULL;
 }
 
 static int agree(const struct end *a, const struct end *b, struct err *e)
 {
 	if (!same_bytes(a->epoch, b->epoch, 16))
-		return err_set(e, ERR_PEER, "%s and %s named different epochs", a->channel->name, b->channel->name);
+		return err_set(e, ERR_PEER, "%s and %s named different epochs", a->channel->name,
+			       b->channel->name);
 	if (!same_bytes(a->digest, b->digest, 32))
-		return err_set(e, ERR_PEER, "%s and %s named different plans", a->channel->name, b->channel->name);
+		return err_set(e, ERR_PEER, "%s and %s named different plans", a->channel->name,
+			       b->channel->name);
 	return 0;
 }
 
@@ -264,7 +271,8 @@ static int bring_together(struct provider *p, struct end *a, struct end *b, stru
 	struct pairing *x, **at = &p->pairings;
 	struct mask *mask;
 
-	if (agree(a, b, e) < 0 || may_open(p, a, b, e) < 0 || mask_get(p, &mask, a->role == ROLE_M ? a : b, e) < 0)
+	if (agree(a, b, e) < 0 || may_open(p, a, b, e) < 0 ||
+	    mask_get(p, &mask, a->role == ROLE_M ? a : b, e) < 0)
 		return -1;
 	x = calloc(1, sizeof(*x));
 	if (!x) {
@@ -282,7 +290,8 @@ static int bring_together(struct provider *p, struct end *a, struct end *b, stru
 	return mask->busy ? 0 : pairing_start(p, x, e);
 }
 
-static int add_end(struct provider *p, struct channel *from, const struct frame *f, const Wire__Pair *in, struct err *e)
+static int add_end(struct provider *p, struct channel *from, const struct frame *f, const Wire__Pair *in,
+		   struct err *e)
 {
 	struct end *end = calloc(1, sizeof(*end)), *other;
 	struct err why = {0};

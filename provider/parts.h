@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* provider/parts.h — inside the provider: provider.c takes frames, pairing.c brings two ends together, mask.c keeps weight masks,
- * tickets.c makes and sends tickets. */
+/* provider/parts.h — inside the provider: provider.c takes frames, pairing.c brings two ends together, mask.c
+ * keeps weight masks, tickets.c makes and sends tickets. */
 #ifndef OBSCURA_PROVIDER_PARTS_H
 #define OBSCURA_PROVIDER_PARTS_H
 
@@ -68,8 +68,8 @@ struct provider {
 	struct pairing *pairings; /* served in this order; who was served goes to the end */
 	struct mask *masks;
 	uint64_t mask_bytes, round, clock; /* clock: order of use of masks */
-	unsigned blocks, jobs;	    /* under way; jobs: blocks and masks */
-	int producing, gone;	    /* gone: freed by the last job */
+	unsigned blocks, jobs;		   /* under way; jobs: blocks and masks */
+	int producing, gone;		   /* gone: freed by the last job */
 	uint64_t made, bytes;
 };
 
@@ -82,14 +82,16 @@ void provider_job_done(struct provider *p);
 /* pairing.c */
 struct end *end_find(const struct provider *p, const struct channel *c, uint16_t session);
 int pair_frame(struct provider *p, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
-/* Ends a session: both ends (but not those on channel `told`) get ERROR, or CLOSE when why has no code; all of it is freed. */
+/* Ends a session: both ends (but not those on channel `told`) get ERROR, or CLOSE when why has no code; all
+ * of it is freed. */
 void end_session(struct provider *p, struct end *end, const struct err *why, const struct channel *told);
 /* The mask is there, or has failed. */
 void pairing_masked(struct provider *p, struct mask *mask);
 void pairing_destroy(struct pairing *x);
 
 /* mask.c */
-/* Finds or builds the mask for a model owner's end, taking its plan and seed; *mask holds a reference for the caller. */
+/* Finds or builds the mask for a model owner's end, taking its plan and seed; *mask holds a reference for the
+ * caller. */
 int mask_get(struct provider *p, struct mask **mask, struct end *end, struct err *e) MUST_USE;
 void mask_unref(struct mask *mask); /* it stays cached */
 void mask_free_all(struct provider *p);

@@ -20,7 +20,8 @@ void provider_job_done(struct provider *p)
 		free(p);
 }
 
-int provider_new(struct provider **provider, const struct host *host, const struct provider_options *options, struct err *e)
+int provider_new(struct provider **provider, const struct host *host, const struct provider_options *options,
+		 struct err *e)
 {
 	struct provider *p = calloc(1, sizeof(*p));
 
@@ -70,7 +71,8 @@ int provider_frame(struct provider *p, struct channel *from, const struct frame 
 		end_session(p, end, &why, from);
 	} else {
 		if (f->type != FRAME_CREDIT)
-			error_of(&why, from, "sent %s, which has no place at a provider", frame_name(f->type));
+			error_of(&why, from, "sent %s, which has no place at a provider",
+				 frame_name(f->type));
 		if (why.code || credit_frame(end, f, &why) < 0) {
 			end_session(p, end, &why, NULL);
 			*e = why;
@@ -109,7 +111,8 @@ void provider_tick(struct provider *p)
 		next = end->next;
 		if (end->pairing || now - end->since_us < limit)
 			continue;
-		err_set(&why, ERR_REACH, "the other party of the session did not come to the provider within %u ms",
+		err_set(&why, ERR_REACH,
+			"the other party of the session did not come to the provider within %u ms",
 			p->options.connect_ms);
 		end_session(p, end, &why, NULL);
 	}

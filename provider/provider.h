@@ -7,15 +7,17 @@
 
 struct provider;
 struct provider_options {
-	uint32_t connect_ms;	/* how long one party waits for the other */
-	uint32_t sessions;	/* at most, of all; each peer at most a quarter of them, at least 8 */
-	uint64_t queue_bytes;	/* corrections buffered for one peer before production pauses */
-	uint32_t block;		/* tickets made at once, at most */
-	uint64_t mask_bytes;	/* memory for cached weight masks B (by model owner and epoch) */
+	uint32_t connect_ms;	   /* how long one party waits for the other */
+	uint32_t sessions;	   /* at most, of all; each peer at most a quarter of them, at least 8 */
+	uint64_t queue_bytes;	   /* corrections buffered for one peer before production pauses */
+	uint32_t block;		   /* tickets made at once, at most */
+	uint64_t mask_bytes;	   /* memory for cached weight masks B (by model owner and epoch) */
 	const struct rules *rules; /* borrows; NULL: everything is allowed */
 };
-int provider_new(struct provider **p, const struct host *host, const struct provider_options *options, struct err *e) MUST_USE;
-/* A frame with a session from an authenticated channel. -1 with e: that session failed (peers were told); the provider goes on. */
+int provider_new(struct provider **p, const struct host *host, const struct provider_options *options,
+		 struct err *e) MUST_USE;
+/* A frame with a session from an authenticated channel. -1 with e: that session failed (peers were told); the
+ * provider goes on. */
 int provider_frame(struct provider *p, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
 /* A channel has gone: its sessions end, the other parties are told. */
 void provider_lost(struct provider *p, struct channel *c);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tickets are made in blocks, as jobs, for the sessions in turn: as many as both parties asked for, and no more than their channels take. */
+/* Tickets are made in blocks, as jobs, for the sessions in turn: as many as both parties asked for, and no
+ * more than their channels take. */
 #include <stdlib.h>
 #include <string.h>
 #include "provider/parts.h"
 
-#define JOBS_MOST 4			 /* blocks under way at once, of all sessions */
+#define JOBS_MOST 4			/* blocks under way at once, of all sessions */
 #define BLOCK_BYTES ((uint64_t)8 << 20) /* memory of one block, unless one ticket takes more */
 #define TAG_BYTES 16
-#define LEAD (FRAME_HEADER + TAG_BYTES)	 /* before the corrections of a ticket */
+#define LEAD (FRAME_HEADER + TAG_BYTES) /* before the corrections of a ticket */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -103,8 +104,10 @@ int tickets_prepare(struct pairing *x, const uint8_t *p0, const uint8_t *p1, str
 	uint8_t *own;
 	int status;
 
-	if (ticket > p->options.mask_bytes + p->options.queue_bytes || program->corrections > UINT32_MAX - LEAD)
-		return err_set(e, ERR_PEER, "one ticket of this plan takes %llu bytes, more than the provider allows",
+	if (ticket > p->options.mask_bytes + p->options.queue_bytes ||
+	    program->corrections > UINT32_MAX - LEAD)
+		return err_set(e, ERR_PEER,
+			       "one ticket of this plan takes %llu bytes, more than the provider allows",
 			       (unsigned long long)ticket);
 	x->job = (struct job){tickets_run, tickets_done, 0};
 	x->block = least(p->options.block, BLOCK_BYTES / ticket);
@@ -143,7 +146,8 @@ static int eligible(const struct provider *p, const struct pairing *x)
 {
 	const struct channel *m, *d;
 
-	if (!x->live || x->busy || x->held_round == p->round || x->next_ticket >= least(x->model_owner->credit, x->data_owner->credit))
+	if (!x->live || x->busy || x->held_round == p->round ||
+	    x->next_ticket >= least(x->model_owner->credit, x->data_owner->credit))
 		return 0;
 	m = x->model_owner->channel;
 	d = x->data_owner->channel;

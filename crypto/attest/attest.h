@@ -96,8 +96,8 @@ struct attest_result {
 	enum attest_body kind;
 	uint8_t body[ATTEST_BODY_MAX]; /* a copy of the signed body, for attest_field_get */
 	size_t body_n;
-	size_t
-	    evidence_n; /* bytes of the evidence that are accounted for; hash, store and compare these only */
+	/* bytes of the evidence that are accounted for; hash, store and compare these only */
+	size_t evidence_n;
 	uint32_t version;
 	char product[16]; /* SNP: "Milan", …; DCAP: "SGX", "TDX" */
 	int vlek;

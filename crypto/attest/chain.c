@@ -70,8 +70,8 @@ static int read_file(struct attest_result *r, struct chain *c, struct span file)
 	return attest_reject(r, ATTEST_CHAIN_FORM, "this is neither PEM nor one DER certificate");
 }
 
-/* The last file of certificates that could be read: an enclave sends the same with each connection, and to decode a key of P-384
- * costs as much as to verify with it. */
+/* The last file of certificates that could be read: an enclave sends the same with each connection, and to
+ * decode a key of P-384 costs as much as to verify with it. */
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chain last;
 static uint8_t last_digest[32];
@@ -108,7 +108,8 @@ int chain_add(struct attest_result *r, struct chain *c, struct span file)
 {
 	size_t first = c->n;
 	uint8_t digest[32];
-	int known = file.n && file.n <= ATTEST_EVIDENCE_MAX && EVP_Digest(file.p, file.n, digest, NULL, EVP_sha256(), NULL);
+	int known = file.n && file.n <= ATTEST_EVIDENCE_MAX &&
+		    EVP_Digest(file.p, file.n, digest, NULL, EVP_sha256(), NULL);
 
 	if (known && take_last(c, digest))
 		return 0;
@@ -248,8 +249,8 @@ static int altered(struct attest_result *r, X509 *middle, X509 *root)
 	return -1;
 }
 
-/* Chains whose signatures were found good, so that the next evidence under the same certificates costs one signature: only time can
- * change what is said of them. The last KNOWN ones of this process. */
+/* Chains whose signatures were found good, so that the next evidence under the same certificates costs one
+ * signature: only time can change what is said of them. The last KNOWN ones of this process. */
 #define KNOWN 4
 static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t known[KNOWN][3][32];
@@ -271,11 +272,13 @@ static int is_timely(const X509 *c, int64_t now)
 {
 	time_t at = (time_t)now;
 
-	return !c || (X509_cmp_time(X509_get0_notBefore(c), &at) == -1 && X509_cmp_time(X509_get0_notAfter(c), &at) == 1);
+	return !c || (X509_cmp_time(X509_get0_notBefore(c), &at) == -1 &&
+		      X509_cmp_time(X509_get0_notAfter(c), &at) == 1);
 }
 
 /* Whether they were good before, and it is their time. */
-static int chain_known(uint8_t digests[3][32], const X509 *leaf, const X509 *middle, const X509 *root, int64_t now)
+static int chain_known(uint8_t digests[3][32], const X509 *leaf, const X509 *middle, const X509 *root,
+		       int64_t now)
 {
 	int found = 0;
 

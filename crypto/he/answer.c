@@ -6,8 +6,8 @@
 
 #include "crypto/ring.h"
 
-void he_cipher_read(const struct he_params *p, unsigned limbs, unsigned up, const uint8_t *in, struct prg *half, uint64_t index,
-		    struct he_work *work, uint32_t *c0, uint32_t *c1)
+void he_cipher_read(const struct he_params *p, unsigned limbs, unsigned up, const uint8_t *in,
+		    struct prg *half, uint64_t index, struct he_work *work, uint32_t *c0, uint32_t *c1)
 {
 	uint64_t *words = work->words[0];
 
@@ -35,8 +35,8 @@ void he_weights(const struct he_params *p, unsigned limbs, const int64_t *w, uin
 }
 
 /* Σ c w + u key, then back to coefficients, plus noise: one half of prime i. work->b: the weights and u. */
-static void half_of(const struct he_work *work, unsigned i, const uint32_t *const *c, const uint32_t *key, size_t terms,
-		    const int8_t *noise, uint32_t *out)
+static void half_of(const struct he_work *work, unsigned i, const uint32_t *const *c, const uint32_t *key,
+		    size_t terms, const int8_t *noise, uint32_t *out)
 {
 	const struct he_params *p = work->params;
 	const struct he_limb *l = &p->limb[i];
@@ -51,9 +51,9 @@ static void half_of(const struct he_work *work, unsigned i, const uint32_t *cons
 	he_add_small(l, noise, p->n, out);
 }
 
-void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, const uint32_t *const *c0, const uint32_t *const *c1,
-	       const uint32_t *const *w, size_t terms, const uint64_t *add, unsigned to, unsigned cut, struct he_work *work,
-	       uint64_t *out0, uint64_t *out1)
+void he_answer(const struct he_public *pk, struct he_rng *rng, unsigned limbs, const uint32_t *const *c0,
+	       const uint32_t *const *c1, const uint32_t *const *w, size_t terms, const uint64_t *add,
+	       unsigned to, unsigned cut, struct he_work *work, uint64_t *out0, uint64_t *out1)
 {
 	const struct he_params *p = pk->params;
 	uint32_t *u = work->poly[0], *x = work->poly[1];

@@ -12,7 +12,8 @@ size_t he_cipher_bytes(const struct he_params *p, unsigned up)
 }
 
 /* c0 of prime i, coefficients; r: of he_remainders. */
-static void half_of(const struct he_key *key, const struct he_work *work, unsigned i, unsigned k, const uint64_t *r, uint32_t *x)
+static void half_of(const struct he_key *key, const struct he_work *work, unsigned i, unsigned k,
+		    const uint64_t *r, uint32_t *x)
 {
 	const struct he_params *p = key->params;
 	const struct he_limb *l = &p->limb[i];
@@ -29,8 +30,9 @@ static void half_of(const struct he_key *key, const struct he_work *work, unsign
 		x[j] = he_sub(x[j], product[j], l);
 }
 
-void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, uint64_t index, unsigned limbs, unsigned k, unsigned up,
-		const uint64_t *m, struct he_work *work, uint8_t *out)
+void he_encrypt(const struct he_key *key, struct he_rng *rng, struct prg *half, uint64_t index,
+		unsigned limbs, unsigned k, unsigned up, const uint64_t *m, struct he_work *work,
+		uint8_t *out)
 {
 	const struct he_params *p = key->params;
 	uint64_t *sent = work->words[0], *r = work->words[1];
@@ -75,10 +77,12 @@ static void compose(const struct he_params *p, unsigned limbs, uint32_t *x, uint
 		const struct he_limb *l = &p->limb[i];
 
 		for (unsigned j = 0; j < i; j++) {
-			uint32_t inverse = he_power(he_mul(he_mod(p->limb[j].q, l), l->square, l), l->q - 2, l);
+			uint32_t inverse =
+			    he_power(he_mul(he_mod(p->limb[j].q, l), l->square, l), l->q - 2, l);
 
 			for (size_t n = 0; n < p->n; n++)
-				x[i * p->n + n] = he_mul(he_sub(x[i * p->n + n], he_mod(x[j * p->n + n], l), l), inverse, l);
+				x[i * p->n + n] = he_mul(
+				    he_sub(x[i * p->n + n], he_mod(x[j * p->n + n], l), l), inverse, l);
 		}
 	}
 	for (unsigned i = limbs; i-- > 0;)
@@ -90,7 +94,8 @@ void he_open(const struct he_key *key, unsigned to, const uint64_t *c1, struct h
 {
 	const struct he_params *p = key->params;
 	unsigned limbs = primes_for(p, to);
-	uint64_t offset = UINT64_C(1) << (to - 1 + p->log_n); /* makes every coefficient positive; 0 mod 2^to */
+	/* makes every coefficient positive; 0 mod 2^to */
+	uint64_t offset = UINT64_C(1) << (to - 1 + p->log_n);
 	uint32_t *x = work->poly[0], *y = work->poly[1];
 
 	for (unsigned i = 0; i < limbs; i++) {

@@ -18,7 +18,8 @@ static int take(struct he_work *w)
 	size_t n = w->params->n, pointers = (w->terms + 1) * sizeof(void *);
 
 	for (int i = 0; i < 3; i++)
-		if (!(w->poly[i] = secret_take(w->arena, w->params->primes * n * 4)) || !(w->small[i] = secret_take(w->arena, n)))
+		if (!(w->poly[i] = secret_take(w->arena, w->params->primes * n * 4)) ||
+		    !(w->small[i] = secret_take(w->arena, n)))
 			return -1;
 	for (int i = 0; i < 2; i++)
 		if (!(w->words[i] = secret_take(w->arena, n * 8)))
@@ -36,7 +37,9 @@ static struct he_work *work_new(const struct he_params *p, size_t terms)
 		return NULL;
 	w->params = p;
 	w->terms = terms;
-	w->arena = terms < SIZE_MAX / 64 ? secret_new(p->n * (p->primes * 12 + 3 + 16) + 2 * (terms * 8 + 128), NULL) : NULL;
+	w->arena = terms < SIZE_MAX / 64
+		       ? secret_new(p->n * (p->primes * 12 + 3 + 16) + 2 * (terms * 8 + 128), NULL)
+		       : NULL;
 	if (w->arena && !take(w) && (!p->small || (w->small_ring = work_new(p->small, terms))))
 		return w;
 	he_work_free(w);
@@ -87,7 +90,8 @@ void he_add_small(const struct he_limb *l, const int8_t *small, size_t n, uint32
 }
 
 /* N residues of each prime, to HE_WORD_BITS each. words: N, for the way between. */
-static void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words, uint8_t *out)
+static void he_pack(const struct he_params *p, unsigned limbs, const uint32_t *x, uint64_t *words,
+		    uint8_t *out)
 {
 	for (unsigned l = 0; l < limbs; l++, x += p->n, out += ring_packed(p->n, HE_WORD_BITS)) {
 		for (size_t i = 0; i < p->n; i++)
@@ -112,10 +116,11 @@ static int he_unpack(const struct he_params *p, unsigned limbs, const uint8_t *i
 				wrong |= words[j] >= p->limb[l].q;
 			}
 			if (wrong)
-				return err_set(e, ERR_PEER,
-					       "a ciphertext or key has a word that is not below its prime %u; "
-					       "the peer's build or link is broken",
-					       p->limb[l].q);
+				return err_set(
+				    e, ERR_PEER,
+				    "a ciphertext or key has a word that is not below its prime %u; "
+				    "the peer's build or link is broken",
+				    p->limb[l].q);
 		}
 	return 0;
 }
@@ -130,7 +135,8 @@ static struct he_key *key_new(const struct he_params *p, struct he_rng *rng)
 		return NULL;
 	key->params = p;
 	key->arena = secret_new(p->n * (1 + 4 * p->primes) + 128, NULL);
-	if (!key->arena || !(key->s = secret_take(key->arena, p->n)) || !(key->ntt = secret_take(key->arena, p->primes * p->n * 4))) {
+	if (!key->arena || !(key->s = secret_take(key->arena, p->n)) ||
+	    !(key->ntt = secret_take(key->arena, p->primes * p->n * 4))) {
 		he_key_free(key);
 		return NULL;
 	}
@@ -201,7 +207,8 @@ static void zero(const struct he_key *key, struct he_rng *rng, struct he_work *w
 	secret_wipe(work->small[0], p->n);
 }
 
-int he_key_public(const struct he_key *key, struct he_rng *rng, struct he_work *work, uint8_t *out, struct err *e)
+int he_key_public(const struct he_key *key, struct he_rng *rng, struct he_work *work, uint8_t *out,
+		  struct err *e)
 {
 	for (; key; out += bytes_of(key->params), key = key->small, work = work->small_ring) {
 		const struct he_params *p = key->params;
@@ -256,8 +263,10 @@ int he_public_new(struct he_public **out, enum he_set set, const uint8_t *in, si
 {
 	*out = NULL;
 	if (bytes != he_public_bytes(set))
-		return err_set(e, ERR_PEER, "a public key of %zu bytes, not %zu as set %s has it; the peer's build is another", bytes,
-			       he_public_bytes(set), he_params(set)->name);
+		return err_set(
+		    e, ERR_PEER,
+		    "a public key of %zu bytes, not %zu as set %s has it; the peer's build is another", bytes,
+		    he_public_bytes(set), he_params(set)->name);
 	return public_read(out, he_params(set), in, e);
 }
 

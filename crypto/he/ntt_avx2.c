@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Eight words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. The levels of distance 4, 2 and 1
- * take two vectors and shuffle so that one holds all X, the other all Y. */
+/* Eight words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. The
+ * levels of distance 4, 2 and 1 take two vectors and shuffle so that one holds all X, the other all Y. */
 #include "crypto/he/ntt.h"
 
 #if defined(__x86_64__)
@@ -95,10 +95,12 @@ INLINE v8 wide(const uint32_t *w, v8 order)
 #define ORDER2 _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)
 #define ORDER1 _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7)
 
-/* The twiddles of the last levels are read eight at a time: w has n words, and the last read ends at 2 (n/16 - 1) + n/8 + 8 <= n. */
+/* The twiddles of the last levels are read eight at a time: w has n words, and the last read ends at 2 (n/16
+ * - 1) + n/8 + 8 <= n. */
 static void forward_ends(const struct he_limb *l, uint32_t *x, size_t n)
 {
-	v8 q = _mm256_set1_epi32((int)l->q), one = _mm256_set1_epi32((int)l->one), one_q = _mm256_set1_epi32((int)(l->one * l->inverse));
+	v8 q = _mm256_set1_epi32((int)l->q), one = _mm256_set1_epi32((int)l->one),
+	   one_q = _mm256_set1_epi32((int)(l->one * l->inverse));
 
 	for (size_t i = 0; i < n / 16; i++) {
 		v8 a = load(x + 16 * i), b = load(x + 16 * i + 8);
@@ -123,12 +125,15 @@ static void forward_two(const struct he_limb *l, uint32_t *x, size_t m, size_t t
 {
 	for (size_t i = 0; i < m; i++) {
 		v8 w = _mm256_set1_epi32((int)l->w[m + i]), wq = _mm256_set1_epi32((int)l->wq[m + i]);
-		v8 u = _mm256_set1_epi32((int)l->w[2 * (m + i)]), uq = _mm256_set1_epi32((int)l->wq[2 * (m + i)]);
-		v8 v = _mm256_set1_epi32((int)l->w[2 * (m + i) + 1]), vq = _mm256_set1_epi32((int)l->wq[2 * (m + i) + 1]);
+		v8 u = _mm256_set1_epi32((int)l->w[2 * (m + i)]),
+		   uq = _mm256_set1_epi32((int)l->wq[2 * (m + i)]);
+		v8 v = _mm256_set1_epi32((int)l->w[2 * (m + i) + 1]),
+		   vq = _mm256_set1_epi32((int)l->wq[2 * (m + i) + 1]);
 		uint32_t *p = x + 2 * i * t;
 
 		for (size_t j = 0; j < t / 2; j += 8) {
-			v8 a = load(p + j), b = load(p + t / 2 + j), c = load(p + t + j), d = load(p + t + t / 2 + j);
+			v8 a = load(p + j), b = load(p + t / 2 + j), c = load(p + t + j),
+			   d = load(p + t + t / 2 + j);
 
 			forward_pair(&a, &c, w, wq, q);
 			forward_pair(&b, &d, w, wq, q);
@@ -185,13 +190,17 @@ static void inverse_ends(const struct he_limb *l, uint32_t *x, size_t n, v8 q, v
 static void inverse_two(const struct he_limb *l, uint32_t *x, size_t m, size_t t, v8 q, v8 q2)
 {
 	for (size_t i = 0; i < m / 2; i++) {
-		v8 u = _mm256_set1_epi32((int)l->iw[m + 2 * i]), uq = _mm256_set1_epi32((int)l->iwq[m + 2 * i]);
-		v8 v = _mm256_set1_epi32((int)l->iw[m + 2 * i + 1]), vq = _mm256_set1_epi32((int)l->iwq[m + 2 * i + 1]);
-		v8 w = _mm256_set1_epi32((int)l->iw[m / 2 + i]), wq = _mm256_set1_epi32((int)l->iwq[m / 2 + i]);
+		v8 u = _mm256_set1_epi32((int)l->iw[m + 2 * i]),
+		   uq = _mm256_set1_epi32((int)l->iwq[m + 2 * i]);
+		v8 v = _mm256_set1_epi32((int)l->iw[m + 2 * i + 1]),
+		   vq = _mm256_set1_epi32((int)l->iwq[m + 2 * i + 1]);
+		v8 w = _mm256_set1_epi32((int)l->iw[m / 2 + i]),
+		   wq = _mm256_set1_epi32((int)l->iwq[m / 2 + i]);
 		uint32_t *p = x + 4 * i * t;
 
 		for (size_t j = 0; j < t; j += 8) {
-			v8 a = load(p + j), b = load(p + t + j), c = load(p + 2 * t + j), d = load(p + 3 * t + j);
+			v8 a = load(p + j), b = load(p + t + j), c = load(p + 2 * t + j),
+			   d = load(p + 3 * t + j);
 
 			inverse_pair(&a, &b, u, uq, q, q2);
 			inverse_pair(&c, &d, v, vq, q, q2);
@@ -231,7 +240,8 @@ static void inverse(const struct he_limb *l, uint32_t *x, size_t n)
 			size_t i = j / (2 * t);
 			v8 a = load(x + j), b = load(x + j + t);
 
-			inverse_pair(&a, &b, _mm256_set1_epi32((int)l->iw[m + i]), _mm256_set1_epi32((int)l->iwq[m + i]), q, q2);
+			inverse_pair(&a, &b, _mm256_set1_epi32((int)l->iw[m + i]),
+				     _mm256_set1_epi32((int)l->iwq[m + i]), q, q2);
 			store(x + j, a);
 			store(x + j + t, b);
 		}
@@ -241,7 +251,8 @@ static void inverse(const struct he_limb *l, uint32_t *x, size_t n)
 /* 2^32 one + low: congruent, < 2^58 */
 INLINE v8 fold(v8 sum, v8 one)
 {
-	return _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(sum, 32), one), _mm256_blend_epi32(sum, _mm256_setzero_si256(), 0xaa));
+	return _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(sum, 32), one),
+				_mm256_blend_epi32(sum, _mm256_setzero_si256(), 0xaa));
 }
 
 INLINE v8 reduced(v8 sum, v8 one, v8 inverse_q, v8 q)
@@ -251,15 +262,19 @@ INLINE v8 reduced(v8 sum, v8 one, v8 inverse_q, v8 q)
 	return _mm256_sub_epi64(x, _mm256_mul_epu32(_mm256_mul_epu32(x, inverse_q), q));
 }
 
-static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b, size_t terms, size_t n)
+static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b,
+		size_t terms, size_t n)
 {
-	v8 q = _mm256_set1_epi32((int)l->q), inverse_q = _mm256_set1_epi32((int)l->inverse), one = _mm256_set1_epi64x(l->one);
+	v8 q = _mm256_set1_epi32((int)l->q), inverse_q = _mm256_set1_epi32((int)l->inverse),
+	   one = _mm256_set1_epi64x(l->one);
 
 	for (size_t i = 0; i < n; i += 16) {
-		v8 sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+		v8 sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+			     _mm256_setzero_si256()};
 
 		for (size_t j = 0; j < terms; j++) {
-			v8 x = load(a[j] + i), y = load(b[j] + i), z = load(a[j] + i + 8), u = load(b[j] + i + 8);
+			v8 x = load(a[j] + i), y = load(b[j] + i), z = load(a[j] + i + 8),
+			   u = load(b[j] + i + 8);
 
 			sum[0] = _mm256_add_epi64(sum[0], _mm256_mul_epu32(x, y));
 			sum[1] = _mm256_add_epi64(sum[1], _mm256_mul_epu32(odd(x), odd(y)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sixteen words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. For the levels of distance 8, 4, 2
- * and 1, two vectors are permuted so that one holds all X, the other all Y. */
+/* Sixteen words a vector; the algorithms of ntt_plain.c, of which every word of every level is the same. For
+ * the levels of distance 8, 4, 2 and 1, two vectors are permuted so that one holds all X, the other all Y. */
 #include "crypto/he/ntt.h"
 
 #if defined(__x86_64__)
@@ -58,8 +58,9 @@ INLINE void inverse_pair(v16 *x, v16 *y, v16 w, v16 wq, v16 q, v16 q2)
 	*y = _mm512_add_epi32(times(difference, w, wq, q), q);
 }
 
-/* What a level of distance 2^s takes of 32 consecutive words: lane i of X is word 2^(s+1) ⌊i / 2^s⌋ + i mod 2^s, that of Y 2^s further, and
- * its twiddle that of block ⌊i / 2^s⌋. back: where words 0 … 15 and 16 … 31 then are, Y counted from 16. */
+/* What a level of distance 2^s takes of 32 consecutive words: lane i of X is word 2^(s+1) ⌊i / 2^s⌋ + i mod
+ * 2^s, that of Y 2^s further, and its twiddle that of block ⌊i / 2^s⌋. back: where words 0 … 15 and 16 … 31
+ * then are, Y counted from 16. */
 struct shuffle {
 	v16 x, y, back_low, back_high, block;
 };
@@ -133,7 +134,8 @@ static void forward_two(const struct he_limb *l, uint32_t *x, size_t m, size_t t
 		uint32_t *p = x + 2 * i * t;
 
 		for (size_t j = 0; j < t / 2; j += 16) {
-			v16 a = load(p + j), b = load(p + t / 2 + j), c = load(p + t + j), d = load(p + t + t / 2 + j);
+			v16 a = load(p + j), b = load(p + t / 2 + j), c = load(p + t + j),
+			    d = load(p + t + t / 2 + j);
 
 			forward_pair(&a, &c, w, wq, q);
 			forward_pair(&b, &d, w, wq, q);
@@ -177,7 +179,8 @@ INLINE void inverse_ends(const struct he_limb *l, uint32_t *x, size_t n, v16 q, 
 			size_t at = (n / 32 + i) * (16u >> k);
 
 			split(&a, &b, &s[k]);
-			inverse_pair(&a, &b, wide(l->iw + at, s[k].block), wide(l->iwq + at, s[k].block), q, q2);
+			inverse_pair(&a, &b, wide(l->iw + at, s[k].block), wide(l->iwq + at, s[k].block), q,
+				     q2);
 			join(&a, &b, &s[k]);
 		}
 		store(x + 32 * i, a);
@@ -195,7 +198,8 @@ static void inverse_two(const struct he_limb *l, uint32_t *x, size_t m, size_t t
 		uint32_t *p = x + 4 * i * t;
 
 		for (size_t j = 0; j < t; j += 16) {
-			v16 a = load(p + j), b = load(p + t + j), c = load(p + 2 * t + j), d = load(p + 3 * t + j);
+			v16 a = load(p + j), b = load(p + t + j), c = load(p + 2 * t + j),
+			    d = load(p + 3 * t + j);
 
 			inverse_pair(&a, &b, u, uq, q, q2);
 			inverse_pair(&c, &d, v, vq, q, q2);
@@ -244,7 +248,8 @@ static void inverse(const struct he_limb *l, uint32_t *x, size_t n)
 /* 2^32 one + low: congruent, < 2^58 */
 INLINE v16 fold(v16 sum, v16 one)
 {
-	return _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(sum, 32), one), _mm512_maskz_mov_epi32(0x5555, sum));
+	return _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(sum, 32), one),
+				_mm512_maskz_mov_epi32(0x5555, sum));
 }
 
 INLINE v16 reduced(v16 sum, v16 one, v16 inverse_q, v16 q)
@@ -254,15 +259,18 @@ INLINE v16 reduced(v16 sum, v16 one, v16 inverse_q, v16 q)
 	return _mm512_sub_epi64(x, _mm512_mul_epu32(_mm512_mul_epu32(x, inverse_q), q));
 }
 
-static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b, size_t terms, size_t n)
+static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b,
+		size_t terms, size_t n)
 {
 	v16 q = all(l->q), inverse_q = all(l->inverse), one = all(l->one);
 
 	for (size_t i = 0; i < n; i += 32) {
-		v16 sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+		v16 sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+			      _mm512_setzero_si512()};
 
 		for (size_t j = 0; j < terms; j++) {
-			v16 x = load(a[j] + i), y = load(b[j] + i), z = load(a[j] + i + 16), u = load(b[j] + i + 16);
+			v16 x = load(a[j] + i), y = load(b[j] + i), z = load(a[j] + i + 16),
+			    u = load(b[j] + i + 16);
 
 			sum[0] = _mm512_add_epi64(sum[0], _mm512_mul_epu32(x, y));
 			sum[1] = _mm512_add_epi64(sum[1], _mm512_mul_epu32(odd(x), odd(y)));

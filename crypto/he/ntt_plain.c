@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plain C, the oracle of the other rows.
  *
- * Forward (Cooley-Tukey, decimation in time, ψ merged into the twiddles): block i of m takes X, Y to X + wY, X - wY. Words are signed and
- * are not reduced on the way: |wY| < q after Montgomery's reduction, so that after 12 levels |X| < 13 q < 2^30, and its precondition |X| w
- * < 2^31 q holds. Inverse (Gentleman-Sande): X, Y to X + Y, (X - Y) w, with words in [0, 2q). */
+ * Forward (Cooley-Tukey, decimation in time, ψ merged into the twiddles): block i of m takes X, Y to X + wY,
+ * X - wY. Words are signed and are not reduced on the way: |wY| < q after Montgomery's reduction, so that
+ * after 12 levels |X| < 13 q < 2^30, and its precondition |X| w < 2^31 q holds. Inverse (Gentleman-Sande): X,
+ * Y to X + Y, (X - Y) w, with words in [0, 2q). */
 #include "crypto/he/ntt.h"
 
 /* a * w R^-1 mod q in (-q, q); wq = w q^-1 mod R spares the dependent product. */
@@ -72,7 +73,8 @@ static void inverse(const struct he_limb *l, uint32_t *words, size_t n)
 	last_level(l, words, n);
 }
 
-static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b, size_t terms, size_t n)
+static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a, const uint32_t *const *b,
+		size_t terms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		uint64_t sum = 0;
@@ -83,7 +85,8 @@ static void dot(const struct he_limb *l, uint32_t *out, const uint32_t *const *a
 				sum = (sum >> 32) * l->one + (uint32_t)sum;
 		}
 		sum = (sum >> 32) * l->one + (uint32_t)sum; /* < 2^58, congruent */
-		out[i] = he_positive((int32_t)((int64_t)(sum - (uint64_t)((uint32_t)sum * l->inverse) * l->q) >> 32), l);
+		out[i] = he_positive(
+		    (int32_t)((int64_t)(sum - (uint64_t)((uint32_t)sum * l->inverse) * l->q) >> 32), l);
 	}
 }
 

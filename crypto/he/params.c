@@ -7,14 +7,25 @@
 
 /* The greatest four primes below 2^26 that are 1 mod 8192; for the rings of S two that are 1 mod 4096. */
 static struct he_params sets[HE_SETS + 1] = {
-    {.name = "S", .small = &sets[HE_SETS], .log_n = 11, .limbs = 2, .primes = 2, .n = 2048, .limb = {{.q = 67104769}, {.q = 67084289}}},
+    {.name = "S",
+     .small = &sets[HE_SETS],
+     .log_n = 11,
+     .limbs = 2,
+     .primes = 2,
+     .n = 2048,
+     .limb = {{.q = 67104769}, {.q = 67084289}}},
     {.name = "L",
      .log_n = 12,
      .limbs = 4,
      .primes = 4,
      .n = 4096,
      .limb = {{.q = 67084289}, {.q = 67043329}, {.q = 66994177}, {.q = 66969601}}},
-    {.name = "S", .log_n = 10, .limbs = 1, .primes = 2, .n = 1024, .limb = {{.q = 67104769}, {.q = 67084289}}},
+    {.name = "S",
+     .log_n = 10,
+     .limbs = 1,
+     .primes = 2,
+     .n = 1024,
+     .limb = {{.q = 67104769}, {.q = 67084289}}},
 };
 static uint32_t tables[HE_SETS + 1][HE_LIMBS_MAX][4][HE_N_MAX] __attribute__((aligned(64)));
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -42,7 +53,8 @@ static void constants(struct he_limb *l)
 	l->square = (uint32_t)((uint64_t)l->one * l->one % l->q);
 }
 
-/* The least primitive 2N-th root of 1, times R: an element whose N-th power is -1, then the least of its odd powers. */
+/* The least primitive 2N-th root of 1, times R: an element whose N-th power is -1, then the least of its odd
+ * powers. */
 static uint32_t least_root(const struct he_limb *l, size_t n)
 {
 	uint32_t x = 0, least = UINT32_MAX, best = 0, step;
@@ -76,7 +88,8 @@ static size_t reversed(size_t i, unsigned bits)
 
 static void powers(struct he_limb *l, const struct he_params *p)
 {
-	uint32_t root = least_root(l, p->n), inverse = he_power(root, 2 * p->n - 1, l), x = l->one, y = l->one;
+	uint32_t root = least_root(l, p->n), inverse = he_power(root, 2 * p->n - 1, l), x = l->one,
+		 y = l->one;
 
 	for (size_t i = 0; i < p->n; i++, x = he_mul(x, root, l), y = he_mul(y, inverse, l)) {
 		size_t at = reversed(i, p->log_n);

@@ -9,8 +9,8 @@
 struct he_key {
 	const struct he_params *params;
 	struct secret *arena;
-	int8_t *s;     /* N */
-	uint32_t *ntt; /* primes × N: s R, transformed */
+	int8_t *s;	      /* N */
+	uint32_t *ntt;	      /* primes × N: s R, transformed */
 	struct he_key *small; /* owns; of the smaller ring or NULL, as in all that follows */
 };
 
@@ -38,7 +38,8 @@ void he_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t f
 void he_add_small(const struct he_limb *l, const int8_t *small, size_t n, uint32_t *x);
 
 /* ---- between residues and fractions of Q (scale.c) */
-/* out += x_i (Q / q_i)^-1 / q_i as a fraction of 2^64, for the residues x of prime i: over all primes, x / Q mod 1. */
+/* out += x_i (Q / q_i)^-1 / q_i as a fraction of 2^64, for the residues x of prime i: over all primes, x / Q
+ * mod 1. */
 void he_fractions(const struct he_params *p, unsigned limbs, unsigned i, const uint32_t *x, uint64_t *out);
 /* Rounds fractions of 2^64 to those of 2^to, to < 64. */
 void he_rounded(uint64_t *x, size_t n, unsigned to);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* argmax: the index of the greatest of C masked words (f = 0), ties to the lower, as shares mod 2^c, c = ⌈log2 C⌉ (PROTOCOL.md §5).
+/* argmax: the index of the greatest of C masked words (f = 0), ties to the lower, as shares mod 2^c,
+ * c = ⌈log2 C⌉ (PROTOCOL.md §5).
  *
- * A tournament. Each element carries its value ẑ = z + r mod 2^w and its index î = idx + q mod 2^c; at first î is public, q = 0.
+ * A tournament. Each element carries its value ẑ = z + r mod 2^w and its index î = idx + q mod 2^c; at
+ * first î is public, q = 0.
  * Each level, for each pair (i, j), i the lower index:
- *   correlation  a comparison of ẑ_i - ẑ_j with the extra mask x = q_i - q_j; e0, e0' from P0's stream, c1, c1' from P1's
- *   moves        those of the comparison; with move 0 P1 sends Δ̂ = î_i - î_j (not at the first level, where both know it);
- *                P0's last one carries s0 + e0 and t0 + e0'
+ *   correlation  a comparison of ẑ_i - ẑ_j with the extra mask x = q_i - q_j; e0, e0' from P0's stream,
+ *                c1, c1' from P1's
+ *   moves        those of the comparison; with move 0 P1 sends Δ̂ = î_i - î_j (not at the first level, where
+ *                both know it); P0's last one carries s0 + e0 and t0 + e0'
  *   with         s = ReLU(z_i - z_j), t = b·Δ̂ - b·x = b·(idx_i - idx_j)
  *   output       P1: ẑ = ẑ_j + (s0 + e0) + s1 + c1,  î = î_j + (t0 + e0') + t1 + c1'
- * The last level needs no value: D → P1 gives u = q_j - v0 (v0 from P0's stream); the shares are t0 - v0 and t1 + î_j - u.
+ * The last level needs no value: D → P1 gives u = q_j - v0 (v0 from P0's stream); the shares are
+ * t0 - v0 and t1 + î_j - u.
  */
 #include <string.h>
 
@@ -31,8 +35,8 @@ static struct tournament tournament(const struct program *p, size_t row)
 {
 	const struct row *r = &p->tape->rows[row];
 
-	return (struct tournament){p->rows[row].prepared, &p->rows[row], value_at(p, r->in[0])->k, index_bits(p->tape, r),
-				   value_size(p, r->in[0])};
+	return (struct tournament){p->rows[row].prepared, &p->rows[row], value_at(p, r->in[0])->k,
+				   index_bits(p->tape, r), value_size(p, r->in[0])};
 }
 
 static int is_last(const struct tree *tree, uint32_t l)
@@ -58,7 +62,8 @@ static uint64_t level_bytes(const struct tree *tree, uint32_t l, unsigned move, 
 	const struct compare *compare = &tree->level[l].c;
 	size_t n = compare->n;
 
-	return (move < compare_moves(compare) ? compare_move_bytes(compare, move) : 0) + (move == 0 && l > 0 ? ring_packed(n, c) : 0) +
+	return (move < compare_moves(compare) ? compare_move_bytes(compare, move) : 0) +
+	       (move == 0 && l > 0 ? ring_packed(n, c) : 0) +
 	       (carries_remask(tree, l, move) ? ring_packed(n, w) + ring_packed(n, c) : 0);
 }
 
@@ -79,14 +84,16 @@ static int argmax_tree(struct tree **tree, size_t classes, struct err *e)
 	return tree_new(tree, &(struct pool_sets){1, start, member, classes}, e);
 }
 
-static int argmax_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int argmax_declare(const struct tape *tape, const struct row *row, struct cost *cost,
+			  struct program *p, struct err *e)
 {
 	const struct value *in = &tape->values[row->in[0]];
 	unsigned c = index_bits(tape, row), move = 0;
 	struct tree *tree;
 
 	if (in->k < c || c > 16)
-		return err_set(e, ERR_INPUT, "argmax of %zu classes does not fit words of %u bits", shape_size(in->shape), in->k);
+		return err_set(e, ERR_INPUT, "argmax of %zu classes does not fit words of %u bits",
+			       shape_size(in->shape), in->k);
 	if (argmax_tree(&tree, shape_size(in->shape), e))
 		return -1;
 	program_prepared(p, tree);
@@ -125,7 +132,8 @@ static void *temp_arrays(const struct tournament *t, uint8_t *temp)
 }
 
 /* next = from[j] + add for the pairs, from[pass] for the others; mod 2^k. */
-static void advance(const struct level *level, const uint64_t *from, const uint64_t *add, uint64_t *next, unsigned k)
+static void advance(const struct level *level, const uint64_t *from, const uint64_t *add, uint64_t *next,
+		    unsigned k)
 {
 	for (uint32_t i = 0; i < level->pairs; i++)
 		next[i] = (from[level->j[i]] + add[i]) & ring_mask(k);
@@ -140,8 +148,8 @@ static void differences(const struct level *level, const uint64_t *from, uint64_
 }
 
 /* e0 + c1 of a level, both halves known to the dealer. */
-static void deal_remask(struct deal *d, const struct tournament *t, const struct level *level, uint64_t number, uint64_t offset,
-			unsigned k, uint64_t *sum, uint64_t *words)
+static void deal_remask(struct deal *d, const struct tournament *t, const struct level *level,
+			uint64_t number, uint64_t offset, unsigned k, uint64_t *sum, uint64_t *words)
 {
 	prg_words(d->p0, number, t->at->p0 + level->p0 + offset, sum, level->pairs, k);
 	prg_words(d->p1, number, t->at->p1 + level->p1 + offset, words, level->pairs, k);
@@ -152,13 +160,15 @@ static void deal_ticket(struct deal *d, const struct tournament *t, size_t ticke
 {
 	void *arrays = scratch_arrays(t, d->scratch);
 	uint64_t *r = array(t, arrays, VALUES), *q = array(t, arrays, INDICES), *x = array(t, arrays, DELTA);
-	uint64_t *sum = array(t, arrays, ARRAYS), *words = array(t, arrays, ARRAYS + 1), number = d->first + ticket, v0, u;
+	uint64_t *sum = array(t, arrays, ARRAYS), *words = array(t, arrays, ARRAYS + 1),
+		 number = d->first + ticket, v0, u;
 
 	memcpy(r, rho, t->classes * sizeof(*r));
 	memset(q, 0, t->classes * sizeof(*q));
 	for (uint32_t l = 0; l < t->tree->levels; l++) {
 		const struct level *level = &t->tree->level[l];
-		uint64_t *r_next = array(t, arrays, VALUES + (l + 1) % 2), *q_next = array(t, arrays, INDICES + (l + 1) % 2);
+		uint64_t *r_next = array(t, arrays, VALUES + (l + 1) % 2),
+			 *q_next = array(t, arrays, INDICES + (l + 1) % 2);
 
 		differences(level, r, sum, t->w);
 		differences(level, q, x, t->c);
@@ -166,7 +176,9 @@ static void deal_ticket(struct deal *d, const struct tournament *t, size_t ticke
 		if (is_last(t->tree, l)) {
 			prg_words(d->p0, number, t->at->p0 + level->p0, &v0, 1, t->c);
 			u = q[level->j[0]] - v0;
-			ring_pack(d->corrections[ticket] + t->at->corrections + t->at->cost.corrections - ring_packed(1, t->c), &u, 1, t->c);
+			ring_pack(d->corrections[ticket] + t->at->corrections + t->at->cost.corrections -
+				      ring_packed(1, t->c),
+				  &u, 1, t->c);
 			break;
 		}
 		deal_remask(d, t, level, number, 0, t->w, sum, words);
@@ -196,8 +208,9 @@ static uint32_t level_at(const struct tree *tree, unsigned move)
 }
 
 /* Shares of s = ReLU(z_i - z_j) (not at the last level) and t = b·Δ̂ - b·x of one image. */
-static void level_shares(const struct tournament *t, struct run *r, size_t image, uint32_t l, const struct compare_state *s,
-			 const uint64_t *delta, uint64_t *value, uint64_t *index)
+static void level_shares(const struct tournament *t, struct run *r, size_t image, uint32_t l,
+			 const struct compare_state *s, const uint64_t *delta, uint64_t *value,
+			 uint64_t *index)
 {
 	const struct level *level = &t->tree->level[l];
 
@@ -207,7 +220,8 @@ static void level_shares(const struct tournament *t, struct run *r, size_t image
 		struct table_rows rows = compare_rows(&level->c, r, image, s, first, n, r->scratch);
 
 		for (size_t i = 0; i < n; i++)
-			index[first + i] = (rows.b[i] * delta[first + i] - (l ? rows.bx[i] : 0)) & ring_mask(t->c);
+			index[first + i] =
+			    (rows.b[i] * delta[first + i] - (l ? rows.bx[i] : 0)) & ring_mask(t->c);
 		if (!is_last(t->tree, l))
 			table_relu(&level->c.t, n, &rows, s->zhat + first, value + first);
 	}
@@ -222,7 +236,8 @@ static void first_delta(const struct tournament *t, uint64_t *delta)
 		delta[i] = (level->i[i] - level->j[i]) & ring_mask(t->c);
 }
 
-static void p0_remask(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t *value, uint64_t *index, uint8_t *out)
+static void p0_remask(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t *value,
+		      uint64_t *index, uint8_t *out)
 {
 	const struct level *level = &t->tree->level[l];
 	uint64_t number = r->tickets[image].number, at = t->at->p0 + level->p0;
@@ -236,14 +251,15 @@ static void p0_remask(const struct tournament *t, struct run *r, size_t image, u
 	ring_pack(out + ring_packed(level->pairs, t->w), index, level->pairs, t->c);
 }
 
-static void p0_level(const struct tournament *t, struct run *r, size_t image, uint32_t l, unsigned move, const uint8_t *in, uint8_t *out,
-		     uint64_t *result)
+static void p0_level(const struct tournament *t, struct run *r, size_t image, uint32_t l, unsigned move,
+		     const uint8_t *in, uint8_t *out, uint64_t *result)
 {
 	const struct level *level = &t->tree->level[l];
 	uint8_t *temp = r->temp + image * t->at->cost.temp;
 	struct compare_state s = compare_state(&level->c, temp);
 	uint64_t *delta = array(t, temp_arrays(t, temp), DELTA);
-	uint64_t *value = array(t, scratch_arrays(t, r->scratch), ARRAYS), *index = array(t, scratch_arrays(t, r->scratch), ARRAYS + 1);
+	uint64_t *value = array(t, scratch_arrays(t, r->scratch), ARRAYS),
+		 *index = array(t, scratch_arrays(t, r->scratch), ARRAYS + 1);
 	uint64_t v0;
 
 	if (move < compare_moves(&level->c))
@@ -272,16 +288,16 @@ static void argmax_p0(struct run *r, const struct row *row, unsigned move)
 		uint64_t *result = words_of(r->values, r->program, row->out, b);
 
 		if (t.tree->levels)
-			p0_level(&t, r, b, l, move - t.tree->level[l].move, r->in + b * move_bytes(r, move), r->out + b * move_bytes(r, move),
-				 result);
+			p0_level(&t, r, b, l, move - t.tree->level[l].move, r->in + b * move_bytes(r, move),
+				 r->out + b * move_bytes(r, move), result);
 		else
 			*result = 0;
 	}
 }
 
 /* P1 reads s0 + e0 and t0 + e0' and has the arrays of the next level. */
-static void p1_remask(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t *value, uint64_t *index,
-		      void *arrays, const uint8_t *in)
+static void p1_remask(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t *value,
+		      uint64_t *index, void *arrays, const uint8_t *in)
 {
 	const struct level *level = &t->tree->level[l];
 	uint64_t number = r->tickets[image].number, at = t->at->p1 + level->p1;
@@ -296,20 +312,24 @@ static void p1_remask(const struct tournament *t, struct run *r, size_t image, u
 	ring_add(index, index, words, level->pairs, t->c);
 	prg_words(r->prg, number, at + stream_words(level->pairs), words, level->pairs, t->c);
 	ring_add(index, index, words, level->pairs, t->c);
-	advance(level, array(t, arrays, INDICES + l % 2), index, array(t, arrays, INDICES + (l + 1) % 2), t->c);
+	advance(level, array(t, arrays, INDICES + l % 2), index, array(t, arrays, INDICES + (l + 1) % 2),
+		t->c);
 }
 
 /* The share of the winner's index: t1 + î_j - u. */
-static uint64_t p1_result(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t index, void *arrays)
+static uint64_t p1_result(const struct tournament *t, struct run *r, size_t image, uint32_t l, uint64_t index,
+			  void *arrays)
 {
-	const uint8_t *dealt = r->tickets[image].corrections + t->at->corrections + t->at->cost.corrections - ring_packed(1, t->c);
+	const uint8_t *dealt = r->tickets[image].corrections + t->at->corrections + t->at->cost.corrections -
+			       ring_packed(1, t->c);
 	uint64_t u;
 
 	ring_unpack(&u, dealt, 1, t->c);
 	return (index + array(t, arrays, INDICES + l % 2)[t->tree->level[l].j[0]] - u) & ring_mask(t->c);
 }
 
-static void p1_begin(const struct tournament *t, uint32_t l, const uint64_t *in, void *arrays, const struct compare_state *s)
+static void p1_begin(const struct tournament *t, uint32_t l, const uint64_t *in, void *arrays,
+		     const struct compare_state *s)
 {
 	const struct level *level = &t->tree->level[l];
 	uint64_t *value = array(t, arrays, VALUES + l % 2), *index = array(t, arrays, INDICES + l % 2);
@@ -322,14 +342,15 @@ static void p1_begin(const struct tournament *t, uint32_t l, const uint64_t *in,
 	differences(level, index, array(t, arrays, DELTA), t->c);
 }
 
-static void p1_level(const struct tournament *t, struct run *r, const struct row *row, size_t image, uint32_t l, unsigned move,
-		     const uint8_t *in, uint8_t *out)
+static void p1_level(const struct tournament *t, struct run *r, const struct row *row, size_t image,
+		     uint32_t l, unsigned move, const uint8_t *in, uint8_t *out)
 {
 	const struct level *level = &t->tree->level[l];
 	uint8_t *temp = r->temp + image * t->at->cost.temp;
 	struct compare_state s = compare_state(&level->c, temp);
 	void *arrays = temp_arrays(t, temp);
-	uint64_t *value = array(t, scratch_arrays(t, r->scratch), ARRAYS), *index = array(t, scratch_arrays(t, r->scratch), ARRAYS + 1);
+	uint64_t *value = array(t, scratch_arrays(t, r->scratch), ARRAYS),
+		 *index = array(t, scratch_arrays(t, r->scratch), ARRAYS + 1);
 
 	if (move == 0)
 		p1_begin(t, l, words_of(r->values, r->program, row->in[0], image), arrays, &s);
@@ -341,7 +362,8 @@ static void p1_level(const struct tournament *t, struct run *r, const struct row
 		return;
 	level_shares(t, r, image, l, &s, array(t, arrays, DELTA), value, index);
 	if (is_last(t->tree, l))
-		*words_of(r->values, r->program, row->out, image) = p1_result(t, r, image, l, index[0], arrays);
+		*words_of(r->values, r->program, row->out, image) =
+		    p1_result(t, r, image, l, index[0], arrays);
 	else
 		p1_remask(t, r, image, l, value, index, arrays, in);
 }
@@ -353,12 +375,16 @@ static void argmax_p1(struct run *r, const struct row *row, unsigned move)
 
 	for (size_t b = 0; b < r->batch; b++) {
 		if (t.tree->levels)
-			p1_level(&t, r, row, b, l, move - t.tree->level[l].move, r->in + b * move_bytes(r, move),
-				 r->out + b * move_bytes(r, move));
+			p1_level(&t, r, row, b, l, move - t.tree->level[l].move,
+				 r->in + b * move_bytes(r, move), r->out + b * move_bytes(r, move));
 		else
 			*words_of(r->values, r->program, row->out, b) = 0;
 	}
 }
 
-const struct op operator_argmax = {
-	.name = "argmax", .declare = argmax_declare, .release = tree_free, .deal = argmax_deal, .p0 = argmax_p0, .p1 = argmax_p1};
+const struct op operator_argmax = {.name = "argmax",
+				   .declare = argmax_declare,
+				   .release = tree_free,
+				   .deal = argmax_deal,
+				   .p0 = argmax_p0,
+				   .p1 = argmax_p1};

@@ -39,7 +39,8 @@ uint64_t compare_part_bytes(const struct compare *c, enum compare_part part)
 	case COMPARE_INDEX:
 		return ring_packed(c->n, c->t.index);
 	case COMPARE_ANSWER:
-		return ring_packed(c->n, c->t.index) + (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
+		return ring_packed(c->n, c->t.index) +
+		       (c->t.mode == TABLE_BANDWIDTH ? ring_packed(c->n, 1) : 0);
 	default:
 		return ring_packed(c->n, 1);
 	}
@@ -152,7 +153,8 @@ static void p0_lookup(const struct compare *c, struct run *r, size_t image, cons
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first);
 
-		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first), half, table_p0_choose(&c->t, n));
+		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first), half,
+			 table_p0_choose(&c->t, n));
 		table_lookup_p0(&c->t, n, half, s->zhat + first, s->j + first);
 	}
 }
@@ -165,7 +167,8 @@ static void p0_choose(const struct compare *c, struct run *r, size_t image, cons
 	for (size_t first = 0; first < c->n; first += COMPARE_GROUP) {
 		size_t n = group_size(c, first), at = table_p0_choose(&c->t, n);
 
-		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first) + at, half, table_p0_select(&c->t, n) - at);
+		prg_read(r->prg, r->tickets[image].number, group_p0(c, r, first) + at, half,
+			 table_p0_select(&c->t, n) - at);
 		table_choose_p0(&c->t, n, half, s->row + first, s->bit + first);
 	}
 }
@@ -230,16 +233,16 @@ void compare_p1_part(const struct compare *c, struct run *r, size_t image, const
 	}
 }
 
-void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move,
-		const uint8_t **in, uint8_t **out)
+void compare_p0(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		unsigned move, const uint8_t **in, uint8_t **out)
 {
 	if (move == 0)
 		compare_p0_part(c, r, image, s, COMPARE_ZHAT, in, out);
 	compare_p0_part(c, r, image, s, COMPARE_INDEX + move, in, out);
 }
 
-void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s, unsigned move,
-		const uint8_t **in, uint8_t **out)
+void compare_p1(const struct compare *c, struct run *r, size_t image, const struct compare_state *s,
+		unsigned move, const uint8_t **in, uint8_t **out)
 {
 	if (move == 0)
 		compare_p1_part(c, r, image, s, COMPARE_ZHAT, in, out);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* linear: y = pool(Σ_t L_t(x_t) + bias) with the matrix triple of PROTOCOL.md §2; L_t is W_t or a public shift 2^s.
+/* linear: y = pool(Σ_t L_t(x_t) + bias) with the matrix triple of PROTOCOL.md §2; L_t is W_t or a public
+ * shift 2^s.
  *
  * To a masked wire:
- *   correlation  a of each x_t (op mask), B of the epoch; e0 from P0's stream, c1 from P1's; nothing is streamed
+ *   correlation  a of each x_t (op mask), B of the epoch; e0 from P0's stream, c1 from P1's; nothing
+ *                is streamed
  *   offline      P0 → P1: δ = pool(Σ F_t·a_t + Σ 2^s·a_s) + e0
  *   D            ρ = e0 + c1 - pool(Σ B_t·a_t)
  *   output       P1: ŷ = pool(Σ W_t·x̄_t + Σ 2^s·x̄_s + bias) + δ + c1 = y + ρ
@@ -19,7 +21,8 @@ static int is_masked(const struct program *p, const struct row *row)
 	return value_at(p, row->out)->form == FORM_MASKED;
 }
 
-static int linear_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int linear_declare(const struct tape *tape, const struct row *row, struct cost *cost,
+			  struct program *p, struct err *e)
 {
 	const struct value *v = &tape->values[row->out];
 	size_t n = shape_size(v->shape);
@@ -37,7 +40,8 @@ static int linear_declare(const struct tape *tape, const struct row *row, struct
 	return 0;
 }
 
-/* What the three roles share: y[b] = pool(Σ terms(x) + y[b]), unreduced. y[b] = out + b*n, holding the bias (or 0) before the pool. */
+/* What the three roles share: y[b] = pool(Σ terms(x) + y[b]), unreduced. y[b] = out + b*n, holding the bias
+ * (or 0) before the pool. */
 struct sum {
 	const struct program *program;
 	const struct row *row;
@@ -46,7 +50,7 @@ struct sum {
 	size_t batch;
 	uint64_t *wide;
 	void *linear;
-	int skips;	       /* add the public terms: not at the dealer */
+	int skips;	      /* add the public terms: not at the dealer */
 	const uint64_t *bias; /* or NULL */
 };
 
@@ -62,7 +66,8 @@ static void add_skip(const struct sum *s, const struct term *term, uint64_t *y, 
 
 static void linear_sum(const struct sum *s, uint64_t *out)
 {
-	size_t n = value_size(s->program, s->row->out), wide = s->row->has_post ? shape_size(s->row->post.in) : n;
+	size_t n = value_size(s->program, s->row->out),
+	       wide = s->row->has_post ? shape_size(s->row->post.in) : n;
 	uint64_t *y = s->row->has_post ? s->wide : out;
 
 	for (size_t b = 0; b < s->batch; b++) {
@@ -75,7 +80,8 @@ static void linear_sum(const struct sum *s, uint64_t *out)
 		const struct term *term = &s->row->terms[j];
 
 		if (term->kind != TERM_SKIP)
-			linear_apply(s->layer->terms[j], s->x[term->in], value_size(s->program, term->in), y, wide, s->batch, s->linear);
+			linear_apply(s->layer->terms[j], s->x[term->in], value_size(s->program, term->in), y,
+				     wide, s->batch, s->linear);
 		else if (s->skips)
 			add_skip(s, term, y, wide);
 	}
@@ -89,7 +95,8 @@ static void linear_deal(struct deal *d, const struct row *row)
 	size_t n = value_size(d->program, row->out);
 	unsigned k = value_at(d->program, row->out)->k;
 	uint64_t *mask = d->mask[row->out], *seed = d->scratch;
-	struct sum sum = {d->program, row, &d->layers[d->row], d->mask, d->tickets, d->wide, d->linear, 0, NULL};
+	struct sum sum = {d->program, row, &d->layers[d->row], d->mask, d->tickets, d->wide, d->linear,
+			  0,	      NULL};
 
 	linear_sum(&sum, mask);
 	for (size_t t = 0; t < d->tickets; t++) {
@@ -133,8 +140,8 @@ static void linear_p0(struct run *r, const struct row *row, unsigned move)
 	if (is_masked(r->program, row))
 		return;
 	for (size_t b = 0; b < r->batch; b++)
-		memcpy(words_of(r->values, r->program, row->out, b), r->tickets[b].ahead + placed_row(r->program, r->row)->ahead,
-		       n * sizeof(uint64_t));
+		memcpy(words_of(r->values, r->program, row->out, b),
+		       r->tickets[b].ahead + placed_row(r->program, r->row)->ahead, n * sizeof(uint64_t));
 }
 
 static void linear_p1(struct run *r, const struct row *row, unsigned move)
@@ -143,7 +150,8 @@ static void linear_p1(struct run *r, const struct row *row, unsigned move)
 	size_t n = value_size(r->program, row->out);
 	unsigned k = value_at(r->program, row->out)->k;
 	uint64_t *y = r->values[row->out], *more = r->scratch;
-	struct sum sum = {r->program, row, &r->layers[r->row], r->values, r->batch, r->wide, r->linear, 1, r->layers[r->row].bias};
+	struct sum sum = {r->program, row, &r->layers[r->row],	  r->values, r->batch, r->wide,
+			  r->linear,  1,   r->layers[r->row].bias};
 
 	linear_sum(&sum, y);
 	for (size_t b = 0; b < r->batch; b++) {
@@ -160,5 +168,9 @@ static void linear_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_linear = {
-	.name = "linear", .declare = linear_declare, .deal = linear_deal, .ahead = linear_ahead, .p0 = linear_p0, .p1 = linear_p1};
+const struct op operator_linear = {.name = "linear",
+				   .declare = linear_declare,
+				   .deal = linear_deal,
+				   .ahead = linear_ahead,
+				   .p0 = linear_p0,
+				   .p1 = linear_p1};

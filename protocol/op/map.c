@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* map: public linear maps (sum pool, padding, concatenation, addition) of shares; each party maps its own part, no message. */
+/* map: public linear maps (sum pool, padding, concatenation, addition) of shares; each party maps its own
+ * part, no message. */
 #include "protocol/op/share.h"
 
-static int map_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int map_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+		       struct err *e)
 {
 	return 0;
 }

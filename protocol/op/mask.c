@@ -7,7 +7,8 @@
  */
 #include "protocol/op/share.h"
 
-static int mask_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int mask_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+			struct err *e)
 {
 	const struct value *v = &tape->values[row->out];
 	size_t n = shape_size(v->shape);
@@ -22,8 +23,8 @@ static void mask_deal(struct deal *d, const struct row *row)
 	size_t n = value_size(d->program, row->out);
 
 	for (size_t t = 0; t < d->tickets; t++)
-		prg_words(d->p0, d->first + t, placed_row(d->program, d->row)->p0, words_of(d->mask, d->program, row->out, t), n,
-			  value_at(d->program, row->out)->k);
+		prg_words(d->p0, d->first + t, placed_row(d->program, d->row)->p0,
+			  words_of(d->mask, d->program, row->out, t), n, value_at(d->program, row->out)->k);
 }
 
 static void mask_ahead(struct ahead *a, const struct row *row)
@@ -31,8 +32,8 @@ static void mask_ahead(struct ahead *a, const struct row *row)
 	size_t n = value_size(a->program, row->out);
 
 	for (size_t t = 0; t < a->tickets; t++)
-		prg_words(a->prg, a->first + t, placed_row(a->program, a->row)->p0, words_of(a->a, a->program, row->out, t), n,
-			  value_at(a->program, row->out)->k);
+		prg_words(a->prg, a->first + t, placed_row(a->program, a->row)->p0,
+			  words_of(a->a, a->program, row->out, t), n, value_at(a->program, row->out)->k);
 }
 
 static void mask_p0(struct run *r, const struct row *row, unsigned move)
@@ -61,4 +62,9 @@ static void mask_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_mask = {.name = "mask", .declare = mask_declare, .deal = mask_deal, .ahead = mask_ahead, .p0 = mask_p0, .p1 = mask_p1};
+const struct op operator_mask = {.name = "mask",
+				 .declare = mask_declare,
+				 .deal = mask_deal,
+				 .ahead = mask_ahead,
+				 .p0 = mask_p0,
+				 .p1 = mask_p1};

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* max: windowed maximum of masked words z = y / 2^f in the ring 2^w, w = k - f, as a masked wire of w bits (PROTOCOL.md §5).
+/* max: windowed maximum of masked words z = y / 2^f in the ring 2^w, w = k - f, as a masked wire of w bits
+ * (PROTOCOL.md §5).
  *
- * A tree of comparisons; each level, for each pair (i, j), on the difference ẑ_i - ẑ_j whose mask r_i - r_j costs nothing:
+ * A tree of comparisons; each level, for each pair (i, j), on the difference ẑ_i - ẑ_j whose mask
+ * r_i - r_j costs nothing:
  *   correlation  one comparison an element, w → w; e0 from P0's stream, c1 from P1's
- *   moves        those of the comparison; P0's last one (latency: move 1; bandwidth: one more, move 3) carries s0 + e0,
- *                where s0 + s1 = ReLU(z_i - z_j)
+ *   moves        those of the comparison; P0's last one (latency: move 1; bandwidth: one more, move 3)
+ *                carries s0 + e0, where s0 + s1 = ReLU(z_i - z_j)
  *   output       P1: m̂ = ẑ_j + (s0 + e0) + s1 + c1 = max(z_i, z_j) + (r_j + e0 + c1)
  */
 #include <string.h>
@@ -24,7 +26,8 @@ static int carries_remask(const struct compare *c, unsigned move)
 
 static uint64_t level_bytes(const struct compare *c, unsigned move)
 {
-	return (move < compare_moves(c) ? compare_move_bytes(c, move) : 0) + (carries_remask(c, move) ? ring_packed(c->n, c->t.w) : 0);
+	return (move < compare_moves(c) ? compare_move_bytes(c, move) : 0) +
+	       (carries_remask(c, move) ? ring_packed(c->n, c->t.w) : 0);
 }
 
 static size_t state_bytes(const struct tree *tree)
@@ -43,7 +46,8 @@ static uint64_t *array_after(const struct tree *tree, uint8_t *temp, uint32_t le
 	return (uint64_t *)(temp + state_bytes(tree) + level % 2 * aligned(tree->widest * 8));
 }
 
-static int max_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int max_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+		       struct err *e)
 {
 	const struct value *in = &tape->values[row->in[0]];
 	unsigned w = in->k - in->f;
@@ -74,7 +78,8 @@ static int max_declare(const struct tape *tape, const struct row *row, struct co
 	}
 	cost->temp = state_bytes(tree) + 2 * aligned(tree->widest * 8);
 	/* the dealer's arrays and differences; a party's shares beside what the comparison needs */
-	cost->scratch = aligned(cost->scratch) + 4 * aligned(tree->widest * 8) + aligned(shape_size(in->shape) * 8);
+	cost->scratch =
+	    aligned(cost->scratch) + 4 * aligned(tree->widest * 8) + aligned(shape_size(in->shape) * 8);
 	return 0;
 }
 
@@ -99,11 +104,13 @@ static void max_deal(struct deal *d, const struct row *row)
 	const struct placed *at = placed_row(d->program, d->row);
 	const struct value *in = value_at(d->program, row->in[0]);
 	unsigned w = in->k - in->f;
-	uint64_t *difference = buffer(d->program, d->row, d->scratch, 2), *words = buffer(d->program, d->row, d->scratch, 3);
+	uint64_t *difference = buffer(d->program, d->row, d->scratch, 2),
+		 *words = buffer(d->program, d->row, d->scratch, 3);
 
 	for (size_t t = 0; t < d->tickets; t++) {
 		const uint64_t *rho = words_of(d->mask, d->program, row->in[0], t);
-		uint64_t *r = buffer(d->program, d->row, d->scratch, 4), *out = words_of(d->mask, d->program, row->out, t);
+		uint64_t *r = buffer(d->program, d->row, d->scratch, 4),
+			 *out = words_of(d->mask, d->program, row->out, t);
 
 		for (size_t i = 0; i < shape_size(in->shape); i++)
 			r[i] = rho[i] >> in->f;
@@ -138,14 +145,16 @@ static void max_p0(struct run *r, const struct row *row, unsigned move)
 {
 	const struct tree *tree = tree_of(r->program, r->row);
 	const struct level *level;
-	uint64_t *share = buffer(r->program, r->row, r->scratch, 0), *words = buffer(r->program, r->row, r->scratch, 1);
+	uint64_t *share = buffer(r->program, r->row, r->scratch, 0),
+		 *words = buffer(r->program, r->row, r->scratch, 1);
 
 	if (!tree->levels)
 		return;
 	level = &tree->level[level_at(tree, move)];
 	move -= level->move;
 	for (size_t b = 0; b < r->batch; b++) {
-		struct compare_state s = compare_state(&level->c, r->temp + b * placed_row(r->program, r->row)->cost.temp);
+		struct compare_state s =
+		    compare_state(&level->c, r->temp + b * placed_row(r->program, r->row)->cost.temp);
 		size_t bytes = move_bytes(r, level->move + move);
 		const uint8_t *in = r->in + b * bytes;
 		uint8_t *out = r->out + b * bytes;
@@ -155,7 +164,8 @@ static void max_p0(struct run *r, const struct row *row, unsigned move)
 		if (!carries_remask(&level->c, move))
 			continue;
 		compare_relu(&level->c, r, b, &s, share);
-		prg_words(r->prg, r->tickets[b].number, placed_row(r->program, r->row)->p0 + level->p0, words, level->pairs, level->c.t.w);
+		prg_words(r->prg, r->tickets[b].number, placed_row(r->program, r->row)->p0 + level->p0, words,
+			  level->pairs, level->c.t.w);
 		ring_add(share, share, words, level->pairs, level->c.t.w);
 		ring_pack(out, share, level->pairs, level->c.t.w);
 	}
@@ -170,25 +180,30 @@ static const uint64_t *array_before(struct run *r, const struct row *row, size_t
 	uint64_t *z = buffer(r->program, r->row, r->scratch, 4);
 
 	if (level > 0)
-		return array_after(tree, r->temp + image * placed_row(r->program, r->row)->cost.temp, level - 1);
+		return array_after(tree, r->temp + image * placed_row(r->program, r->row)->cost.temp,
+				   level - 1);
 	for (size_t i = 0; i < shape_size(in->shape); i++)
 		z[i] = y[i] >> in->f;
 	return z;
 }
 
 /* P1 reads s0 + e0 and has the level's result. */
-static void p1_remask(struct run *r, const struct row *row, size_t image, uint32_t l, const struct compare_state *s, const uint8_t *in)
+static void p1_remask(struct run *r, const struct row *row, size_t image, uint32_t l,
+		      const struct compare_state *s, const uint8_t *in)
 {
 	const struct level *level = &tree_of(r->program, r->row)->level[l];
 	const uint64_t *z = array_before(r, row, image, l);
-	uint64_t *share = buffer(r->program, r->row, r->scratch, 0), *words = buffer(r->program, r->row, r->scratch, 1);
-	uint64_t *next = array_after(tree_of(r->program, r->row), r->temp + image * placed_row(r->program, r->row)->cost.temp, l);
+	uint64_t *share = buffer(r->program, r->row, r->scratch, 0),
+		 *words = buffer(r->program, r->row, r->scratch, 1);
+	uint64_t *next = array_after(tree_of(r->program, r->row),
+				     r->temp + image * placed_row(r->program, r->row)->cost.temp, l);
 	unsigned w = level->c.t.w;
 
 	compare_relu(&level->c, r, image, s, share);
 	ring_unpack(words, in, level->pairs, w);
 	ring_add(share, share, words, level->pairs, w);
-	prg_words(r->prg, r->tickets[image].number, placed_row(r->program, r->row)->p1 + level->p1, words, level->pairs, w);
+	prg_words(r->prg, r->tickets[image].number, placed_row(r->program, r->row)->p1 + level->p1, words,
+		  level->pairs, w);
 	ring_add(share, share, words, level->pairs, w);
 	for (uint32_t i = 0; i < level->pairs; i++)
 		next[i] = (z[level->j[i]] + share[i]) & ring_mask(w);
@@ -226,7 +241,8 @@ static void max_p1(struct run *r, const struct row *row, unsigned move)
 				const uint64_t *z = array_before(r, row, b, l);
 
 				for (uint32_t i = 0; i < level->pairs; i++)
-					s.zhat[i] = (z[level->i[i]] - z[level->j[i]]) & ring_mask(level->c.t.w);
+					s.zhat[i] =
+					    (z[level->i[i]] - z[level->j[i]]) & ring_mask(level->c.t.w);
 			}
 			if (move - first < compare_moves(&level->c))
 				compare_p1(&level->c, r, b, &s, move - first, &in, &out);
@@ -238,5 +254,9 @@ static void max_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_max = {
-	.name = "max", .declare = max_declare, .release = tree_free, .deal = max_deal, .p0 = max_p0, .p1 = max_p1};
+const struct op operator_max = {.name = "max",
+				.declare = max_declare,
+				.release = tree_free,
+				.deal = max_deal,
+				.p0 = max_p0,
+				.p1 = max_p1};

@@ -2,8 +2,8 @@
 /* relu: max(y / 2^f, 0) of a masked wire ŷ = y + ρ mod 2^k, as shares mod 2^kout (PROTOCOL.md §3).
  *
  *   correlation  r = ρ >> f; one comparison of w = k - f bits an element (compare.h)
- *   moves        the parts of the comparison, on ẑ = ŷ >> f; then one without bytes, in which both compute the output: what was
- *                written before it can leave
+ *   moves        the parts of the comparison, on ẑ = ŷ >> f; then one without bytes, in which both compute
+ *                the output: what was written before it can leave
  *   output       b·ẑ - b·r + (1 - msb ẑ)·b·msb(r)·2^w,  b = [z >= 0]
  */
 #include "protocol/op/compare.h"
@@ -15,7 +15,8 @@ static struct compare relu_compare(const struct tape *tape, const struct row *ro
 	return compare_new(in->k - in->f, out->k, 0, row->mode, shape_size(in->shape));
 }
 
-static int relu_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int relu_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+			struct err *e)
 {
 	struct compare c = relu_compare(tape, row);
 
@@ -72,4 +73,5 @@ static void relu_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_relu = {.name = "relu", .declare = relu_declare, .deal = relu_deal, .p0 = relu_p0, .p1 = relu_p1};
+const struct op operator_relu = {
+    .name = "relu", .declare = relu_declare, .deal = relu_deal, .p0 = relu_p0, .p1 = relu_p1};

@@ -6,7 +6,8 @@
  */
 #include "protocol/op/share.h"
 
-static int reveal_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int reveal_declare(const struct tape *tape, const struct row *row, struct cost *cost,
+			  struct program *p, struct err *e)
 {
 	const struct value *v = &tape->values[row->in[0]];
 
@@ -37,4 +38,5 @@ static void reveal_p1(struct run *r, const struct row *row, unsigned move)
 			  value_at(r->program, row->in[0])->k);
 }
 
-const struct op operator_reveal = {.name = "reveal", .declare = reveal_declare, .p0 = reveal_p0, .p1 = reveal_p1};
+const struct op operator_reveal = {
+    .name = "reveal", .declare = reveal_declare, .p0 = reveal_p0, .p1 = reveal_p1};

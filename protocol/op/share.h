@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/op/share.h — small things that several operators need: where an image's words are, the pieces of a stream. */
+/* protocol/op/share.h — small things that several operators need: where an image's words are, the pieces of a
+ * stream. */
 #ifndef OBSCURA_PROTOCOL_OP_SHARE_H
 #define OBSCURA_PROTOCOL_OP_SHARE_H
 

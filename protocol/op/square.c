@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* square: (y / 2^f)^2 of a masked wire as shares mod 2^kout (PROTOCOL.md §5).
  *
- *   correlation  r = ρ >> f; shares of r, r² (kout bits), msb r, r·msb r (kout - w bits): P0's from its stream, D → P1 the rest
+ *   correlation  r = ρ >> f; shares of r, r² (kout bits), msb r, r·msb r (kout - w bits): P0's from its
+ *                stream, D → P1 the rest
  *   move 0       P1 → P0: ẑ = (ŷ + o) >> f, o = 2^offset
  *   output       z = A - R with A = ẑ - o / 2^f, R = r - h·msb r, h = (1 - msb ẑ)·2^w;  z² = A² - 2·A·R + R²,
  *                R² = r² - 2·h·(r·msb r) + h²·msb r
@@ -20,7 +21,8 @@ static struct shape_of square_shape(const struct tape *tape, const struct row *r
 	const struct value *in = &tape->values[row->in[0]];
 	unsigned w = in->k - in->f, kout = tape->values[row->out].k;
 
-	return (struct shape_of){shape_size(in->shape), in->k, in->f, w, kout, kout > w ? kout - w : 0, row->offset_log2};
+	return (struct shape_of){shape_size(in->shape),	  in->k,	   in->f, w, kout,
+				 kout > w ? kout - w : 0, row->offset_log2};
 }
 
 static unsigned field_bits(const struct shape_of *s, int field)
@@ -28,7 +30,8 @@ static unsigned field_bits(const struct shape_of *s, int field)
 	return field < TOP ? s->kout : s->wide;
 }
 
-static int square_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int square_declare(const struct tape *tape, const struct row *row, struct cost *cost,
+			  struct program *p, struct err *e)
 {
 	struct shape_of s = square_shape(tape, row);
 
@@ -71,7 +74,8 @@ static void square_deal(struct deal *d, const struct row *row)
 }
 
 /* This party's share; with = 1 at the party that adds A². */
-static void square_share(const struct shape_of *s, const uint64_t *zhat, uint64_t *const field[FIELDS], uint64_t with, uint64_t *out)
+static void square_share(const struct shape_of *s, const uint64_t *zhat, uint64_t *const field[FIELDS],
+			 uint64_t with, uint64_t *out)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		uint64_t h = s->wide ? (1 - ((zhat[i] >> (s->w - 1)) & 1)) << s->w : 0;
@@ -115,7 +119,8 @@ static void square_p1(struct run *r, const struct row *row, unsigned move)
 	square_fields(&s, r->scratch, field);
 	for (size_t b = 0; b < r->batch; b++) {
 		const uint64_t *y = words_of(r->values, r->program, row->in[0], b);
-		const uint8_t *dealt = r->tickets[b].corrections + placed_row(r->program, r->row)->corrections;
+		const uint8_t *dealt =
+		    r->tickets[b].corrections + placed_row(r->program, r->row)->corrections;
 
 		for (size_t i = 0; i < s.n; i++)
 			zhat[i] = ((y[i] + (UINT64_C(1) << s.offset)) & ring_mask(s.k)) >> s.f;
@@ -128,4 +133,5 @@ static void square_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_square = {.name = "square", .declare = square_declare, .deal = square_deal, .p0 = square_p0, .p1 = square_p1};
+const struct op operator_square = {
+    .name = "square", .declare = square_declare, .deal = square_deal, .p0 = square_p0, .p1 = square_p1};

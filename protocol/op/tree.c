@@ -50,7 +50,8 @@ int tree_new(struct tree **tree, const struct pool_sets *sets, struct err *e)
 {
 	struct tree *t = calloc(1, sizeof(*t));
 	size_t members = sets->start[sets->outputs];
-	uint32_t *member = malloc((members + 1) * sizeof(*member)), *count = calloc(sets->outputs + 1, sizeof(*count));
+	uint32_t *member = malloc((members + 1) * sizeof(*member)),
+		 *count = calloc(sets->outputs + 1, sizeof(*count));
 
 	*tree = NULL;
 	if (!t || !member || !count)

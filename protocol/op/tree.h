@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protocol/op/tree.h — tournaments: sets of elements reduced pair by pair, level by level; for max and argmax. */
+/* protocol/op/tree.h — tournaments: sets of elements reduced pair by pair, level by level; for max and
+ * argmax. */
 #ifndef OBSCURA_PROTOCOL_OP_TREE_H
 #define OBSCURA_PROTOCOL_OP_TREE_H
 
 #include "protocol/op/compare.h"
 
-/* One level: elements of the array before it → array after it, which holds the winners of all pairs, then what passed unpaired. */
+/* One level: elements of the array before it → array after it, which holds the winners of all pairs, then
+ * what passed unpaired. */
 struct level {
 	uint32_t pairs, passes;
 	uint32_t *i, *j; /* own; pairs: i stands before j in its set (i < j in order of elements) */
@@ -23,7 +25,8 @@ struct tree {
 	uint32_t widest; /* elements of the largest array after a level, at least 1 */
 };
 
-/* Pairs up the members of each set in their order: (0,1), (2,3), …; an odd last one passes. The compare of a level is left to the caller. */
+/* Pairs up the members of each set in their order: (0,1), (2,3), …; an odd last one passes. The compare of a
+ * level is left to the caller. */
 int tree_new(struct tree **tree, const struct pool_sets *sets, struct err *e) MUST_USE;
 void tree_free(void *tree);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trunc: y / 2^f of a masked wire as shares mod 2^kout, signed, without ReLU (PROTOCOL.md §5).
  *
- *   correlation  r = ρ >> f; shares of r (kout bits) and msb r (kout - w bits): P0's from its stream, D → P1 the rest
+ *   correlation  r = ρ >> f; shares of r (kout bits) and msb r (kout - w bits): P0's from its stream,
+ *                D → P1 the rest
  *   move 0       P1 → P0: ẑ = (ŷ + o) >> f, o = 2^offset
  *   output       z = ẑ - r + (1 - msb ẑ)·msb(r)·2^w - o / 2^f
  */
@@ -20,7 +21,8 @@ static struct shape_of trunc_shape(const struct tape *tape, const struct row *ro
 	return (struct shape_of){shape_size(in->shape), in->k, in->f, w, kout, kout > w ? kout - w : 0};
 }
 
-static int trunc_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p, struct err *e)
+static int trunc_declare(const struct tape *tape, const struct row *row, struct cost *cost, struct program *p,
+			 struct err *e)
 {
 	struct shape_of s = trunc_shape(tape, row);
 
@@ -55,7 +57,8 @@ static void trunc_deal(struct deal *d, const struct row *row)
 }
 
 /* z_p = (1 - msb ẑ)·msb_p·2^w - r_p */
-static void trunc_share(const struct shape_of *s, const uint64_t *zhat, const uint64_t *r, const uint64_t *msb, uint64_t *out)
+static void trunc_share(const struct shape_of *s, const uint64_t *zhat, const uint64_t *r,
+			const uint64_t *msb, uint64_t *out)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		uint64_t wrap = s->wide ? msb[i] * ((1 - ((zhat[i] >> (s->w - 1)) & 1)) << s->w) : 0;
@@ -103,4 +106,5 @@ static void trunc_p1(struct run *r, const struct row *row, unsigned move)
 	}
 }
 
-const struct op operator_trunc = {.name = "trunc", .declare = trunc_declare, .deal = trunc_deal, .p0 = trunc_p0, .p1 = trunc_p1};
+const struct op operator_trunc = {
+    .name = "trunc", .declare = trunc_declare, .deal = trunc_deal, .p0 = trunc_p0, .p1 = trunc_p1};

@@ -183,7 +183,8 @@ static void test_usage(void **state)
 static void test_flags(void **state)
 {
 	static const char *const cases[][2] = {
-	    {"classify --modle=x a", "--modle: there is no such flag; did you mean --model; obscura classify --help lists all"},
+	    {"classify --modle=x a",
+	     "--modle: there is no such flag; did you mean --model; obscura classify --help lists all"},
 	    {"classify --deadlin_ms=1 a", "did you mean --deadline-ms"},
 	    {"plan --qqqqq a", "--qqqqq: there is no such flag; obscura plan --help lists all"},
 	    {"plan --l=3 a", "--l: several flags begin so"},
@@ -215,7 +216,8 @@ static void test_normalisation(void **state)
 
 	assert_int_equal(run(out, sizeof(out), NULL, "model check test/models/digits_mlp.onnx"), 0);
 	assert_null(strstr(out, "names a mean and a std"));
-	assert_int_equal(run(out, sizeof(out), NULL, "model check test/models/digits_mlp.onnx --mean=0 --std=1"), 0);
+	assert_int_equal(
+	    run(out, sizeof(out), NULL, "model check test/models/digits_mlp.onnx --mean=0 --std=1"), 0);
 	assert_non_null(strstr(out, "names a mean and a std"));
 }
 
@@ -489,8 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_flag),	   cmocka_unit_test(test_every_option),
 	    cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_usage),
-	    cmocka_unit_test(test_flags),
-	    cmocka_unit_test(test_normalisation),
+	    cmocka_unit_test(test_flags),	   cmocka_unit_test(test_normalisation),
 	    cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_links),
 	    cmocka_unit_test(test_own_links),	   cmocka_unit_test(test_bad_links),
 	    cmocka_unit_test(test_verify),	   cmocka_unit_test(test_plan),

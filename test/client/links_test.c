@@ -6,7 +6,8 @@
 
 #include "client/links.h"
 
-static const struct link_load y_latency = {3, 4265, 2663, 2660, 388530}, y_bandwidth = {5, 4573, 2971, 2660, 55230};
+static const struct link_load y_latency = {3, 4265, 2663, 2660, 388530},
+			      y_bandwidth = {5, 4573, 2971, 2660, 55230};
 
 static struct link link_of(const char *name)
 {
@@ -24,7 +25,8 @@ static void test_online(void **state)
 	double seconds = link_online(&wan, 3, 4265, 2663);
 
 	assert_true(seconds > 0.1201385 && seconds < 0.1201386);
-	assert_true(link_rate(&wan, &y_latency, 1) * seconds > 0.999999 && link_rate(&wan, &y_latency, 1) * seconds < 1.000001);
+	assert_true(link_rate(&wan, &y_latency, 1) * seconds > 0.999999 &&
+		    link_rate(&wan, &y_latency, 1) * seconds < 1.000001);
 }
 
 /* More images share the round trips, until corrections fill the provider's link: 50 MB/s ÷ 388530 = 128.7. */

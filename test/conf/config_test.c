@@ -211,7 +211,10 @@ static void test_words(void **state)
 	struct err e = {0};
 
 	assert_int_equal(config_defaults(&c, 'M', &e), 0);
-	assert_int_equal(config_text(&c, "f", "personalities = [\"smpc\", \"clear\"]; congestion = \"bbr\"; models = [\"x\"];", &e), 0);
+	assert_int_equal(
+	    config_text(&c, "f",
+			"personalities = [\"smpc\", \"clear\"]; congestion = \"bbr\"; models = [\"x\"];", &e),
+	    0);
 	assert_int_equal(config_check(&c, &e), 0);
 	assert_int_equal(config_text(&c, "f", "personalities = [\"smpc\", \"hee\"];", &e), 0);
 	assert_int_equal(config_check(&c, &e), -1);
@@ -325,8 +328,7 @@ int main(void)
 	    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_role_defaults),
 	    cmocka_unit_test(test_values),     cmocka_unit_test(test_bad_files),
 	    cmocka_unit_test(test_check),      cmocka_unit_test(test_http_listen),
-	    cmocka_unit_test(test_words),
-	    cmocka_unit_test(test_check_flags),
+	    cmocka_unit_test(test_words),      cmocka_unit_test(test_check_flags),
 	    cmocka_unit_test(test_bad_flags),  cmocka_unit_test(test_files),
 	    cmocka_unit_test(test_adopt),
 	};

@@ -21,8 +21,12 @@ static void characters(void **state)
 	becomes("", "");
 	becomes("3×3 “größer” → ≤ 日本 🙂 ~", "3×3 “größer” → ≤ 日本 🙂 ~");
 	becomes("a\033[31mb\nc\td\x7f", "a?[31mb?c?d?");
-	becomes("\xc2\x9b" "31m \xc2\x80 \xc2\x9f \xc2\xa0", "??31m ?? ?? \xc2\xa0"); /* U+009B is ESC [ to some */
-	becomes("\x9b" "31m \xff", "?31m ?");					      /* bytes that are no UTF-8 */
+	becomes("\xc2\x9b"
+		"31m \xc2\x80 \xc2\x9f \xc2\xa0",
+		"??31m ?? ?? \xc2\xa0"); /* U+009B is ESC [ to some */
+	becomes("\x9b"
+		"31m \xff",
+		"?31m ?"); /* bytes that are no UTF-8 */
 	becomes("half \xc3", "half ?");
 	becomes("\xc0\x9b \xe0\x80\x9b \xed\xa0\x80", "?? ??? ???"); /* overlong, a surrogate */
 }
@@ -43,16 +47,21 @@ static void names(void **state)
 	assert_int_equal(text_distance("lanes", "lnaes", 5), 2);
 	assert_int_equal(text_distance("", "abc", 3), 3);
 	assert_int_equal(text_distance("model", "modle", 5), 2);
-	assert_int_equal(text_distance("x", "0123456789012345678901234567890123456789012345678901234567890123", 64), TEXT_FAR);
+	assert_int_equal(
+	    text_distance("x", "0123456789012345678901234567890123456789012345678901234567890123", 64),
+	    TEXT_FAR);
 }
 
-/* A line of help is at most 100 columns wide, whatever a character takes in bytes; a word that is longer stands alone. */
+/* A line of help is at most 100 columns wide, whatever a character takes in bytes; a word that is longer
+ * stands alone. */
 static void help(void **state)
 {
-	static const char want[] = "  --mean=M,…                    then M\n"
-				   "  --a-flag-that-is-so-long-that=IT\n                                is alone [7]\n"
-				   "  --x                           ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ××\n"
-				   "                                ××\n";
+	static const char want[] =
+	    "  --mean=M,…                    then M\n"
+	    "  --a-flag-that-is-so-long-that=IT\n                                is alone [7]\n"
+	    "  --x                           ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× ×××× "
+	    "×××× ××\n"
+	    "                                ××\n";
 	char got[1024] = "";
 	FILE *f = fmemopen(got, sizeof(got), "w");
 
@@ -66,8 +75,8 @@ static void help(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(characters), cmocka_unit_test(errors), cmocka_unit_test(names),
-					   cmocka_unit_test(help)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(characters), cmocka_unit_test(errors),
+					   cmocka_unit_test(names), cmocka_unit_test(help)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,8 @@ static void block_of(enum prg_purpose purpose, uint64_t ticket, uint64_t block, 
 /* FIPS-197's example, so that the definition above is not only ours. */
 static void aes_vector(void **ctx)
 {
-	static const uint8_t want[] = {0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a};
+	static const uint8_t want[] = {0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30,
+				       0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a};
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	uint8_t key[16], in[16], out[32];
 	int n;
@@ -131,8 +132,9 @@ static void apart(void **ctx)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(aes_vector), cmocka_unit_test(reads), cmocka_unit_test(gathers),
-					   cmocka_unit_test(words), cmocka_unit_test(apart)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(aes_vector), cmocka_unit_test(reads),
+					   cmocka_unit_test(gathers), cmocka_unit_test(words),
+					   cmocka_unit_test(apart)};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

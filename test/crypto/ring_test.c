@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing against a bit-by-bit oracle, for every k and small n, with canaries on both sides; at every kernel tier. */
+/* Packing against a bit-by-bit oracle, for every k and small n, with canaries on both sides; at every kernel
+ * tier. */
 #include "test/test.h"
 
 #include "crypto/cpu.h"
@@ -99,7 +100,8 @@ static void ends(void **ctx)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(packing), cmocka_unit_test(arithmetic), cmocka_unit_test(ends)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(packing), cmocka_unit_test(arithmetic),
+					   cmocka_unit_test(ends)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,8 @@ static void wipes(void **ctx)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(takes), cmocka_unit_test(guards), cmocka_unit_test(wipes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(takes), cmocka_unit_test(guards),
+					   cmocka_unit_test(wipes)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One-time tables: sizes against the design's figures; dealer and both parties against the meaning in clear, for many widths, at every tier. */
+/* One-time tables: sizes against the design's figures; dealer and both parties against the meaning in clear,
+ * for many widths, at every tier. */
 #include "test/test.h"
 
 #include "crypto/cpu.h"
@@ -9,7 +10,8 @@
 
 #define N 67
 
-/* PROTOCOL.md §3's table, in bits as masked_protocol.py counts them; in bandwidth mode kout bits fewer are streamed than it says. */
+/* PROTOCOL.md §3's table, in bits as masked_protocol.py counts them; in bandwidth mode kout bits fewer are
+ * streamed than it says. */
 static void sizes(void **ctx)
 {
 	static const struct {
@@ -17,7 +19,8 @@ static void sizes(void **ctx)
 	} rows[] = {{16, 32, 1408, 384}, {20, 38, 3520, 540}, {22, 39, 3808, 638}, {24, 46, 4928, 804}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct table l = table_shape(rows[i].w, rows[i].kout, 0, TABLE_LATENCY), b = table_shape(rows[i].w, rows[i].kout, 0, TABLE_BANDWIDTH);
+		struct table l = table_shape(rows[i].w, rows[i].kout, 0, TABLE_LATENCY),
+			     b = table_shape(rows[i].w, rows[i].kout, 0, TABLE_BANDWIDTH);
 
 		assert_int_equal(table_bits(&l), rows[i].latency);
 		assert_int_equal(table_bits(&b) + rows[i].kout, rows[i].bandwidth);
@@ -38,8 +41,11 @@ static void shapes(void **ctx)
 					uint64_t index = 2 * count - 1, bits = 0;
 
 					for (unsigned i = 0; i < count; i++)
-						bits += (UINT64_C(1) << (w / count + (i < w % count))) << (i > 0);
-					bits += mode == TABLE_LATENCY ? (uint64_t)t.entry << index : (UINT64_C(1) << index) + 2 * t.entry - kout;
+						bits += (UINT64_C(1) << (w / count + (i < w % count)))
+							<< (i > 0);
+					bits += mode == TABLE_LATENCY
+						    ? (uint64_t)t.entry << index
+						    : (UINT64_C(1) << index) + 2 * t.entry - kout;
 					best = bits < best ? bits : best;
 				}
 				assert_int_equal(table_bits(&t), best);
@@ -58,7 +64,8 @@ struct world {
 
 static void deal(struct world *w, uint64_t *state)
 {
-	size_t p0 = table_p0_bytes(&w->t, N), own = table_own_bytes(&w->t, N), n = table_correction_bytes(&w->t, N);
+	size_t p0 = table_p0_bytes(&w->t, N), own = table_own_bytes(&w->t, N),
+	       n = table_correction_bytes(&w->t, N);
 	int64_t half = INT64_C(1) << (w->t.w - 1), ends[] = {0, -1, 1, -half, half - 1, -half + 1, half - 2};
 
 	w->p0 = malloc(p0);
@@ -98,7 +105,8 @@ static void compare(const struct world *w)
 	uint16_t j0[N], j1[N], row[N];
 	uint16_t b0[N], b1[N];
 	uint64_t share[8][N];
-	struct table_rows r0 = {share[0], share[1], share[2], share[3]}, r1 = {share[4], share[5], share[6], share[7]};
+	struct table_rows r0 = {share[0], share[1], share[2], share[3]},
+			  r1 = {share[4], share[5], share[6], share[7]};
 	uint64_t y0[N], y1[N], mask = ring_mask(w->t.kout);
 
 	table_lookup_p0(&w->t, N, w->p0, w->zhat, j0);
@@ -138,7 +146,8 @@ static void comparisons(void **ctx)
 		for (unsigned w = 2; w <= 62; w++)
 			for (unsigned kout = 1; kout <= 62; kout += w % 3 ? 7 : 4)
 				for (int mode = 0; mode < 2; mode++) {
-					struct world world = {.t = table_shape(w, kout, kout % 4 ? 0 : kout % 17, mode)};
+					struct world world = {
+					    .t = table_shape(w, kout, kout % 4 ? 0 : kout % 17, mode)};
 
 					deal(&world, &state);
 					compare(&world);
@@ -166,7 +175,8 @@ static void tiers(void **ctx)
 				assert_int_equal(cpu_select(cpu_name(tier), &e), 0);
 				deal(&world, &state);
 				if (first)
-					assert_memory_equal(first, world.corrections, table_correction_bytes(&world.t, N));
+					assert_memory_equal(first, world.corrections,
+							    table_correction_bytes(&world.t, N));
 				else
 					first = malloc(table_correction_bytes(&world.t, N)),
 					memcpy(first, world.corrections, table_correction_bytes(&world.t, N));
@@ -181,7 +191,8 @@ static void tiers(void **ctx)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(sizes), cmocka_unit_test(shapes), cmocka_unit_test(comparisons), cmocka_unit_test(tiers)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(sizes), cmocka_unit_test(shapes),
+					   cmocka_unit_test(comparisons), cmocka_unit_test(tiers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

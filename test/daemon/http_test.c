@@ -216,22 +216,22 @@ static void test_heads(void **state)
 	stop();
 }
 
-/* A proxy before us may read another end of the request, and give the rest of it to somebody else: such requests are
- * refused, and nothing that follows them is read. */
+/* A proxy before us may read another end of the request, and give the rest of it to somebody else: such
+ * requests are refused, and nothing that follows them is read. */
 static void test_ambiguous(void **state)
 {
-	static const char *const heads[] = {"Content-Length: 4\r\nContent-Length: 40\r\n", "Host: y\r\nContent-Length: 4\r\n",
-					    "Content-Length: 4\r\nTransfer-Encoding: xchunked\r\n",
-					    "Transfer-Encoding: gzip, chunked\r\n",
-					    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"};
+	static const char *const heads[] = {
+	    "Content-Length: 4\r\nContent-Length: 40\r\n", "Host: y\r\nContent-Length: 4\r\n",
+	    "Content-Length: 4\r\nTransfer-Encoding: xchunked\r\n", "Transfer-Encoding: gzip, chunked\r\n",
+	    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"};
 	char text[400];
 	struct peer p;
 
 	start(&usual);
 	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
 		snprintf(text, sizeof(text),
-			 "POST /a HTTP/1.1\r\nHost: x\r\n%s\r\n%sGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", heads[i],
-			 i > 2 ? "0\r\n\r\n" : "abcd");
+			 "POST /a HTTP/1.1\r\nHost: x\r\n%s\r\n%sGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+			 heads[i], i > 2 ? "0\r\n\r\n" : "abcd");
 		peer_connect(&p);
 		peer_say(&p, text);
 		AWAIT(peer_read(&p) && p.ended);
@@ -250,7 +250,8 @@ static void test_head(void **state)
 
 	start(&usual);
 	peer_connect(&p);
-	peer_say(&p, "HEAD /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	peer_say(
+	    &p, "HEAD /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
 	AWAIT(peer_read(&p) && p.ended);
 	assert_non_null(strstr(p.got, "Content-Length: 4\r\n"));
 	assert_non_null(strstr(p.got, "\r\n\r\nHTTP/1.1 200"));
@@ -420,9 +421,10 @@ static int prepare(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_requests),	cmocka_unit_test(test_bodies), cmocka_unit_test(test_heads),
-	    cmocka_unit_test(test_ambiguous),	cmocka_unit_test(test_head),
-	    cmocka_unit_test(test_connections), cmocka_unit_test(test_time),   cmocka_unit_test(test_gone),
+	    cmocka_unit_test(test_requests), cmocka_unit_test(test_bodies),
+	    cmocka_unit_test(test_heads),    cmocka_unit_test(test_ambiguous),
+	    cmocka_unit_test(test_head),     cmocka_unit_test(test_connections),
+	    cmocka_unit_test(test_time),     cmocka_unit_test(test_gone),
 	    cmocka_unit_test(test_guard),
 	};
 

@@ -167,7 +167,7 @@ static void test_wishes(void **state)
 }
 
 #define ALL_OUTPUTS                                                                                          \
-	"{\"outputs\":[{\"name\":\"scores\"},{\"name\":\"label\"},{\"name\":\"view_data_owner\"},"                  \
+	"{\"outputs\":[{\"name\":\"scores\"},{\"name\":\"label\"},{\"name\":\"view_data_owner\"},"           \
 	"{\"name\":\"view_model_owner\"},{\"name\":\"layers\"}"
 
 static void test_refused(void **state)

@@ -341,7 +341,8 @@ static void test_version_1(void **state)
 	assert_int_equal(put(f, 0, 3), 1);
 	ledger_close(f->l);
 	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "ALTER TABLE job DROP COLUMN personality; PRAGMA user_version = 1", NULL, NULL, NULL),
+	assert_int_equal(sqlite3_exec(db, "ALTER TABLE job DROP COLUMN personality; PRAGMA user_version = 1",
+				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
 	for (int twice = 0; twice < 2; twice++) {

@@ -192,7 +192,8 @@ static int speak_to_journal(void)
 		return 77;
 	if (fstat(2, &st))
 		return 1;
-	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_open("info", "provider");
 	log_format("auto");
@@ -232,11 +233,8 @@ static void test_journal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_levels),
-	    cmocka_unit_test(test_text),
-	    cmocka_unit_test(test_json),
-	    cmocka_unit_test(test_long),
-	    cmocka_unit_test(test_journal),
+	    cmocka_unit_test(test_levels), cmocka_unit_test(test_text),	   cmocka_unit_test(test_json),
+	    cmocka_unit_test(test_long),   cmocka_unit_test(test_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -400,7 +400,8 @@ static void test_resumption(void **state)
 	assert_memory_equal(conn_channel(M->conn)->fingerprint, conn_channel(D->conn)->self_fingerprint, 32);
 }
 
-/* A revocation list that ends while the role runs says nothing any more: who resumes is refused as anybody else. */
+/* A revocation list that ends while the role runs says nothing any more: who resumes is refused as anybody
+ * else. */
 static void test_resumption_without_list(void **state)
 {
 	struct err e = {.code = ERR_PEER, .text = "enough for now"};
@@ -539,10 +540,23 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nets_begin, nets_end)
-	    TEST(test_right_peer),   TEST(test_frames),	 TEST(test_one_flush),	    TEST(test_unix),
+	    TEST(test_right_peer),
+	    TEST(test_frames),
+	    TEST(test_one_flush),
+	    TEST(test_unix),
 	    TEST(test_congestion),
-	    TEST(test_nobody_there), TEST(test_garbage), TEST(test_hostile_frames), TEST(test_slow_reader),
-	    TEST(test_never_reads),  TEST(test_silence), TEST(test_reconnect),	    TEST(test_resumption), TEST(test_resumption_without_list), TEST(test_authority_is_replaced), TEST(test_strangers_hold_places), TEST(test_one_peer_holds_places),
+	    TEST(test_nobody_there),
+	    TEST(test_garbage),
+	    TEST(test_hostile_frames),
+	    TEST(test_slow_reader),
+	    TEST(test_never_reads),
+	    TEST(test_silence),
+	    TEST(test_reconnect),
+	    TEST(test_resumption),
+	    TEST(test_resumption_without_list),
+	    TEST(test_authority_is_replaced),
+	    TEST(test_strangers_hold_places),
+	    TEST(test_one_peer_holds_places),
 	    TEST(test_stop),
 	};
 

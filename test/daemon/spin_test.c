@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When the loop polls: after a message has left, until the answer or the budget's end; less and less where answers are late. */
+/* When the loop polls: after a message has left, until the answer or the budget's end; less and less where
+ * answers are late. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

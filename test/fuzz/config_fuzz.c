@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files and flags. The first byte chooses the role; what is accepted is dumped and must be accepted again. */
+/* Configuration files and flags. The first byte chooses the role; what is accepted is dumped and must be
+ * accepted again. */
 #include "conf/config.h"
 
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static void again(const struct config *c, char role)
 		abort();
 	config_dump(c, f);
 	fclose(f);
-	if (config_defaults(&copy, role, &e) || config_text(&copy, "dump", text, &e) || config_check(&copy, &e))
+	if (config_defaults(&copy, role, &e) || config_text(&copy, "dump", text, &e) ||
+	    config_check(&copy, &e))
 		abort();
 	config_free(&copy);
 	free(text);
@@ -42,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = strndup((const char *)data + 1, size - 1);
 	if (!text || config_defaults(&c, role, &e))
 		abort();
-	if ((*data & 4 ? config_flag(&c, text, &e) : config_text(&c, "file", text, &e)) || config_check(&c, &e)) {
+	if ((*data & 4 ? config_flag(&c, text, &e) : config_text(&c, "file", text, &e)) ||
+	    config_check(&c, &e)) {
 		if (e.code == ERR_NONE || !*e.text)
 			abort();
 	} else {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames from strangers, at any moment of a session, to the data owner, the model owner and the provider.
- * Input: one byte: how far the session has come; then frames: one byte for wire and direction, two for the body's length, the 16
- * bytes of the header (its length field is put right unless the wire's byte has bit 7), the body. */
+ * Input: one byte: how far the session has come; then frames: one byte for wire and direction, two for the
+ * body's length, the 16 bytes of the header (its length field is put right unless the wire's byte has bit 7),
+ * the body. */
 #include "test/replay/world.h"
 #include "test/replay/nets.h"
 
@@ -71,7 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (world_start(&w, net, 1, &e) < 0)
 		abort();
 	for (int n = 0; n < 2; n++) {
-		i[n] = (struct inference){.batch = 1 + (size_t)n, .pixels = pixels, .done = told, .ctx = &n_told};
+		i[n] = (struct inference){
+		    .batch = 1 + (size_t)n, .pixels = pixels, .done = told, .ctx = &n_told};
 		owner_infer(w.owner[0], &i[n]);
 	}
 	for (uint8_t n = data[0]; n && world_step(&w); n--)

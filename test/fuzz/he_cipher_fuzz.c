@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ciphertexts from strangers: the first two bytes choose ring, primes and bits. All bytes are a ciphertext; it is below its primes, and sent
- * again is the same. */
+/* Ciphertexts from strangers: the first two bytes choose ring, primes and bits. All bytes are a ciphertext;
+ * it is below its primes, and sent again is the same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum he_set set = size && data[0] & 1 ? HE_L : HE_S;
 	int small = size && data[0] & 2 && set == HE_S;
 	const struct he_params *p = small ? he_params(set)->small : he_params(set);
-	unsigned limbs = size ? 1 + (data[0] >> 2) % p->limbs : 1, up = size > 1 ? 1 + data[1] % HE_UP_MAX : 1;
+	unsigned limbs = size ? 1 + (data[0] >> 2) % p->limbs : 1,
+		 up = size > 1 ? 1 + data[1] % HE_UP_MAX : 1;
 	size_t bytes = he_cipher_bytes(p, up), poly = p->limbs * p->n * 4;
 	uint8_t *in = malloc(bytes), *out = malloc(bytes);
 	uint32_t *c0 = aligned_alloc(64, poly), *c1 = aligned_alloc(64, poly);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Public keys from strangers: the first byte chooses the set. What is taken must be usable and below its primes. */
+/* Public keys from strangers: the first byte chooses the set. What is taken must be usable and below its
+ * primes. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/he/parts.h"
 
-static void use_ring(const struct he_params *p, const struct he_public *pk, struct he_rng *rng, struct he_work *work)
+static void use_ring(const struct he_params *p, const struct he_public *pk, struct he_rng *rng,
+		     struct he_work *work)
 {
 	uint64_t *out = calloc(2 * p->n, 8);
 
@@ -27,7 +29,8 @@ static void use(enum he_set set, const struct he_public *pk)
 	struct he_work *work = he_work_new(set, 0, &e);
 
 	for (int small = 0; small <= (he_params(set)->small != NULL); small++)
-		use_ring(small ? he_params(set)->small : he_params(set), he_public_of(pk, small), rng, he_work_of(work, small));
+		use_ring(small ? he_params(set)->small : he_params(set), he_public_of(pk, small), rng,
+			 he_work_of(work, small));
 	he_work_free(work);
 	he_rng_free(rng);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests to the model owner, answers to the data owner, and widths of a plan, from strangers. The first byte says which, the second the
- * round trip; the rest is repeated to the length that is due, or (upper bit of the first) taken as it is. */
+/* Requests to the model owner, answers to the data owner, and widths of a plan, from strangers. The first
+ * byte says which, the second the round trip; the rest is repeated to the length that is due, or (upper bit
+ * of the first) taken as it is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +25,12 @@ static void start(void)
 	struct err e = {0};
 	uint8_t peer[32] = {1};
 
-	if (served_new(&s.net, PERSONALITY_HE, s.graph = nets_conv_net(6, 2), &options, HE_S, &e) || !(s.pair = he_pair_get(HE_S, peer, &e)) ||
-	    !(s.known = he_known_add(HE_S, peer, s.pair->digest, s.pair->public + FRAME_HEADER, he_public_bytes(HE_S), &e)) ||
-	    he_replier_new(&s.replier, s.net->he_model, &e) || he_lane_new(&s.lane, s.net->he_plan, s.pair->key, 1, &e))
+	if (served_new(&s.net, PERSONALITY_HE, s.graph = nets_conv_net(6, 2), &options, HE_S, &e) ||
+	    !(s.pair = he_pair_get(HE_S, peer, &e)) ||
+	    !(s.known = he_known_add(HE_S, peer, s.pair->digest, s.pair->public + FRAME_HEADER,
+				     he_public_bytes(HE_S), &e)) ||
+	    he_replier_new(&s.replier, s.net->he_model, &e) ||
+	    he_lane_new(&s.lane, s.net->he_plan, s.pair->key, 1, &e))
 		abort();
 	s.request = malloc(he_longest(s.net->he_plan, 1));
 	s.answer = malloc(he_longest(s.net->he_plan, 1));
@@ -47,9 +51,11 @@ static void request(const uint8_t *data, size_t size, int as_is, uint16_t level)
 	const struct he_plan *hp = s.net->he_plan;
 	struct err e = {0};
 	size_t bytes;
-	uint8_t *m = message(data, size, level < hp->levels ? he_request_bytes(hp, level, 1) : 0, as_is, &bytes);
+	uint8_t *m =
+	    message(data, size, level < hp->levels ? he_request_bytes(hp, level, 1) : 0, as_is, &bytes);
 
-	if (he_reply(s.replier, s.known->pk, level, 1, m, bytes, s.answer, &e) && (e.code != ERR_PEER || !e.text[0]))
+	if (he_reply(s.replier, s.known->pk, level, 1, m, bytes, s.answer, &e) &&
+	    (e.code != ERR_PEER || !e.text[0]))
 		abort();
 	free(m);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control messages from strangers. Input: one byte chooses the message and its reader, the rest is its body. */
+/* Control messages from strangers. Input: one byte chooses the message and its reader, the rest is its
+ * body. */
 #include "test/replay/world.h"
 #include "test/replay/nets.h"
 
@@ -47,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct {
 		uint8_t type, wire, side;
-	} readers[] = {{FRAME_OPEN, 1, 0},   {FRAME_OPENED, 1, 1}, {FRAME_PAIR, 0, 0},	 {FRAME_PAIR, 2, 0},
+	} readers[] = {{FRAME_OPEN, 1, 0},   {FRAME_OPENED, 1, 1}, {FRAME_PAIR, 0, 0},	{FRAME_PAIR, 2, 0},
 		       {FRAME_PAIRED, 2, 1}, {FRAME_ERROR, 1, 1},  {FRAME_ERROR, 2, 0}, {FRAME_ABORT, 1, 1}};
 	size_t which;
 
@@ -57,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (which == 0)
 		plan(data + 1, size - 1);
 	else
-		message(readers[which - 1].type, readers[which - 1].wire, readers[which - 1].side, data + 1, size - 1);
+		message(readers[which - 1].type, readers[which - 1].wire, readers[which - 1].side, data + 1,
+			size - 1);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packings against plain convolutions and pools, over random shapes and polynomials small enough that everything has to be cut. Polynomials
- * are multiplied by the book, mod X^N + 1 and mod 2^64. */
+/* Packings against plain convolutions and pools, over random shapes and polynomials small enough that
+ * everything has to be cut. Polynomials are multiplied by the book, mod X^N + 1 and mod 2^64. */
 #include "test/test.h"
 
 #include "nn/he_pack.h"
@@ -49,7 +49,8 @@ static int random_conv(struct term *t)
 	t->groups = groups;
 	w->in = (struct shape){groups * (1 + below(5)), 1 + below(12), 1 + below(12)};
 	w->out.c = groups * (1 + below(5));
-	return axis(w->in.h, &w->out.h, &w->kh, &w->sh, &w->dh, &w->pt) && axis(w->in.w, &w->out.w, &w->kw, &w->sw, &w->dw, &w->pl);
+	return axis(w->in.h, &w->out.h, &w->kh, &w->sh, &w->dh, &w->pt) &&
+	       axis(w->in.w, &w->out.w, &w->kw, &w->sw, &w->dw, &w->pl);
 }
 
 /* Inside the sum, or cropped at its start. Sum pools have no dilation. */
@@ -115,7 +116,8 @@ static void by_polynomials(const struct he_layout *l, const int64_t *x, const in
 	free(at);
 }
 
-static void by_book(const struct term *t, const struct window *post, const uint64_t *w, const uint64_t *x, uint64_t *y)
+static void by_book(const struct term *t, const struct window *post, const uint64_t *w, const uint64_t *x,
+		    uint64_t *y)
 {
 	struct err e = {0};
 	struct linear *l = linear_new(t, w, 62, 0, &e);
@@ -172,7 +174,8 @@ static void random_shapes(void **ctx)
 	size_t done = 0, folded = 0;
 
 	for (size_t i = 0; done < 4000; i++) {
-		struct he_price price = {1 + below(100), 1 + below(100), below(4) ? UINT32_MAX : 1 + below(3)};
+		struct he_price price = {1 + below(100), 1 + below(100),
+					 below(4) ? UINT32_MAX : 1 + below(3)};
 		struct term t;
 		struct window post;
 		int pool;
@@ -191,7 +194,8 @@ static void random_shapes(void **ctx)
 
 static void a_pool_that_reaches_outside_does_not_fold(void **ctx)
 {
-	struct window p = {.in = {2, 6, 6}, .out = {2, 3, 3}, .kh = 2, .kw = 2, .sh = 2, .sw = 2, .dh = 1, .dw = 1};
+	struct window p = {
+	    .in = {2, 6, 6}, .out = {2, 3, 3}, .kh = 2, .kw = 2, .sh = 2, .sw = 2, .dh = 1, .dw = 1};
 
 	assert_true(he_conv_folds(&p));
 	p.pt = 1;
@@ -212,7 +216,8 @@ static void nothing_is_cheaper(void **ctx)
 	struct err e = {0};
 
 	for (int i = 0; i < 300; i++) {
-		struct term t = {.kind = TERM_DENSE, .win = {.in = {1 + below(500), 1, 1}, .out = {1 + below(300), 1, 1}}};
+		struct term t = {.kind = TERM_DENSE,
+				 .win = {.in = {1 + below(500), 1, 1}, .out = {1 + below(300), 1, 1}}};
 		struct he_price price = {100 + below(900), 100 + below(900), UINT32_MAX};
 		struct he_conv c;
 		struct he_layout l;
@@ -221,7 +226,8 @@ static void nothing_is_cheaper(void **ctx)
 		assert_int_equal(he_conv_of(&c, &t, NULL, &e), 0);
 		assert_int_equal(he_layout_choose(&l, &c, 256, &price, &e), 0);
 		for (uint64_t d0 = 1; d0 <= t.win.in.c && d0 <= 256; d0++) {
-			uint64_t d1 = 256 / d0, up = (t.win.in.c + d0 - 1) / d0, down = (t.win.out.c + d1 - 1) / d1;
+			uint64_t d1 = 256 / d0, up = (t.win.in.c + d0 - 1) / d0,
+				 down = (t.win.out.c + d1 - 1) / d1;
 
 			if (up * price.up + down * price.down < least)
 				least = up * price.up + down * price.down;
@@ -235,8 +241,10 @@ static void refused(void **ctx)
 {
 	struct err e = {0};
 	struct he_price price = {1, 1, UINT32_MAX};
-	struct he_conv c = {.groups = 1,
-			    .win = {.in = {1, 80, 80}, .out = {1, 1, 1}, .kh = 80, .kw = 80, .sh = 1, .sw = 1, .dh = 1, .dw = 1}};
+	struct he_conv c = {
+	    .groups = 1,
+	    .win = {
+		.in = {1, 80, 80}, .out = {1, 1, 1}, .kh = 80, .kw = 80, .sh = 1, .sw = 1, .dh = 1, .dw = 1}};
 	struct he_layout l;
 
 	assert_int_equal(he_layout_choose(&l, &c, 4096, &price, &e), -1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole networks under encryption, both ends in this process: every answered row against integers within its proven error, bytes as
- * planned. */
+/* Whole networks under encryption, both ends in this process: every answered row against integers within its
+ * proven error, bytes as planned. */
 #include "test/nn/net.h"
 
 #include <math.h>
@@ -80,11 +80,13 @@ static void infer(struct ends *s, const uint8_t *pixels, size_t batch)
 		int asked;
 
 		for (uint16_t i = 0; i < s->hp->levels; i++)
-			most = he_request_bytes(s->hp, i, batch) > most ? he_request_bytes(s->hp, i, batch) : most;
+			most = he_request_bytes(s->hp, i, batch) > most ? he_request_bytes(s->hp, i, batch)
+									: most;
 		request = malloc(most + 1);
 		asked = he_lane_ask(s->lane, &level, request, &e);
 		if (asked == 1) {
-			size_t bytes = he_request_bytes(s->hp, level, batch), back = he_answer_bytes(s->hp, level, batch);
+			size_t bytes = he_request_bytes(s->hp, level, batch),
+			       back = he_answer_bytes(s->hp, level, batch);
 
 			assert_int_equal(level, trips);
 			answer = malloc(back);
@@ -115,10 +117,12 @@ static void infer_offline(struct ends *s, const uint8_t *pixels, size_t batch)
 		tickets[b] = calloc(he_ticket_words(hp), 8);
 		secrets[b] = calloc(he_ticket_secrets(hp), 8);
 		if (he_ticket_ask(s->lane, tickets[b], request, &e) ||
-		    he_ticket_reply(s->replier, s->pk, request, he_ticket_request(hp), secrets[b], answer, &e) ||
+		    he_ticket_reply(s->replier, s->pk, request, he_ticket_request(hp), secrets[b], answer,
+				    &e) ||
 		    he_ticket_take(s->lane, tickets[b], answer, he_ticket_answer(hp), &e))
 			fail_msg("%s", e.text);
-		assert_int_equal(he_ticket_take(s->lane, tickets[b], answer, he_ticket_answer(hp) - 1, &e), -1);
+		assert_int_equal(he_ticket_take(s->lane, tickets[b], answer, he_ticket_answer(hp) - 1, &e),
+				 -1);
 	}
 	he_lane_begin(s->lane, pixels, batch);
 	for (uint16_t trips = 0;; trips++) {
@@ -166,12 +170,15 @@ static double check(struct ends *s, size_t image)
 			       shape_size(t->values[row->in[j]].shape) * 8);
 		fixed_row(f, step->row);
 		for (size_t j = 0; j < n; j++) {
-			double d = fabs((double)(he_lane_value(s->lane, image, row->out)[j] - fixed_value(f, row->out)[j]));
+			double d = fabs((double)(he_lane_value(s->lane, image, row->out)[j] -
+						 fixed_value(f, row->out)[j]));
 
 			if (d > step->error + 0.5)
-				fail_msg("row %u, output %zu of %zu: error %g, bound %g (k %u, N %zu, %u primes, %u up, %u down less %u)",
-					 step->row, j, n, d, step->error, step->width.k, step->terms[0].layout.n, step->width.limbs,
-					 step->width.up, step->width.to, step->width.cut);
+				fail_msg("row %u, output %zu of %zu: error %g, bound %g (k %u, N %zu, %u "
+					 "primes, %u up, %u down less %u)",
+					 step->row, j, n, d, step->error, step->width.k,
+					 step->terms[0].layout.n, step->width.limbs, step->width.up,
+					 step->width.to, step->width.cut);
 			worst = fmax(worst, d / (step->error + 0.5));
 		}
 	}
@@ -252,7 +259,8 @@ static void batches(void **state)
 }
 
 /* Labels and scores of a trained model against float. */
-static void trained(const char *path, float mean, float std, const struct array *images, size_t count, size_t channels)
+static void trained(const char *path, float mean, float std, const struct array *images, size_t count,
+		    size_t channels)
 {
 	struct plan_options o = plan_defaults();
 	struct planned p;
@@ -290,11 +298,13 @@ static void trained(const char *path, float mean, float std, const struct array 
 				best = reference[j] > reference[best] ? j : best;
 			agree += plan_scores(p.plan, he_lane_result(s.lane, 0), scores) == best;
 			for (uint32_t j = 0; j < plan_classes(p.plan); j++)
-				error = fmax(
-				    error, fabs(ldexp((double)he_lane_result(s.lane, 0)[j], -p.plan->result_bits) / p.plan->result_divisor -
-						reference[j]));
+				error = fmax(error, fabs(ldexp((double)he_lane_result(s.lane, 0)[j],
+							       -p.plan->result_bits) /
+							     p.plan->result_divisor -
+							 reference[j]));
 		}
-		print_message("%s, set %s: %zu of %zu labels, %llu bytes up, %llu down, error of scores %.2g, of rows %.2f of its bound\n",
+		print_message("%s, set %s: %zu of %zu labels, %llu bytes up, %llu down, error of scores "
+			      "%.2g, of rows %.2f of its bound\n",
 			      path, he_params(set)->name, agree, count, (unsigned long long)s.hp->total_up,
 			      (unsigned long long)s.hp->total_down, error, worst);
 		assert_true(agree == count);
@@ -377,7 +387,8 @@ static int skips_alone(const struct row *row)
 	return row->kind == OP_LINEAR;
 }
 
-/* A sum of values that the data owner has needs no answer; constants in it would, and are refused: the row and a remedy are named. */
+/* A sum of values that the data owner has needs no answer; constants in it would, and are refused: the row
+ * and a remedy are named. */
 static void constants_of_skips(void **state)
 {
 	struct plan_options o = plan_defaults();
@@ -413,7 +424,8 @@ static void constants_of_skips(void **state)
 	assert_true(found);
 }
 
-/* The bound holds by a margin that is positive and not idle: the error of every row is within it, and deviates by a quarter of a unit at most. */
+/* The bound holds by a margin that is positive and not idle: the error of every row is within it, and
+ * deviates by a quarter of a unit at most. */
 static void budgets(void **state)
 {
 	struct plan_options o = plan_defaults();
@@ -446,8 +458,11 @@ static void budgets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(refusals), cmocka_unit_test(constants_of_skips), cmocka_unit_test(budgets), cmocka_unit_test(networks), cmocka_unit_test(narrow), cmocka_unit_test(batches),
-	    cmocka_unit_test(model_x),	cmocka_unit_test(model_y), cmocka_unit_test(model_z),
+	    cmocka_unit_test(refusals), cmocka_unit_test(constants_of_skips),
+	    cmocka_unit_test(budgets),	cmocka_unit_test(networks),
+	    cmocka_unit_test(narrow),	cmocka_unit_test(batches),
+	    cmocka_unit_test(model_x),	cmocka_unit_test(model_y),
+	    cmocka_unit_test(model_z),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

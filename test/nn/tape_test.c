@@ -473,8 +473,8 @@ static void too_much(void **state)
 	assert_false(passes(&tape));
 }
 
-/* Small tapes that would take much memory before anybody looks at the sizes of tickets: a maximum's window keeps
- * a number or two for each element, and a thin matrix is padded to whole vectors. */
+/* Small tapes that would take much memory before anybody looks at the sizes of tickets: a maximum's window
+ * keeps a number or two for each element, and a thin matrix is padded to whole vectors. */
 static void too_much_memory(void **state)
 {
 	enum { POOLS = 40 };
@@ -525,10 +525,9 @@ static void thin_matrices(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(values),	 cmocka_unit_test(order),	 cmocka_unit_test(linear),
-	    cmocka_unit_test(elements),	 cmocka_unit_test(maps),	 cmocka_unit_test(too_much),
-	    cmocka_unit_test(too_much_memory), cmocka_unit_test(thin_matrices),
-	    cmocka_unit_test(strangers),
+	    cmocka_unit_test(values),	       cmocka_unit_test(order),		cmocka_unit_test(linear),
+	    cmocka_unit_test(elements),	       cmocka_unit_test(maps),		cmocka_unit_test(too_much),
+	    cmocka_unit_test(too_much_memory), cmocka_unit_test(thin_matrices), cmocka_unit_test(strangers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

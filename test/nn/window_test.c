@@ -79,7 +79,8 @@ static void maps_in_the_ring(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(pooling_sets), cmocka_unit_test(maps_in_the_ring)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(pooling_sets),
+					   cmocka_unit_test(maps_in_the_ring)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

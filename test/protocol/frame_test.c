@@ -22,14 +22,19 @@ static const struct {
 
 static void fields_survive(void **state)
 {
-	struct frame in = {.length = 0x000abcde, .type = FRAME_STEP, .flags = FRAME_MORE, .session = 0xfedc,
-			   .lane = 0x89abcdef, .sequence = 0x01234567},
+	struct frame in = {.length = 0x000abcde,
+			   .type = FRAME_STEP,
+			   .flags = FRAME_MORE,
+			   .session = 0xfedc,
+			   .lane = 0x89abcdef,
+			   .sequence = 0x01234567},
 		     out;
 	uint8_t header[FRAME_HEADER];
 	struct err e = {0};
 
 	frame_pack(header, &in);
-	assert_memory_equal(header, "\xde\xbc\x0a\x00\x19\x01\xdc\xfe\xef\xcd\xab\x89\x67\x45\x23\x01", FRAME_HEADER);
+	assert_memory_equal(header, "\xde\xbc\x0a\x00\x19\x01\xdc\xfe\xef\xcd\xab\x89\x67\x45\x23\x01",
+			    FRAME_HEADER);
 	assert_int_equal(frame_unpack(&out, header, ROLE_D, ROLE_M, &e), 0);
 	assert_int_equal(out.length, in.length);
 	assert_int_equal(out.type, in.type);
@@ -65,13 +70,15 @@ static void rules_hold(void **state)
 			for (size_t b = 0; b < 4; b++) {
 				int legal = (rows[r].from & roles[a]) && (rows[r].to & roles[b]);
 
-				assert_int_equal(unpacks(rows[r].code, 0, rows[r].longest, roles[a], roles[b]), legal);
-				assert_false(unpacks(rows[r].code, 0, rows[r].longest + 1, roles[a], roles[b]));
+				assert_int_equal(
+				    unpacks(rows[r].code, 0, rows[r].longest, roles[a], roles[b]), legal);
+				assert_false(
+				    unpacks(rows[r].code, 0, rows[r].longest + 1, roles[a], roles[b]));
 				assert_false(unpacks(rows[r].code, 2, 0, roles[a], roles[b]));
 				/* 1 is FRAME_MORE of a STEP, FRAME_LATER of a CLOSE */
 				assert_int_equal(
-					unpacks(rows[r].code, 1, 0, roles[a], roles[b]),
-					legal && (rows[r].code == FRAME_STEP || rows[r].code == FRAME_CLOSE));
+				    unpacks(rows[r].code, 1, 0, roles[a], roles[b]),
+				    legal && (rows[r].code == FRAME_STEP || rows[r].code == FRAME_CLOSE));
 			}
 }
 
@@ -181,10 +188,13 @@ static void too_long_messages_become_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_survive),   cmocka_unit_test(rules_hold),
-		cmocka_unit_test(role_names),	    cmocka_unit_test(unknown_types_are_refused),
-		cmocka_unit_test(digest_is_stable), cmocka_unit_test(errors_are_sent),
-		cmocka_unit_test(too_long_messages_become_errors),
+	    cmocka_unit_test(fields_survive),
+	    cmocka_unit_test(rules_hold),
+	    cmocka_unit_test(role_names),
+	    cmocka_unit_test(unknown_types_are_refused),
+	    cmocka_unit_test(digest_is_stable),
+	    cmocka_unit_test(errors_are_sent),
+	    cmocka_unit_test(too_long_messages_become_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every operator, and every pair of operators, of dealer, P0 and P1 in one process against the meaning in clear: at many widths, in both
- * modes, at every kernel tier, with extreme values and values at the rounding edge; and golden digests of all bytes sent. */
+/* Every operator, and every pair of operators, of dealer, P0 and P1 in one process against the meaning in
+ * clear: at many widths, in both modes, at every kernel tier, with extreme values and values at the rounding
+ * edge; and golden digests of all bytes sent. */
 #include "test/protocol/trio.h"
 
 #include <stdio.h>
@@ -23,7 +24,8 @@ static uint64_t rnd(void)
 /* n values in [lo, hi]: the ends, zero, one, the rounding edge 2^f, then uniform ones. */
 static int64_t *extremes(size_t n, int64_t lo, int64_t hi, unsigned f)
 {
-	int64_t one = INT64_C(1) << f, first[] = {lo, hi, 0, 1, -1, one, -one, one - 1, 1 - one, lo + 1, hi - 1};
+	int64_t one = INT64_C(1) << f,
+		first[] = {lo, hi, 0, 1, -1, one, -one, one - 1, 1 - one, lo + 1, hi - 1};
 	int64_t *y = calloc(n, sizeof(*y));
 
 	for (size_t i = 0; i < n; i++) {
@@ -67,8 +69,9 @@ static void check(struct build *b, uint16_t v, unsigned kout, meaning meant)
 			uint64_t want = (uint64_t)meant(&t, image, v, i, y);
 
 			if (((uint64_t)result[image * n + i] ^ want) & ring_mask(kout))
-				fail_msg("%s k=%u f=%u kout=%u element %zu: %lld, not %lld", ops[tape->rows[2].kind]->name,
-					 tape->values[v].k, tape->values[v].f, kout, i, (long long)result[image * n + i], (long long)want);
+				fail_msg("%s k=%u f=%u kout=%u element %zu: %lld, not %lld",
+					 ops[tape->rows[2].kind]->name, tape->values[v].k, tape->values[v].f,
+					 kout, i, (long long)result[image * n + i], (long long)want);
 		}
 	trio_free(&t);
 	free(result);
@@ -77,8 +80,9 @@ static void check(struct build *b, uint16_t v, unsigned kout, meaning meant)
 
 static const struct {
 	unsigned k, f, kout;
-} widths[] = {{12, 0, 12}, {12, 4, 20}, {14, 3, 9},  {20, 0, 20}, {24, 4, 40}, {28, 12, 28}, {32, 12, 20}, {40, 16, 44}, {44, 16, 48},
-	      {50, 20, 62}, {52, 16, 52}, {56, 0, 56}, {62, 0, 62}, {62, 20, 62}, {62, 59, 40}, {16, 14, 62}, {6, 1, 9}, {3, 1, 5}};
+} widths[] = {{12, 0, 12},  {12, 4, 20},  {14, 3, 9},	{20, 0, 20},  {24, 4, 40},  {28, 12, 28},
+	      {32, 12, 20}, {40, 16, 44}, {44, 16, 48}, {50, 20, 62}, {52, 16, 52}, {56, 0, 56},
+	      {62, 0, 62},  {62, 20, 62}, {62, 59, 40}, {16, 14, 62}, {6, 1, 9},    {3, 1, 5}};
 #define WIDTHS (sizeof(widths) / sizeof(widths[0]))
 
 static int64_t relu_clear(const struct trio *t, size_t image, uint16_t v, size_t i, const int64_t *y)
@@ -146,8 +150,16 @@ static void square(void **state)
 }
 
 /* 3 channels of 5×4, windows of 3×2, stride 2×1, padded above and left: sets of 2 to 6 elements. */
-static const struct window max_window = {
-	.in = {3, 5, 4}, .out = {3, 3, 4}, .kh = 3, .kw = 2, .sh = 2, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
+static const struct window max_window = {.in = {3, 5, 4},
+					 .out = {3, 3, 4},
+					 .kh = 3,
+					 .kw = 2,
+					 .sh = 2,
+					 .sw = 1,
+					 .dh = 1,
+					 .dw = 1,
+					 .pt = 1,
+					 .pl = 1};
 
 static int64_t max_clear(const struct trio *t, size_t image, uint16_t v, size_t i, const int64_t *y)
 {
@@ -216,7 +228,8 @@ static void argmax(void **state)
 		for (size_t classes = 2; classes < 20; classes++)
 			for (int where = 0; where < 3; where++) {
 				unsigned k = classes % 3 ? 44 : 12, c = log2_up(classes);
-				int64_t quarter = INT64_C(1) << (k - 2), *y = extremes(classes, -quarter, quarter - 1, 0);
+				int64_t quarter = INT64_C(1) << (k - 2),
+					*y = extremes(classes, -quarter, quarter - 1, 0);
 				struct build b;
 				uint16_t v, out;
 
@@ -241,8 +254,14 @@ static const char *const kind_name[] = {"relu", "trunc", "square", "max", "map",
 static uint16_t append(struct build *b, enum kind kind, enum table_mode mode, uint16_t v, unsigned kout)
 {
 	struct value in = b->plan.tape.values[v];
-	struct window window = {.in = in.shape, .out = {in.shape.c, (in.shape.h + 1) / 2, (in.shape.w + 1) / 2}, .kh = 2, .kw = 2, .sh = 2, .sw = 2,
-				.dh = 1, .dw = 1};
+	struct window window = {.in = in.shape,
+				.out = {in.shape.c, (in.shape.h + 1) / 2, (in.shape.w + 1) / 2},
+				.kh = 2,
+				.kw = 2,
+				.sh = 2,
+				.sw = 2,
+				.dh = 1,
+				.dw = 1};
 	uint16_t out = 0, m;
 	struct row *row;
 
@@ -280,11 +299,21 @@ static uint16_t append(struct build *b, enum kind kind, enum table_mode mode, ui
 	return out;
 }
 
-/* Convolution of a 1×4×4 image to 2 channels, then A, then a skip and a dense term, then B; against fixed_infer with the dealer's rounding. */
+/* Convolution of a 1×4×4 image to 2 channels, then A, then a skip and a dense term, then B; against
+ * fixed_infer with the dealer's rounding. */
 static void build_pair(struct build *b, enum kind first, enum kind second, enum table_mode mode)
 {
 	unsigned f = first == K_ARGMAX ? 0 : 2;
-	struct window conv = {.in = {1, 4, 4}, .out = {2, 4, 4}, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
+	struct window conv = {.in = {1, 4, 4},
+			      .out = {2, 4, 4},
+			      .kh = 3,
+			      .kw = 3,
+			      .sh = 1,
+			      .sw = 1,
+			      .dh = 1,
+			      .dw = 1,
+			      .pt = 1,
+			      .pl = 1};
 	int64_t *w = calloc(18, 8), *bias = calloc(32, 8);
 	uint16_t diff, v, share;
 	struct row *row;
@@ -318,7 +347,8 @@ static void build_pair(struct build *b, enum kind first, enum kind second, enum 
 	}
 	row = &b->plan.tape.rows[b->plan.tape.n_rows - 1];
 	row->terms[1] = (struct term){.kind = TERM_SKIP, .in = diff, .shift = 2, .groups = 1};
-	row->terms[1].win.in = row->terms[1].win.out = b->plan.tape.values[v].shape = b->plan.tape.values[diff].shape;
+	row->terms[1].win.in = row->terms[1].win.out = b->plan.tape.values[v].shape =
+	    b->plan.tape.values[diff].shape;
 	row->in[1] = diff;
 	row->n_in = row->n_terms = 2;
 	build_reveal(b, append(b, second, mode, v, 60));
@@ -343,13 +373,16 @@ static void run_pair(enum kind first, enum kind second, enum table_mode mode, si
 
 		trio_infer(&t, 100 + again * 10, batch, pixels, result);
 		for (size_t image = 0; image < batch; image++) {
-			fixed_infer(fixed, pixels + image * 16, trio_low, &(struct trio_low){&t, image}, want);
+			fixed_infer(fixed, pixels + image * 16, trio_low, &(struct trio_low){&t, image},
+				    want);
 			for (size_t i = 0; i < n; i++) {
 				unsigned k = b.plan.tape.values[b.plan.tape.n_values - 1].k;
 
 				if (((uint64_t)result[image * n + i] ^ (uint64_t)want[i]) & ring_mask(k))
-					fail_msg("%s then %s, mode %d, image %zu, element %zu: %lld, not %lld", kind_name[first], kind_name[second],
-						 mode, image, i, (long long)result[image * n + i], (long long)want[i]);
+					fail_msg(
+					    "%s then %s, mode %d, image %zu, element %zu: %lld, not %lld",
+					    kind_name[first], kind_name[second], mode, image, i,
+					    (long long)result[image * n + i], (long long)want[i]);
 			}
 		}
 	}
@@ -379,10 +412,10 @@ static void at_every_tier(void (*test)(void **))
 	must(cpu_select("auto", &e), &e);
 }
 
-#define TIERED(name)                                                                                                                   \
-	static void name##_tiers(void **state)                                                                                        \
-	{                                                                                                                              \
-		at_every_tier(name);                                                                                                   \
+#define TIERED(name)                                                                                         \
+	static void name##_tiers(void **state)                                                               \
+	{                                                                                                    \
+		at_every_tier(name);                                                                         \
 	}
 TIERED(relu)
 TIERED(trunc_)
@@ -391,7 +424,8 @@ TIERED(max)
 TIERED(argmax)
 TIERED(pairs)
 
-/* Every byte that anyone sends under fixed seeds, hashed; test/wire/ops.digest holds what was. A changed digest is explained in its commit. */
+/* Every byte that anyone sends under fixed seeds, hashed; test/wire/ops.digest holds what was. A changed
+ * digest is explained in its commit. */
 static void digests(void **state)
 {
 	const char *path = "test/wire/ops.digest", *update = getenv("OBSCURA_UPDATE_DIGESTS");
@@ -412,7 +446,8 @@ static void digests(void **state)
 			trio_infer(&t, 3, 2, pixels, result);
 			crypto_generichash_final(&t.wire, hash, sizeof(hash));
 			sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
-			snprintf(line, sizeof(line), "%s %s %s\n", kind_name[kind], mode ? "bandwidth" : "latency", hex);
+			snprintf(line, sizeof(line), "%s %s %s\n", kind_name[kind],
+				 mode ? "bandwidth" : "latency", hex);
 			if (update)
 				fputs(line, file);
 			else
@@ -428,9 +463,9 @@ static void digests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(relu_tiers),	 cmocka_unit_test(trunc__tiers), cmocka_unit_test(square_tiers),
-		cmocka_unit_test(max_tiers),	 cmocka_unit_test(argmax_tiers), cmocka_unit_test(pairs_tiers),
-		cmocka_unit_test(digests),
+	    cmocka_unit_test(relu_tiers), cmocka_unit_test(trunc__tiers), cmocka_unit_test(square_tiers),
+	    cmocka_unit_test(max_tiers),  cmocka_unit_test(argmax_tiers), cmocka_unit_test(pairs_tiers),
+	    cmocka_unit_test(digests),
 	};
 
 	if (sodium_init() < 0)

@@ -24,7 +24,8 @@ static struct plan *make(struct graph *g, enum plan_optimise optimise, enum plan
 	return plan;
 }
 
-/* A residual network with everything that a row can hold: skips, pools with unequal divisors, squares, several inputs. */
+/* A residual network with everything that a row can hold: skips, pools with unequal divisors, squares,
+ * several inputs. */
 static struct graph *rich(void)
 {
 	struct graph *g = nets_graph(9);
@@ -253,7 +254,13 @@ static void each_field_is_narrowed(void **state)
 
 static void labels_are_for_people(void **state)
 {
-	static const char *const bad[] = {"a\033[31mb", "line\nbreak", "\x7f", ("\xc2\x9b" "31m"), "\x9b", "half \xc3"};
+	static const char *const bad[] = {"a\033[31mb",
+					  "line\nbreak",
+					  "\x7f",
+					  ("\xc2\x9b"
+					   "31m"),
+					  "\x9b",
+					  "half \xc3"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		Wire__Plan *p = fresh();
@@ -268,10 +275,10 @@ static void labels_are_for_people(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plans_survive),
-		cmocka_unit_test(damaged_plans_do_no_harm),
-		cmocka_unit_test(each_field_is_narrowed),
-		cmocka_unit_test(labels_are_for_people),
+	    cmocka_unit_test(plans_survive),
+	    cmocka_unit_test(damaged_plans_do_no_harm),
+	    cmocka_unit_test(each_field_is_narrowed),
+	    cmocka_unit_test(labels_are_for_people),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

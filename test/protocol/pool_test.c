@@ -29,8 +29,8 @@ static void limit_memory(void)
 	assert_int_equal(setrlimit(RLIMIT_DATA, &little), 0);
 }
 
-/* A lane that finds no memory costs its own inference, at either party, and nothing else. `at`: the frame before which memory
- * runs out; 0: before the data owner begins. */
+/* A lane that finds no memory costs its own inference, at either party, and nothing else. `at`: the frame
+ * before which memory runs out; 0: before the data owner begins. */
 static void out_of_memory(int at, const char *expected)
 {
 	struct graph *g = nets_graph(2);
@@ -207,11 +207,11 @@ static void a_full_channel_pauses_production(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(memory_runs_out),
-		cmocka_unit_test(pool_fills_and_refills),
-		cmocka_unit_test(without_a_pool_tickets_are_made_on_demand),
-		cmocka_unit_test(credits_bound_memory),
-		cmocka_unit_test(a_full_channel_pauses_production),
+	    cmocka_unit_test(memory_runs_out),
+	    cmocka_unit_test(pool_fills_and_refills),
+	    cmocka_unit_test(without_a_pool_tickets_are_made_on_demand),
+	    cmocka_unit_test(credits_bound_memory),
+	    cmocka_unit_test(a_full_channel_pauses_production),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

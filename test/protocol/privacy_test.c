@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exhaustive privacy check in small rings, on the real operators: one weight, one ReLU in bandwidth mode.
  *
- * P1: all randomness is enumerated; the distribution of everything it receives or expands must be the same for every image x.
- * P0: for some fixed seeds of its own, everything that it does not know is enumerated; the distribution of its view given the revealed
+ * P1: all randomness is enumerated; the distribution of everything it receives or expands must be the same
+ * for every image x. P0: for some fixed seeds of its own, everything that it does not know is enumerated; the
+ * distribution of its view given the revealed
  *     result must be the same for every weight that can give this result.
- * Control: a P0 that is sent all of ŷ instead of its upper bits must be caught (the low bits tell when a value was rounded up).
+ * Control: a P0 that is sent all of ŷ instead of its upper bits must be caught (the low bits tell when a
+ * value was rounded up).
  *
- * This file's prg_* take the place of crypto/prg.c at link time: streams are buffers that the enumeration writes. */
+ * This file's prg_* take the place of crypto/prg.c at link time: streams are buffers that the enumeration
+ * writes. */
 #include "test/protocol/trio.h"
 
 #define STREAM_BYTES 4096
@@ -136,7 +139,8 @@ static void toss(const struct tiny *t, const struct coins *c)
 	memcpy(p0 + rows[2].p0, &c->tables, 8);
 	memcpy(p0 + rows[2].p0 + 16, &c->choose, 8);
 	for (int i = 0; i < 2; i++)
-		memcpy(p0 + rows[2].p0 + table_p0_select(&t->table, 1) + i * PRG_BLOCK * t->table.blocks, &c->select[i], 8);
+		memcpy(p0 + rows[2].p0 + table_p0_select(&t->table, 1) + i * PRG_BLOCK * t->table.blocks,
+		       &c->select[i], 8);
 	memcpy(streams[S_P1] + rows[1].p1, &c->c1, 8);
 	memcpy(streams[S_OWN] + rows[2].own, &c->own, 2);
 }
@@ -203,7 +207,7 @@ struct counts {
 		struct view view;
 		int64_t result;
 		uint64_t n;
-	} *bucket;
+	} * bucket;
 };
 
 static struct bucket *find(struct counts *c, const struct view *v, int64_t result)
@@ -215,7 +219,8 @@ static struct bucket *find(struct counts *c, const struct view *v, int64_t resul
 	for (h ^= h >> 29;; h++) {
 		struct bucket *b = &c->bucket[h % BUCKETS];
 
-		if (!b->n || (b->result == result && b->view.n == v->n && !memcmp(b->view.bytes, v->bytes, v->n))) {
+		if (!b->n ||
+		    (b->result == result && b->view.n == v->n && !memcmp(b->view.bytes, v->bytes, v->n))) {
 			b->view = *v;
 			b->result = result;
 			return b;
@@ -233,7 +238,9 @@ static void p1_learns_nothing(void **state)
 		struct counts here = {calloc(BUCKETS, sizeof(struct bucket))};
 		/* a, e0, c1: 2 bits each; lt table 4, choose table 2, two rows of 2, index mask and γ */
 		for (uint32_t i = 0; i < 1u << 18; i++) {
-			struct coins c = {i & 3, i >> 2 & 3, i >> 4 & 3, i >> 6 & 15, i >> 10 & 3, {i >> 12 & 3, i >> 14 & 3}, i >> 16 & 3};
+			struct coins c = {i & 3,       i >> 2 & 3,  i >> 4 & 3,
+					  i >> 6 & 15, i >> 10 & 3, {i >> 12 & 3, i >> 14 & 3},
+					  i >> 16 & 3};
 			struct view seen[PARTIES];
 
 			toss(&t, &c);
@@ -241,7 +248,8 @@ static void p1_learns_nothing(void **state)
 			find(&here, &seen[P1], 0)->n++;
 		}
 		for (uint32_t i = 0; i < BUCKETS; i++)
-			if (x && here.bucket[i].n && find(&first, &here.bucket[i].view, 0)->n != here.bucket[i].n)
+			if (x && here.bucket[i].n &&
+			    find(&first, &here.bucket[i].view, 0)->n != here.bucket[i].n)
 				fail_msg("P1's view depends on the image: x = %u", x);
 		if (!x)
 			memcpy(first.bucket, here.bucket, BUCKETS * sizeof(struct bucket));
@@ -252,7 +260,8 @@ static void p1_learns_nothing(void **state)
 }
 
 /* P0's views of one weight for all that P0 does not know. control: it is sent ŷ. */
-static void p0_views(struct counts *into, const struct coins *own, unsigned k, unsigned f, int64_t weight, int control)
+static void p0_views(struct counts *into, const struct coins *own, unsigned k, unsigned f, int64_t weight,
+		     int control)
 {
 	uint64_t words = UINT64_C(1) << k;
 
@@ -306,9 +315,15 @@ static int p0_independent(unsigned k, unsigned f, int control)
 
 	for (int round = 0; round < 3; round++) {
 		uint64_t r = UINT64_C(0x9e3779b97f4a7c15) * (7 * round + k + 3 * f + 1), w = k - f;
-		struct coins own = {r >> 8 & ring_mask(k), r >> 16 & ring_mask(k), 0, r >> 24 & ring_mask(1 << w), r >> 40 & 3,
-				    {r >> 44 & ring_mask(2 * w), r >> 52 & ring_mask(2 * w)}, 0};
-		struct counts all[2] = {{calloc(BUCKETS, sizeof(struct bucket))}, {calloc(BUCKETS, sizeof(struct bucket))}};
+		struct coins own = {r >> 8 & ring_mask(k),
+				    r >> 16 & ring_mask(k),
+				    0,
+				    r >> 24 & ring_mask(1 << w),
+				    r >> 40 & 3,
+				    {r >> 44 & ring_mask(2 * w), r >> 52 & ring_mask(2 * w)},
+				    0};
+		struct counts all[2] = {{calloc(BUCKETS, sizeof(struct bucket))},
+					{calloc(BUCKETS, sizeof(struct bucket))}};
 
 		/* every weight against the one before that shares a result, which chains them all */
 		p0_views(&all[0], &own, k, f, -half, control);
@@ -330,7 +345,8 @@ static void p0_learns_the_result(void **state)
 
 	for (size_t i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
 		if (!p0_independent(rings[i][0], rings[i][1], 0))
-			fail_msg("P0's view depends on the weight beyond the result: k=%u f=%u", rings[i][0], rings[i][1]);
+			fail_msg("P0's view depends on the weight beyond the result: k=%u f=%u", rings[i][0],
+				 rings[i][1]);
 }
 
 static void control_is_caught(void **state)
@@ -341,9 +357,9 @@ static void control_is_caught(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(p1_learns_nothing),
-		cmocka_unit_test(p0_learns_the_result),
-		cmocka_unit_test(control_is_caught),
+	    cmocka_unit_test(p1_learns_nothing),
+	    cmocka_unit_test(p0_learns_the_result),
+	    cmocka_unit_test(control_is_caught),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/protocol/requests.h — models of all kinds, served; requests to their sessions, and whether what came back is right. */
+/* test/protocol/requests.h — models of all kinds, served; requests to their sessions, and whether what came
+ * back is right. */
 #ifndef OBSCURA_TEST_PROTOCOL_REQUESTS_H
 #define OBSCURA_TEST_PROTOCOL_REQUESTS_H
 
@@ -64,7 +65,8 @@ static inline void ask(struct world *w, size_t d, struct request *r, size_t batc
 	owner_infer(w->owner[d], &r->i);
 }
 
-/* Private scores are the fixed-point reference's, but for the random roundings: within a hundredth of the float logits. */
+/* Private scores are the fixed-point reference's, but for the random roundings: within a hundredth of the
+ * float logits. */
 static inline void check(const struct request *r, enum net net)
 {
 	const struct plan *plan = nets[net]->plan;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions of data owners, a model owner and a provider in one process: right results, right counts; what each party sees. */
+/* Sessions of data owners, a model owner and a provider in one process: right results, right counts; what
+ * each party sees. */
 #include "crypto/ring.h"
 #include "test/protocol/requests.h"
 
@@ -100,7 +101,8 @@ static void large_batches_are_split(void **state)
 	world_settle(&w);
 	check(&r, SMALL);
 	check_counts(&r, SMALL);
-	assert_int_equal(r.i.round_trips, nets[SMALL]->program->round_trips); /* each part has as many; they run side by side */
+	/* each part has as many; they run side by side */
+	assert_int_equal(r.i.round_trips, nets[SMALL]->program->round_trips);
 	release(&r);
 	world_end(&w);
 }
@@ -129,7 +131,8 @@ static void a_receiver_asks_again(void **state)
 	asking = &w;
 	for (size_t n = 0; n < 3; n++) {
 		memset(&r[n], 0, sizeof(r[n]));
-		r[n].i = (struct inference){.batch = 1 + n, .pixels = r[n].pixels, .done = ask_again, .ctx = &r[n]};
+		r[n].i = (struct inference){
+		    .batch = 1 + n, .pixels = r[n].pixels, .done = ask_again, .ctx = &r[n]};
 		owner_infer(w.owner[0], &r[n].i);
 	}
 	world_settle(&w);
@@ -287,7 +290,8 @@ static enum fate see(struct world *w, struct wire *wire, int side, struct packet
 	unsigned k = nets[CONV]->plan->tape.values[0].k;
 	uint64_t words[36];
 
-	if ((*p)->data[4] != FRAME_STEP || wire->end[side].channel.self != ROLE_D || (*p)->data[8] != 0 || (*p)->data[12] != 0)
+	if ((*p)->data[4] != FRAME_STEP || wire->end[side].channel.self != ROLE_D || (*p)->data[8] != 0 ||
+	    (*p)->data[12] != 0)
 		return DELIVER;
 	for (size_t image = 0; image < 2; image++) {
 		ring_unpack(words, (*p)->data + FRAME_HEADER + image * ring_packed(36, k), 36, k);
@@ -308,7 +312,8 @@ static void views_are_masked(void **state)
 	memset(&a, 0, sizeof(a));
 	memset(&b, 0, sizeof(b));
 	for (struct request *r = &a;; r = &b) {
-		r->i = (struct inference){.batch = 2, .pixels = r->pixels, .done = told, .ctx = r, .views = 1};
+		r->i =
+		    (struct inference){.batch = 2, .pixels = r->pixels, .done = told, .ctx = r, .views = 1};
 		owner_infer(w.owner[0], &r->i);
 		if (r == &b)
 			break;
@@ -326,14 +331,16 @@ static void views_are_masked(void **state)
 	world_end(&w);
 }
 
-/* The provider gets plan, seed and names, and no byte that depends on W: its frames carry neither F nor a digest of it. */
+/* The provider gets plan, seed and names, and no byte that depends on W: its frames carry neither F nor a
+ * digest of it. */
 static unsigned to_provider[64];
 static enum fate watch(struct world *w, struct wire *wire, int side, struct packet **p)
 {
 	if (wire->end[!side].channel.self == ROLE_C)
 		to_provider[(*p)->data[4] & 63]++;
 	if (wire->end[!side].channel.self == ROLE_C && (*p)->data[4] == FRAME_PAIR) {
-		Wire__Pair *pair = wire__pair__unpack(NULL, (*p)->bytes - FRAME_HEADER, (*p)->data + FRAME_HEADER);
+		Wire__Pair *pair =
+		    wire__pair__unpack(NULL, (*p)->bytes - FRAME_HEADER, (*p)->data + FRAME_HEADER);
 
 		assert_non_null(pair);
 		assert_int_equal(pair->base.n_unknown_fields, 0);
@@ -382,17 +389,17 @@ static void every_serving_is_a_new_epoch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_net_is_right),
-		cmocka_unit_test(in_any_order),
-		cmocka_unit_test(batches_and_lanes),
-		cmocka_unit_test(large_batches_are_split),
-		cmocka_unit_test(a_receiver_asks_again),
-		cmocka_unit_test(several_data_owners),
-		cmocka_unit_test(long_messages_travel_in_pieces),
-		cmocka_unit_test(a_single_layer_and_a_long_message),
-		cmocka_unit_test(views_are_masked),
-		cmocka_unit_test(the_provider_sees_little),
-		cmocka_unit_test(every_serving_is_a_new_epoch),
+	    cmocka_unit_test(every_net_is_right),
+	    cmocka_unit_test(in_any_order),
+	    cmocka_unit_test(batches_and_lanes),
+	    cmocka_unit_test(large_batches_are_split),
+	    cmocka_unit_test(a_receiver_asks_again),
+	    cmocka_unit_test(several_data_owners),
+	    cmocka_unit_test(long_messages_travel_in_pieces),
+	    cmocka_unit_test(a_single_layer_and_a_long_message),
+	    cmocka_unit_test(views_are_masked),
+	    cmocka_unit_test(the_provider_sees_little),
+	    cmocka_unit_test(every_serving_is_a_new_epoch),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

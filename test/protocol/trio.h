@@ -24,7 +24,8 @@ struct build {
 	struct weights weights;
 };
 
-static inline uint16_t build_value(struct build *b, enum form form, struct shape shape, unsigned k, unsigned f)
+static inline uint16_t build_value(struct build *b, enum form form, struct shape shape, unsigned k,
+				   unsigned f)
 {
 	struct tape *t = &b->plan.tape;
 
@@ -33,7 +34,7 @@ static inline uint16_t build_value(struct build *b, enum form form, struct shape
 	return t->n_values++;
 }
 
-static inline struct row * build_row(struct build *b, enum op_kind kind, uint16_t in, uint16_t out)
+static inline struct row *build_row(struct build *b, enum op_kind kind, uint16_t in, uint16_t out)
 {
 	struct tape *t = &b->plan.tape;
 
@@ -69,11 +70,13 @@ static inline uint16_t build_mask(struct build *b, uint16_t in)
 
 static inline struct window dense_window(uint32_t n, uint32_t m)
 {
-	return (struct window){.in = flat(n), .out = flat(m), .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
+	return (struct window){
+	    .in = flat(n), .out = flat(m), .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1};
 }
 
 /* y = W x + bias; takes W and bias. */
-static inline uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enum form form, unsigned k, unsigned f, int64_t *w, int64_t *bias)
+static inline uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enum form form, unsigned k,
+				   unsigned f, int64_t *w, int64_t *bias)
 {
 	uint32_t n = shape_size(b->plan.tape.values[in].shape);
 	uint16_t out = build_value(b, form, flat(m), k, f);
@@ -87,7 +90,8 @@ static inline uint16_t build_dense(struct build *b, uint16_t in, uint32_t m, enu
 }
 
 /* y = 2^shift x + bias (bias may be NULL); takes bias. */
-static inline uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, enum form form, unsigned k, unsigned f, int64_t *bias)
+static inline uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, enum form form, unsigned k,
+				  unsigned f, int64_t *bias)
 {
 	struct shape shape = b->plan.tape.values[in].shape;
 	uint16_t out = build_value(b, form, shape, k, f);
@@ -96,7 +100,8 @@ static inline uint16_t build_skip(struct build *b, uint16_t in, unsigned shift, 
 	row->n_terms = 1;
 	row->terms[0] = (struct term){.kind = TERM_SKIP, .in = in, .shift = shift, .groups = 1};
 	row->terms[0].win.in = row->terms[0].win.out = shape;
-	b->weights.rows[b->weights.n_rows - 1] = (struct layer_weights){NULL, 0, bias, bias ? shape_size(shape) : 0};
+	b->weights.rows[b->weights.n_rows - 1] =
+	    (struct layer_weights){NULL, 0, bias, bias ? shape_size(shape) : 0};
 	return out;
 }
 
@@ -119,7 +124,8 @@ static inline void build_free(struct build *b)
 	free(b->plan.tape.values);
 }
 
-/* The three roles. mask[v]: the dealer's a or ρ of every value of every ticket, kept apart so that the oracle can round as the protocol does. */
+/* The three roles. mask[v]: the dealer's a or ρ of every value of every ticket, kept apart so that the oracle
+ * can round as the protocol does. */
 struct trio {
 	const struct build *b;
 	struct program *program;
@@ -209,8 +215,18 @@ static inline void trio_deal(struct trio *t, uint64_t first, size_t n)
 	const struct tape *tape = &t->b->plan.tape;
 	uint8_t *scratch = aligned_alloc(64, (t->program->scratch + 127) / 64 * 64);
 	uint8_t *linear = aligned_alloc(64, (layers_scratch(t->mask_layers, t->program, n) + 127) / 64 * 64);
-	struct deal d = {.program = t->program, .layers = t->mask_layers, .p0 = t->d0, .p1 = t->d1, .own = t->own, .first = first, .tickets = n,
-			 .mask = t->mask, .corrections = t->corrections, .scratch = scratch, .wide = t->wide, .linear = linear};
+	struct deal d = {.program = t->program,
+			 .layers = t->mask_layers,
+			 .p0 = t->d0,
+			 .p1 = t->d1,
+			 .own = t->own,
+			 .first = first,
+			 .tickets = n,
+			 .mask = t->mask,
+			 .corrections = t->corrections,
+			 .scratch = scratch,
+			 .wide = t->wide,
+			 .linear = linear};
 
 	for (; d.row < tape->n_rows; d.row++)
 		if (ops[tape->rows[d.row].kind]->deal)
@@ -240,8 +256,10 @@ static inline void trio_pass(struct trio *t, enum party from)
 	t->messages++;
 }
 
-/* One inference of `batch` images on tickets first…; checks messages and bytes against the program's prediction. result: batch × n. */
-static inline void trio_infer(struct trio *t, uint64_t first, size_t batch, const uint8_t *pixels, int64_t *result)
+/* One inference of `batch` images on tickets first…; checks messages and bytes against the program's
+ * prediction. result: batch × n. */
+static inline void trio_infer(struct trio *t, uint64_t first, size_t batch, const uint8_t *pixels,
+			      int64_t *result)
 {
 	struct ticket tickets[TRIO_BATCH_MAX];
 	enum engine_state s0, s1;
@@ -268,7 +286,8 @@ static inline void trio_infer(struct trio *t, uint64_t first, size_t batch, cons
 	assert_int_equal(t->messages, t->program->n_messages);
 	assert_int_equal(t->sent[P0], batch * t->program->online[P0]);
 	assert_int_equal(t->sent[P1], batch * t->program->online[P1]);
-	memcpy(result, lane_result(t->lane[P0]), batch * shape_size(tape->values[tape->n_values - 1].shape) * 8);
+	memcpy(result, lane_result(t->lane[P0]),
+	       batch * shape_size(tape->values[tape->n_values - 1].shape) * 8);
 	lane_reset(t->lane[P0]);
 	lane_reset(t->lane[P1]);
 }

@@ -4,8 +4,24 @@
 
 /* ---- frames that are changed ---- */
 enum change {
-	LOSE, TWICE, SWAP, LANE_UP, LANE_DOWN, SEQUENCE_UP, SEQUENCE_DOWN, FLAG, SHORTER, LONGER, EMPTY, SESSION, TYPE, FIRST_BYTE,
-	FIFTH_WORD, LAST_BYTE, GARBAGE, CHANGES
+	LOSE,
+	TWICE,
+	SWAP,
+	LANE_UP,
+	LANE_DOWN,
+	SEQUENCE_UP,
+	SEQUENCE_DOWN,
+	FLAG,
+	SHORTER,
+	LONGER,
+	EMPTY,
+	SESSION,
+	TYPE,
+	FIRST_BYTE,
+	FIFTH_WORD,
+	LAST_BYTE,
+	GARBAGE,
+	CHANGES
 };
 static enum change change;
 static uint8_t changed_type;
@@ -34,7 +50,8 @@ static void to_front(struct wire *wire, int side, struct packet *p)
 
 static void add(uint8_t *field, uint32_t v)
 {
-	uint32_t was = field[0] | (uint32_t)field[1] << 8 | (uint32_t)field[2] << 16 | (uint32_t)field[3] << 24;
+	uint32_t was =
+	    field[0] | (uint32_t)field[1] << 8 | (uint32_t)field[2] << 16 | (uint32_t)field[3] << 24;
 
 	for (int i = 0; i < 4; i++)
 		field[i] = (uint8_t)((was + v) >> (8 * i));
@@ -104,13 +121,15 @@ static enum fate change_at(struct world *w, struct wire *wire, int side, struct 
 	}
 }
 
-/* Masked words, corrections and F are uniform: a change in them is not seen (SECURITY.md). All other changes must be. */
+/* Masked words, corrections and F are uniform: a change in them is not seen (SECURITY.md). All other changes
+ * must be. */
 static int unseen(void)
 {
 	int in_words = change >= FIRST_BYTE && change <= GARBAGE;
 
-	return in_words && (changed_type == FRAME_STEP || changed_type == FRAME_DELTA || changed_type == FRAME_WEIGHTS ||
-			    changed_type == FRAME_CORRECTIONS || changed_type == FRAME_PAIR || changed_type == FRAME_PAIRED);
+	return in_words && (changed_type == FRAME_STEP || changed_type == FRAME_DELTA ||
+			    changed_type == FRAME_WEIGHTS || changed_type == FRAME_CORRECTIONS ||
+			    changed_type == FRAME_PAIR || changed_type == FRAME_PAIRED);
 }
 
 static void any_frame_is_changed_in_any_way(void **state)
@@ -153,14 +172,16 @@ static void run_with(enum change c, uint8_t type, unsigned nth, const char *expe
 			world_sleep(&w, 5000);
 			if (!strstr(w.modeller_err.text, expected) && !strstr(r[0].i.err.text, expected) &&
 			    !strstr(w.provider_err.text, expected))
-				fail_msg("\"%s\" is not in \"%s\" nor \"%s\"", expected, w.modeller_err.text, r[0].i.err.text);
+				fail_msg("\"%s\" is not in \"%s\" nor \"%s\"", expected, w.modeller_err.text,
+					 r[0].i.err.text);
 		}
 		finish(&w, r, 1);
 	}
 	assert_true(found >= nth);
 }
 
-/* PROTOCOL.md §7: a repeated or skipped ticket, epoch or step ends the session, and so does a tag that is not the same. */
+/* PROTOCOL.md §7: a repeated or skipped ticket, epoch or step ends the session, and so does a tag that is not
+ * the same. */
 static void tickets_epochs_steps_and_tags_are_checked(void **state)
 {
 	run_with(TWICE, FRAME_BEGIN, 1, "where ticket 2 is next");
@@ -205,7 +226,8 @@ static void any_frame_out_of_place(void **state)
 				struct world w;
 
 				if (side < 2)
-					f.session = 1; /* on the wire of model owner and provider: its first session */
+					/* on the wire of model owner and provider: its first session */
+					f.session = 1;
 				world_defaults(&w);
 				begin(&w, r);
 				while (w.frames < n && world_step(&w))
@@ -298,7 +320,9 @@ static void the_provider_is_no_client(void **state)
 	world_defaults(&w);
 	wire_up(&w.dm[0], ROLE_D, 10, ROLE_M, 2);
 	wire_up(&w.dc[0], ROLE_D, 10, ROLE_C, 2);
-	assert_int_equal(owner_new(&o, &w.host, &w.owner_options, &w.dm[0].end[0].channel, &w.dc[0].end[0].channel, 7, &e), -1);
+	assert_int_equal(
+	    owner_new(&o, &w.host, &w.owner_options, &w.dm[0].end[0].channel, &w.dc[0].end[0].channel, 7, &e),
+	    -1);
 	assert_non_null(strstr(e.text, "the same certificate"));
 	assert_null(w.dm[0].pipe[0].head);
 }
@@ -338,7 +362,16 @@ static void a_stolen_token_is_worth_nothing(void **state)
 }
 
 /* Rewrites the data owner's PAIR. */
-static enum { OTHER_EPOCH, OTHER_PLAN, NAMES_ITSELF, NAMES_PROVIDER, NAMES_THIRD, NO_TOKEN, SENDS_PLAN, LIES } lie;
+static enum {
+	OTHER_EPOCH,
+	OTHER_PLAN,
+	NAMES_ITSELF,
+	NAMES_PROVIDER,
+	NAMES_THIRD,
+	NO_TOKEN,
+	SENDS_PLAN,
+	LIES
+} lie;
 static enum fate tell_lie(struct world *w, struct wire *wire, int side, struct packet **p)
 {
 	Wire__Plan plan = WIRE__PLAN__INIT;
@@ -374,8 +407,9 @@ static enum fate tell_lie(struct world *w, struct wire *wire, int side, struct p
 
 static void parties_that_do_not_agree_are_not_paired(void **state)
 {
-	static const char *const said[] = {"different epochs", "different plans", "its own certificate", "provider be a party",
-					   "is not the party", "without token", "only the model owner does"};
+	static const char *const said[] = {
+	    "different epochs", "different plans", "its own certificate",      "provider be a party",
+	    "is not the party", "without token",   "only the model owner does"};
 
 	for (lie = 0; lie < LIES; lie++) {
 		struct request r[REQUESTS];
@@ -398,14 +432,14 @@ static void parties_that_do_not_agree_are_not_paired(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_frame_is_changed_in_any_way),
-		cmocka_unit_test(tickets_epochs_steps_and_tags_are_checked),
-		cmocka_unit_test(any_frame_out_of_place),
-		cmocka_unit_test(a_ticket_that_is_not_complete),
-		cmocka_unit_test(corrections_that_nobody_asked_for),
-		cmocka_unit_test(the_provider_is_no_client),
-		cmocka_unit_test(a_stolen_token_is_worth_nothing),
-		cmocka_unit_test(parties_that_do_not_agree_are_not_paired),
+	    cmocka_unit_test(any_frame_is_changed_in_any_way),
+	    cmocka_unit_test(tickets_epochs_steps_and_tags_are_checked),
+	    cmocka_unit_test(any_frame_out_of_place),
+	    cmocka_unit_test(a_ticket_that_is_not_complete),
+	    cmocka_unit_test(corrections_that_nobody_asked_for),
+	    cmocka_unit_test(the_provider_is_no_client),
+	    cmocka_unit_test(a_stolen_token_is_worth_nothing),
+	    cmocka_unit_test(parties_that_do_not_agree_are_not_paired),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -59,13 +59,14 @@ static void restart(struct world *w)
 		if (!w->dc[d].alive)
 			wire_up(&w->dc[d], ROLE_D, 10 + (int)d, ROLE_C, 1);
 		if (!w->owner[d])
-			assert_int_equal(owner_new(&w->owner[d], &w->host, &w->owner_options, &w->dm[d].end[0].channel,
-						   &w->dc[d].end[0].channel, 7, &e),
+			assert_int_equal(owner_new(&w->owner[d], &w->host, &w->owner_options,
+						   &w->dm[d].end[0].channel, &w->dc[d].end[0].channel, 7, &e),
 					 0);
 	}
 }
 
-/* Killed at every frame; the errors name the dead, the bystander is served, and after a restart all is well. */
+/* Killed at every frame; the errors name the dead, the bystander is served, and after a restart all is
+ * well. */
 static void dies_and_restarts(enum frame_role role, const char *name)
 {
 	unsigned frames = frames_of_a_clean_run(0);
@@ -131,7 +132,8 @@ static void the_error_names_peer_and_step(void **state)
 		world_step(&w);
 	victim = ROLE_M;
 	kill_party(&w);
-	snprintf(expected, sizeof(expected), "went away while waiting for message 2 of %u", net->program->n_messages);
+	snprintf(expected, sizeof(expected), "went away while waiting for message 2 of %u",
+		 net->program->n_messages);
 	assert_non_null(strstr(r[0].i.err.text, "model-owner 2.example went away"));
 	assert_non_null(strstr(r[0].i.err.text, expected));
 	finish(&w, r, 0);
@@ -260,16 +262,11 @@ static void the_end_comes_during_jobs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_wire_dies_at_any_frame),
-		cmocka_unit_test(the_provider_dies),
-		cmocka_unit_test(the_model_owner_dies),
-		cmocka_unit_test(a_data_owner_dies),
-		cmocka_unit_test(the_error_names_peer_and_step),
-		cmocka_unit_test(every_wait_has_a_deadline),
-		cmocka_unit_test(a_lone_party_is_sent_home),
-		cmocka_unit_test(the_provider_has_quotas),
-		cmocka_unit_test(memory_limits_are_said),
-		cmocka_unit_test(the_end_comes_during_jobs),
+	    cmocka_unit_test(any_wire_dies_at_any_frame),    cmocka_unit_test(the_provider_dies),
+	    cmocka_unit_test(the_model_owner_dies),	     cmocka_unit_test(a_data_owner_dies),
+	    cmocka_unit_test(the_error_names_peer_and_step), cmocka_unit_test(every_wait_has_a_deadline),
+	    cmocka_unit_test(a_lone_party_is_sent_home),     cmocka_unit_test(the_provider_has_quotas),
+	    cmocka_unit_test(memory_limits_are_said),	     cmocka_unit_test(the_end_comes_during_jobs),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions of the he personality on a fake network: nothing that a wire or a peer does ends in a crash, a hang or an inference that is
- * not told; keys travel once; rules are kept. */
+/* Sessions of the he personality on a fake network: nothing that a wire or a peer does ends in a crash, a
+ * hang or an inference that is not told; keys travel once; rules are kept. */
 #include "test/replay/pair.h"
 
 #include "protocol/he.h"
@@ -22,7 +22,8 @@ static void defaults(struct world *w, int deferred)
 	w->deferred = deferred;
 	w->owner_options.personality = PERSONALITY_HE;
 	w->owner_options.he_offline = w->modeller_options.he_offline = offline;
-	w->owner_options.max_batch = w->modeller_options.max_batch = 3; /* the batch of four is run in parts */
+	/* the batch of four is run in parts */
+	w->owner_options.max_batch = w->modeller_options.max_batch = 3;
 }
 
 static void as_planned(const struct inference *i)
@@ -41,7 +42,8 @@ static void as_planned(const struct inference *i)
 	assert_int_equal(i->round_trips, hp->levels);
 }
 
-/* The key is sent in the first session of this process with this model owner, and only announced in later ones. */
+/* The key is sent in the first session of this process with this model owner, and only announced in later
+ * ones. */
 static void keys_travel_once(void **state)
 {
 	unsigned keys[2];
@@ -128,8 +130,9 @@ static void widths_of_strangers(void **state)
 			packed[byte] = (uint8_t)v;
 			right_ones[0] = wrong = he_width_unpack(packed);
 			if (he_plan_read(&read, net->plan, hp->set, right_ones, hp->n_steps, &e) == 0) {
-				assert_true(wrong.k && wrong.k <= HE_K_MAX && wrong.limbs && wrong.limbs <= 2 && wrong.up &&
-					    wrong.up <= HE_UP_MAX && wrong.cut < wrong.to && wrong.small < 2 && wrong.filters);
+				assert_true(wrong.k && wrong.k <= HE_K_MAX && wrong.limbs &&
+					    wrong.limbs <= 2 && wrong.up && wrong.up <= HE_UP_MAX &&
+					    wrong.cut < wrong.to && wrong.small < 2 && wrong.filters);
 				assert_true(wrong.to <= he_open_max(he_width_params(hp->set, &wrong)));
 				he_plan_free(read);
 			}

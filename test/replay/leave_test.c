@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model owner asks for the end of its sessions at every moment of a run: nothing under way fails, and the session then ends in
- * order on all three sides. */
+/* The model owner asks for the end of its sessions at every moment of a run: nothing under way fails, and the
+ * session then ends in order on all three sides. */
 #include "test/replay/scenario.h"
 
 static unsigned asked;
@@ -106,9 +106,9 @@ static void after_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(at_every_frame),
-		cmocka_unit_test(at_every_frame_with_jobs_late),
-		cmocka_unit_test(after_the_end),
+	    cmocka_unit_test(at_every_frame),
+	    cmocka_unit_test(at_every_frame_with_jobs_late),
+	    cmocka_unit_test(after_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -64,7 +64,8 @@ static inline void nets_conv(struct graph *g, uint32_t filters)
 	struct shape in = g->nodes[g->n - 1].shape, out = {filters, in.h, in.w};
 	struct node *n = nets_node(g, NN_CONV, out);
 
-	n->win = (struct window){.in = in, .out = out, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
+	n->win = (struct window){
+	    .in = in, .out = out, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pt = 1, .pl = 1};
 	n->groups = 1;
 	nets_weights(n, (size_t)filters * in.c * 9, filters, 0.5f);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a party's own rules refuse: who waits is told the reason at once, sessions live on, what is allowed later works. */
+/* What a party's own rules refuse: who waits is told the reason at once, sessions live on, what is allowed
+ * later works. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -261,9 +262,9 @@ static void records_agree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_inference_is_refused), cmocka_unit_test(tickets_are_held_back),
-		cmocka_unit_test(whoever_waits_is_told),   cmocka_unit_test(a_session_is_refused),
-		cmocka_unit_test(records_agree),
+	    cmocka_unit_test(an_inference_is_refused), cmocka_unit_test(tickets_are_held_back),
+	    cmocka_unit_test(whoever_waits_is_told),   cmocka_unit_test(a_session_is_refused),
+	    cmocka_unit_test(records_agree),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

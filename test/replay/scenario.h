@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/replay/scenario.h — two data owners with requests under way, for the tests that break something: never a crash, never a hang,
- * every request told once. */
+/* test/replay/scenario.h — two data owners with requests under way, for the tests that break something: never
+ * a crash, never a hang, every request told once. */
 #ifndef OBSCURA_TEST_REPLAY_SCENARIO_H
 #define OBSCURA_TEST_REPLAY_SCENARIO_H
 
@@ -95,7 +95,8 @@ static inline void begin(struct world *w, struct request r[REQUESTS])
 	ask(w, 1, &r[3], 1);
 }
 
-/* Nothing is broken: everybody gets the right result, which `also` (or NULL) looks at. The world is the caller's to end. */
+/* Nothing is broken: everybody gets the right result, which `also` (or NULL) looks at. The world is the
+ * caller's to end. */
 static inline void clean_run(struct world *w, void (*also)(const struct inference *i))
 {
 	struct request r[REQUESTS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test/replay/world.h — data owners, one model owner and the provider in one process: a fake network whose frames can be counted,
- * changed and lost, a fake clock, jobs that run at once or when the world says so. */
+/* test/replay/world.h — data owners, one model owner and the provider in one process: a fake network whose
+ * frames can be counted, changed and lost, a fake clock, jobs that run at once or when the world says so. */
 #ifndef OBSCURA_TEST_REPLAY_WORLD_H
 #define OBSCURA_TEST_REPLAY_WORLD_H
 
@@ -41,7 +41,8 @@ enum fate { DELIVER, DROP, KILL_WIRE };
 struct world {
 	struct host host;
 	uint64_t now;
-	int deferred; /* jobs wait for the world's turn; 2: they run on threads meanwhile, for the thread sanitizer */
+	/* jobs wait for the world's turn; 2: they run on threads meanwhile, for the thread sanitizer */
+	int deferred;
 	struct job *jobs[256];
 	pthread_t threads[256];
 	size_t n_jobs;
@@ -63,10 +64,11 @@ struct world {
 	unsigned frames;
 	unsigned turn;
 	uint32_t chaos; /* not 0: which wire or job comes next is drawn, wires may starve for a while */
-	/* Called before a frame is delivered; may change it, or replace *p by another of the same kind of allocation. */
+	/* Called before a frame is delivered; may change it, or replace *p by another of the same kind of
+	 * allocation. */
 	enum fate (*tamper)(struct world *w, struct wire *wire, int side, struct packet **p);
 	void *ctx;
-	unsigned target;   /* for tamper: the number of a frame */
+	unsigned target; /* for tamper: the number of a frame */
 	int verbose;
 	struct { /* what was delivered, by type and receiving role */
 		unsigned count[64];
@@ -191,7 +193,8 @@ static size_t fake_queued(const struct channel *c)
 
 static const struct channel_ops fake_ops = {fake_send, fake_send_inplace, fake_flush, fake_queued};
 
-static void wire_end(struct wire *wire, int side, enum frame_role self, int self_id, enum frame_role peer, int peer_id)
+static void wire_end(struct wire *wire, int side, enum frame_role self, int self_id, enum frame_role peer,
+		     int peer_id)
 {
 	struct fake *end = &wire->end[side];
 
@@ -203,7 +206,8 @@ static void wire_end(struct wire *wire, int side, enum frame_role self, int self
 	end->channel.peer = peer;
 	memset(end->channel.self_fingerprint, self_id, 32);
 	memset(end->channel.fingerprint, peer_id, 32);
-	snprintf(end->channel.name, sizeof(end->channel.name), "%s %d.example", frame_role_name(peer), peer_id);
+	snprintf(end->channel.name, sizeof(end->channel.name), "%s %d.example", frame_role_name(peer),
+		 peer_id);
 }
 
 static void wire_up(struct wire *wire, enum frame_role a, int a_id, enum frame_role b, int b_id)
@@ -256,7 +260,8 @@ static void wire_lost(struct world *w, struct wire *wire)
 		if (w->sessions[s].m && (wire == w->sessions[s].wire || wire == &w->mc)) {
 			struct err e = {0};
 
-			modeller_lost(w->sessions[s].m, &wire->end[wire == &w->mc ? 0 : 1].channel, "connection reset");
+			modeller_lost(w->sessions[s].m, &wire->end[wire == &w->mc ? 0 : 1].channel,
+				      "connection reset");
 			if (modeller_tick(w->sessions[s].m, &e) == 0)
 				abort();
 			world_session_over(w, s, &e);
@@ -275,8 +280,9 @@ static void world_open(struct world *w, struct wire *wire, const struct frame *f
 		s++;
 	if (!open || strcmp(open->model, "net") != 0 || s == WORLD_SESSIONS || !w->mc.alive || !f->session)
 		err_set(&e, ERR_INPUT, "there is no such model, session or provider");
-	else if (modeller_new(&w->sessions[s].m, &w->host, &w->modeller_options, w->served, &wire->end[1].channel, f->session,
-			      &w->mc.end[0].channel, ++w->next_session, &e) == 0) {
+	else if (modeller_new(&w->sessions[s].m, &w->host, &w->modeller_options, w->served,
+			      &wire->end[1].channel, f->session, &w->mc.end[0].channel, ++w->next_session,
+			      &e) == 0) {
 		w->sessions[s].wire = wire;
 		w->sessions[s].session = f->session;
 		w->sessions[s].provider_session = w->next_session;
@@ -292,8 +298,9 @@ static void world_open(struct world *w, struct wire *wire, const struct frame *f
 static void to_modeller(struct world *w, struct wire *wire, struct channel *on, const struct frame *f)
 {
 	for (size_t s = 0; s < WORLD_SESSIONS; s++) {
-		int here = wire == &w->mc ? w->sessions[s].provider_session == f->session
-					  : w->sessions[s].wire == wire && w->sessions[s].session == f->session;
+		int here = wire == &w->mc
+			       ? w->sessions[s].provider_session == f->session
+			       : w->sessions[s].wire == wire && w->sessions[s].session == f->session;
 		struct err e = {0};
 
 		if (!w->sessions[s].m || !here)
@@ -426,12 +433,12 @@ static void world_defaults(struct world *w)
 	memset(w, 0, sizeof(*w));
 	w->host = (struct host){w, world_submit, world_now, world_log};
 	w->now = 1000000;
-	w->owner_options = (struct owner_options){.model = "net", .max_batch = 8, .pool_bytes = 64 << 20, .step_ms = 1000,
-						  .connect_ms = 2000};
-	w->modeller_options = (struct modeller_options){.pool_bytes = 64 << 20, .step_ms = 1000, .connect_ms = 2000,
-							.max_batch = 8, .lanes = 4};
-	w->provider_options = (struct provider_options){.connect_ms = 2000, .sessions = 16, .queue_bytes = 16 << 20, .block = 4,
-							.mask_bytes = 64 << 20};
+	w->owner_options = (struct owner_options){
+	    .model = "net", .max_batch = 8, .pool_bytes = 64 << 20, .step_ms = 1000, .connect_ms = 2000};
+	w->modeller_options = (struct modeller_options){
+	    .pool_bytes = 64 << 20, .step_ms = 1000, .connect_ms = 2000, .max_batch = 8, .lanes = 4};
+	w->provider_options = (struct provider_options){
+	    .connect_ms = 2000, .sessions = 16, .queue_bytes = 16 << 20, .block = 4, .mask_bytes = 64 << 20};
 }
 
 /* Certificates: provider 1, model owner 2, data owner d 10 + d. */
@@ -445,8 +452,8 @@ static int world_start(struct world *w, const struct served *served, size_t owne
 	for (size_t d = 0; d < owners; d++) {
 		wire_up(&w->dm[d], ROLE_D, 10 + (int)d, ROLE_M, 2);
 		wire_up(&w->dc[d], ROLE_D, 10 + (int)d, ROLE_C, 1);
-		if (owner_new(&w->owner[d], &w->host, &w->owner_options, &w->dm[d].end[0].channel, &w->dc[d].end[0].channel, 7,
-			      e) < 0)
+		if (owner_new(&w->owner[d], &w->host, &w->owner_options, &w->dm[d].end[0].channel,
+			      &w->dc[d].end[0].channel, 7, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -161,8 +161,9 @@ static void chain_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(accepted_test), cmocka_unit_test(sentence_test), cmocka_unit_test(hardening_test), cmocka_unit_test(values_test),
-	    cmocka_unit_test(mutation_test), cmocka_unit_test(chain_test),
+	    cmocka_unit_test(accepted_test),  cmocka_unit_test(sentence_test),
+	    cmocka_unit_test(hardening_test), cmocka_unit_test(values_test),
+	    cmocka_unit_test(mutation_test),  cmocka_unit_test(chain_test),
 	};
 
 	return cmocka_run_group_tests_name("attest sim", tests, setup, teardown);

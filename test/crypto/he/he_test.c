@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keys, ciphertexts and answers: meaning, error against its formula, distributions, hostile bytes, digests. */
+/* Keys, ciphertexts and answers: meaning, error against its formula, distributions, hostile bytes,
+ * digests. */
 #include "test/test.h"
 
 #include <math.h>
@@ -66,18 +67,22 @@ static void values(uint64_t *m, size_t n, unsigned k)
 		m[i] = test_random(&state) & ring_mask(k);
 }
 
-/* terms ciphertexts, each times a polynomial of a few weights below 2^weight; what comes back against integers. */
+/* terms ciphertexts, each times a polynomial of a few weights below 2^weight; what comes back against
+ * integers. */
 struct error {
 	double sum, square, greatest, norm2;
 	size_t n;
 };
 
-static void product(struct party *t, unsigned limbs, unsigned k, unsigned up, unsigned to, unsigned cut, size_t terms, size_t taps, unsigned weight, struct error *err)
+static void product(struct party *t, unsigned limbs, unsigned k, unsigned up, unsigned to, unsigned cut,
+		    size_t terms, size_t taps, unsigned weight, struct error *err)
 {
 	size_t n = t->p->n;
-	uint64_t *m = calloc(6 * n, 8), *add = m + n, *want = m + 2 * n, *out0 = m + 3 * n, *out1 = m + 4 * n, *opened = m + 5 * n;
+	uint64_t *m = calloc(6 * n, 8), *add = m + n, *want = m + 2 * n, *out0 = m + 3 * n, *out1 = m + 4 * n,
+		 *opened = m + 5 * n;
 	int64_t *w = calloc(n, 8);
-	uint8_t seed[PRG_SEED_BYTES] = {(uint8_t)test_random(&state), (uint8_t)k}, *sent = malloc(he_cipher_bytes(t->p, up));
+	uint8_t seed[PRG_SEED_BYTES] = {(uint8_t)test_random(&state), (uint8_t)k},
+		*sent = malloc(he_cipher_bytes(t->p, up));
 	struct prg *half = prg_new(seed, PRG_HE_HALF, &e);
 	const uint32_t *c0[4], *c1[4], *ws[4];
 	uint32_t *made[12];
@@ -93,12 +98,14 @@ static void product(struct party *t, unsigned limbs, unsigned k, unsigned up, un
 			size_t at = test_random(&state) % n;
 
 			err->norm2 -= (double)w[at] * w[at];
-			w[at] = (int64_t)(test_random(&state) & ring_mask(weight)) - (INT64_C(1) << (weight - 1));
+			w[at] =
+			    (int64_t)(test_random(&state) & ring_mask(weight)) - (INT64_C(1) << (weight - 1));
 			err->norm2 += (double)w[at] * w[at];
 		}
 		for (size_t i = 0; i < n; i++) /* negacyclic, mod 2^k */
 			for (size_t x = 0; w[i] && x < n; x++)
-				want[(i + x) % n] += i + x < n ? (uint64_t)w[i] * m[x] : -((uint64_t)w[i] * m[x]);
+				want[(i + x) % n] +=
+				    i + x < n ? (uint64_t)w[i] * m[x] : -((uint64_t)w[i] * m[x]);
 		he_encrypt(t->ring, t->rng, half, j, limbs, k, up, m, t->work, sent);
 		he_cipher_read(t->p, limbs, up, sent, half, j, t->work, made[3 * j], made[3 * j + 1]);
 		he_weights(t->p, limbs, w, made[3 * j + 2]);
@@ -110,8 +117,10 @@ static void product(struct party *t, unsigned limbs, unsigned k, unsigned up, un
 	he_open(t->ring, to, out1, t->work, opened);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t got = ((out0[i] << cut) + opened[i]) & ring_mask(to);
-		/* in units of 2^-to, exact: want is a multiple of 2^-k; k <= to or the error is taken at 2^-k */
-		int64_t d = to >= k ? ring_signed(got - (want[i] << (to - k)), to) : ring_signed((got << (k - to)) - want[i], k);
+		/* in units of 2^-to, exact: want is a multiple of 2^-k; k <= to or the error is taken at
+		 * 2^-k */
+		int64_t d = to >= k ? ring_signed(got - (want[i] << (to - k)), to)
+				    : ring_signed((got << (k - to)) - want[i], k);
 		double x = to >= k ? (double)d : ldexp((double)d, (int)to - (int)k);
 
 		assert_true(out0[i] <= ring_mask(to - cut) && out1[i] <= ring_mask(to));
@@ -129,7 +138,8 @@ static void product(struct party *t, unsigned limbs, unsigned k, unsigned up, un
 }
 
 /* §HE: rms √(N/18 + (σ ‖w‖₂ 2^to / Q)² + (‖w‖₂ 2^(to-up))² / 12), and 4^cut / 12 for c0's own rounding. */
-static void held(struct party *t, unsigned limbs, unsigned k, unsigned up, unsigned to, unsigned cut, size_t terms, size_t taps, unsigned weight)
+static void held(struct party *t, unsigned limbs, unsigned k, unsigned up, unsigned to, unsigned cut,
+		 size_t terms, size_t taps, unsigned weight)
 {
 	struct error err = {0};
 	double noise, sent, want, rms;
@@ -137,12 +147,15 @@ static void held(struct party *t, unsigned limbs, unsigned k, unsigned up, unsig
 	for (int i = 0; i < 3; i++)
 		product(t, limbs, k, up, to, cut, terms, taps, weight, &err);
 	sent = sqrt(err.norm2 / 36) * exp2((double)to - up);
-	noise = sqrt(HE_NOISE_VARIANCE * (err.norm2 / 3 + 4.0 / 3 * (double)t->p->n)) * exp2(to - he_modulus_bits(t->p, limbs));
+	noise = sqrt(HE_NOISE_VARIANCE * (err.norm2 / 3 + 4.0 / 3 * (double)t->p->n)) *
+		exp2(to - he_modulus_bits(t->p, limbs));
 	want = sqrt(t->p->n / 18.0 + exp2(2 * cut) / 12 + noise * noise + sent * sent);
 	rms = sqrt(err.square / err.n);
-	if (rms < 0.9 * want || rms > 1.1 * want || err.greatest > 7 * want || fabs(err.sum / err.n) > 0.2 * want)
-		fail_msg("N %zu, %u primes, k %u, %u up, %u down less %u: rms %g, want %g, greatest %g, mean %g", t->p->n, limbs, k, up, to, cut, rms,
-			 want, err.greatest, err.sum / err.n);
+	if (rms < 0.9 * want || rms > 1.1 * want || err.greatest > 7 * want ||
+	    fabs(err.sum / err.n) > 0.2 * want)
+		fail_msg(
+		    "N %zu, %u primes, k %u, %u up, %u down less %u: rms %g, want %g, greatest %g, mean %g",
+		    t->p->n, limbs, k, up, to, cut, rms, want, err.greatest, err.sum / err.n);
 }
 
 static void answers(void **ctx)
@@ -198,7 +211,8 @@ static int64_t total(const uint64_t *x, size_t n)
 	return sum;
 }
 
-/* The same ciphertext answered twice under the same weights differs in both halves, everywhere about half of the time in the last bit. */
+/* The same ciphertext answered twice under the same weights differs in both halves, everywhere about half of
+ * the time in the last bit. */
 static void rerandomised(void **ctx)
 {
 	struct party t = party_of(HE_S, 1);
@@ -287,10 +301,12 @@ static void hostile(void **ctx)
 	for (unsigned l = 0; l < 4; l++) {
 		memset(in, 0, bytes);
 		for (int i = 0; i < 4; i++) /* the word at the end of prime l is q, then q - 1 */
-			in[32 + (l + 1) * word - 4 + (size_t)i] = (uint8_t)((uint64_t)t.p->limb[l].q << 6 >> (8 * i));
+			in[32 + (l + 1) * word - 4 + (size_t)i] =
+			    (uint8_t)((uint64_t)t.p->limb[l].q << 6 >> (8 * i));
 		assert_int_equal(he_public_new(&pk, HE_L, in, bytes, &e), -1);
 		for (int i = 0; i < 4; i++)
-			in[32 + (l + 1) * word - 4 + (size_t)i] = (uint8_t)((uint64_t)(t.p->limb[l].q - 1) << 6 >> (8 * i));
+			in[32 + (l + 1) * word - 4 + (size_t)i] =
+			    (uint8_t)((uint64_t)(t.p->limb[l].q - 1) << 6 >> (8 * i));
 		assert_int_equal(he_public_new(&pk, HE_L, in, bytes, &e), 0);
 		he_public_free(pk);
 	}
@@ -316,7 +332,8 @@ static void hostile_small(void **ctx)
 /* One key, one ciphertext, one answer from fixed seeds: the same bytes on every machine and at every tier. */
 static void digests(void **ctx)
 {
-	static const char *const want[HE_SETS] = {"df4d3210a0c37df946fa748af4c84828", "ce5ba277d01149ea17f267740458f4a4"};
+	static const char *const want[HE_SETS] = {"df4d3210a0c37df946fa748af4c84828",
+						  "ce5ba277d01149ea17f267740458f4a4"};
 	char hex[65];
 
 	for (int tier = 0; tier <= (int)cpu_best(); tier++)
@@ -327,7 +344,8 @@ static void digests(void **ctx)
 			uint8_t *sent = malloc(bytes), digest[32];
 			uint64_t *m = calloc(3 * n, 8);
 			uint32_t *c[3] = {poly(p), poly(p), poly(p)};
-			struct prg *half = prg_new((const uint8_t *)"a public seed of thirty-two byte", PRG_HE_HALF, &e);
+			struct prg *half =
+			    prg_new((const uint8_t *)"a public seed of thirty-two byte", PRG_HE_HALF, &e);
 			crypto_generichash_state h;
 
 			assert_int_equal(cpu_select(cpu_name(tier), &e), 0);
@@ -337,13 +355,15 @@ static void digests(void **ctx)
 			he_encrypt(t.ring, t.rng, half, 3, 2, 30, 35, m, t.work, sent);
 			he_cipher_read(p, 2, 35, sent, half, 3, t.work, c[0], c[1]);
 			he_weights(p, 2, (const int64_t *)m, c[2]);
-			he_public_free(t.pk); /* the party's own key has a seed of the system: take a fixed one */
+			/* the party's own key has a seed of the system: take a fixed one */
+			he_public_free(t.pk);
 			memset(t.public, 7, he_public_bytes(set));
 			for (size_t i = 32; i < he_public_bytes(set); i++)
 				t.public[i] = (uint8_t)(i % 64);
 			assert_int_equal(he_public_new(&t.pk, set, t.public, he_public_bytes(set), &e), 0);
-			he_answer(t.pk, t.rng, 2, (const uint32_t *const *)&c[0], (const uint32_t *const *)&c[1],
-				  (const uint32_t *const *)&c[2], 1, NULL, 34, 2, t.work, m + n, m + 2 * n);
+			he_answer(t.pk, t.rng, 2, (const uint32_t *const *)&c[0],
+				  (const uint32_t *const *)&c[1], (const uint32_t *const *)&c[2], 1, NULL, 34,
+				  2, t.work, m + n, m + 2 * n);
 			crypto_generichash_init(&h, NULL, 0, sizeof(digest));
 			crypto_generichash_update(&h, sent, bytes);
 			crypto_generichash_update(&h, (uint8_t *)(m + n), 16 * n);
@@ -363,8 +383,9 @@ static void digests(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(answers), cmocka_unit_test(nothing), cmocka_unit_test(rerandomised), cmocka_unit_test(distributions),
-	    cmocka_unit_test(uniform), cmocka_unit_test(hostile), cmocka_unit_test(hostile_small), cmocka_unit_test(digests),
+	    cmocka_unit_test(answers),	     cmocka_unit_test(nothing), cmocka_unit_test(rerandomised),
+	    cmocka_unit_test(distributions), cmocka_unit_test(uniform), cmocka_unit_test(hostile),
+	    cmocka_unit_test(hostile_small), cmocka_unit_test(digests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

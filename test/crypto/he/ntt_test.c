@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The transform against schoolbook negacyclic products; every row against plain C, with canaries; literals. */
+/* The transform against schoolbook negacyclic products; every row against plain C, with canaries;
+ * literals. */
 #include "test/test.h"
 
 #include "crypto/he/ntt.h"
@@ -214,7 +215,8 @@ static void rows_agree(void **ctx)
 
 static void sum(const struct he_params *p, const struct he_limb *l, const struct he_row *row)
 {
-	static const size_t counts[] = {0, 1, 2, 3, 17, HE_DOT_FOLD - 1, HE_DOT_FOLD, HE_DOT_FOLD + 1, 2 * HE_DOT_FOLD + 40};
+	static const size_t counts[] = {
+	    0, 1, 2, 3, 17, HE_DOT_FOLD - 1, HE_DOT_FOLD, HE_DOT_FOLD + 1, 2 * HE_DOT_FOLD + 40};
 	const uint32_t **a = calloc(2 * 2 * HE_DOT_FOLD + 80, sizeof(*a)), **b = a + 2 * HE_DOT_FOLD + 40;
 
 	for (size_t c = 0; c < sizeof(counts) / sizeof(*counts); c++) {
