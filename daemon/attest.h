@@ -8,6 +8,7 @@
 #include "daemon/enclave_wire.h"
 
 #define ATTEST_FILE_MAX (1u << 20)
+#define ATTEST_AGE 3600
 
 /* Reads a file of at most ATTEST_FILE_MAX bytes; s->p is new, freed by attest_file_free. */
 int attest_file_read(const char *path, struct span *s, struct err *e) MUST_USE;
@@ -51,8 +52,10 @@ struct attest_policy_file {
 	struct attest_policy policy;
 	uint64_t min_model_version; /* of the model in an enclave */
 	struct attest_models models;
-	uint64_t boot_evidence_age; /* seconds that evidence in a certificate may be old; 0: for this
-				       connection only */
+	/* seconds that evidence in a certificate may be old; 0: for this connection only */
+	uint64_t boot_evidence_age;
+	/* seconds after which a connection attests anew; attest_policy_text puts ATTEST_AGE where none is said */
+	uint64_t attestation_age;
 	struct attest_value values[ATTEST_POLICY_VALUES];
 	uint8_t keys[3][ATTEST_POLICY_ROOTS][ATTEST_DIGEST]; /* AMD, Intel, simulation */
 	/* files beside the evidence that the policy names; owns */

@@ -222,6 +222,13 @@ static int read_numbers(const struct reading *r, const config_setting_t *s, cons
 
 	if (!strcmp(name, "boot_evidence_age"))
 		return policy_number(r, s, 365 * 86400, &r->to->boot_evidence_age) ? -1 : 1;
+	if (!strcmp(name, "attestation_age")) {
+		if (policy_number(r, s, 365 * 86400, &r->to->attestation_age))
+			return -1;
+		return r->to->attestation_age
+			   ? 1
+			   : policy_refuse(r, s, "needs a whole number of seconds, 1 at least");
+	}
 	if (!strcmp(name, "min_model_version"))
 		return policy_number(r, s, INT64_MAX, &r->to->min_model_version) ? -1 : 1;
 
@@ -295,6 +302,7 @@ int attest_policy_text(struct attest_policy_file *f, const char *path, struct sp
 	int bad;
 
 	f->policy.values = f->values;
+	f->attestation_age = ATTEST_AGE;
 	copy = memchr(text.p, 0, text.n) ? NULL : strndup((const char *)text.p, text.n);
 	if (!copy)
 		return err_set(e, ERR_INPUT, "%.300s: this is no policy file (binary?)", path);

@@ -338,6 +338,11 @@ int enclave_simulated(const struct enclave *x)
 	return x->simulated;
 }
 
+uint64_t enclave_attestation_age(const struct enclave *x)
+{
+	return x->trust->policy.attestation_age;
+}
+
 void enclave_close(struct enclave *x)
 {
 	if (!x)

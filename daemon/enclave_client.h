@@ -28,6 +28,8 @@ int enclave_dial(struct enclave **x, const struct enclave_how *how, struct err *
 void enclave_close(struct enclave *x);
 /* Whether its evidence was simulated: then every output says so. */
 int enclave_simulated(const struct enclave *x);
+/* Seconds that its proof counts for, by the policy that it met. */
+uint64_t enclave_attestation_age(const struct enclave *x);
 /* Asks, and waits for the answer; times, bytes and "simulated" in it are what this side has seen. */
 int enclave_classify(struct enclave *x, const Wire__Classify *q, Wire__Classified **reply,
 		     struct err *e) MUST_USE;

@@ -9,8 +9,7 @@
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 
-#define ATTESTED_S 3600 /* so old may a proof be that new pictures are sent under */
-#define WANTED_S 600	/* not used for so long: a lost connection is not made again before somebody asks */
+#define WANTED_S 600 /* not used for so long: a lost connection is not made again before somebody asks */
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 10000000
 #define RETRIES 1 /* of a request whose connection was lost before its answer */
@@ -35,7 +34,8 @@ struct enclave_link {
 	struct enclave_trust *trust;   /* owns: what the files say; NULL: to be read */
 	struct request *first, *asked; /* waiting; under way, out of the list */
 	struct err why;		       /* of the last loss or refusal */
-	uint64_t attested_us, used_us, again_us, backoff_us;
+	uint64_t until_us;	       /* when the proof becomes too old to send new pictures under it */
+	uint64_t used_us, again_us, backoff_us;
 	int renew, pumping, ever;
 };
 
@@ -48,7 +48,7 @@ static uint64_t now_us(const struct enclave_link *l)
 
 static int is_old(const struct enclave_link *l, uint64_t now)
 {
-	return l->renew || now >= l->attested_us + UINT64_C(1000000) * ATTESTED_S;
+	return l->renew || now >= l->until_us;
 }
 
 /* ---- answers ---- */
@@ -252,7 +252,7 @@ static void connected(struct enclave_link *l, struct enclave *x)
 		disconnect(l);
 		return;
 	}
-	l->attested_us = now_us(l);
+	l->until_us = now_us(l) + UINT64_C(1000000) * enclave_attestation_age(x);
 	l->backoff_us = BACKOFF_FIRST_US;
 	l->why = (struct err){0};
 	log_line(LOG_INFO, "connected to the enclave at %.200s, which has proved itself%s",

@@ -55,6 +55,15 @@ classify --personality enclave --json "$ROOT/test/images/seven-0.png" >"$T/out" 
 is "then with it" 7 "$(jq .label "$T/out")"
 kill_role data-owner
 
+(cat "$SIM/policy.conf"; echo "attestation_age = 1;") >"$SIM/brief.conf"
+owner --policy="$SIM/brief.conf" --accept-simulated=on || { not_ok "the daemon starts with a brief policy"; exit 1; }
+classify --personality enclave "$ROOT/test/images/seven-0.png" >/dev/null 2>&1
+for _ in $(seq 100); do [ "$(grep -c 'has proved itself' "$T/data-owner.log")" -ge 2 ] && break; sleep 0.1; done
+is "attestation_age: after so many seconds the enclave proves itself again" yes "$([ "$(grep -c 'has proved itself' "$T/data-owner.log")" -ge 2 ] && echo yes)"
+kill_role data-owner
+echo "attestation_age = 0;" >"$T/never.conf"
+is "attestation_age: 0 is refused by file and line" 1 "$("$OBSCURA" attest verify --kind sim --evidence "$SIM/root.pem" --policy "$T/never.conf" 2>&1 | grep -c 'never.conf:1: .*attestation_age.*1 at least')"
+
 owner --policy="$SIM/policy.conf" || { not_ok "the daemon starts again"; exit 1; }
 classify --personality enclave "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
 is "simulation is refused unless it is accepted" "6" "$?"
