@@ -3,6 +3,7 @@
 
 #include "daemon/access.h"
 #include "daemon/attest.h"
+#include "daemon/enclave_front.h"
 #include "daemon/models.h"
 #include "daemon/net.h"
 #include "daemon/tls.h"
@@ -100,7 +101,7 @@ int check_role(const struct config *c, enum frame_role self, FILE *out)
 	if (self == ROLE_M)
 		check_models(&k);
 	e = (struct err){0};
-	if (self == ROLE_M && *c->enclave_owners && attest_models_read(c->enclave_owners, &e))
+	if (self == ROLE_M && enclave_front_check(c, &e))
 		complain(&k, config_place(c, e.text, place, sizeof(place)), &e);
 	if (self == ROLE_D)
 		check_data_owner(&k);

@@ -6,7 +6,7 @@
 #include "conf/config.h"
 #include "protocol/frame.h"
 
-/* Certificates, key, rules of access and models; each problem is one line "FILE:LINE: option: what, why,
+/* Certificates, key, rules of access, models and what an enclave needs; each problem is one line "FILE:LINE: option: what, why,
  * remedy" on out. Returns 0, or the code of the first problem. */
 int check_role(const struct config *c, enum frame_role self, FILE *out) MUST_USE;
 

@@ -227,25 +227,36 @@ static int start_keeper(struct enclave_front *f, const struct config *c, struct 
 	return bad;
 }
 
+/* Its descriptor, or -1. */
+static int open_sealed(const char *path, struct err *e)
+{
+	char magic[sizeof(SEAL_MAGIC) - 1];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(e, err_of_file(errno), "cannot read %.300s of enclave_models: %s", path,
+			       strerror(errno));
+	if (pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
+	    !memcmp(magic, SEAL_MAGIC, sizeof(magic)))
+		return fd;
+	close(fd);
+	return err_set(e, ERR_INPUT,
+		       "%.300s of enclave_models is no sealed model of this version; "
+		       "obscura model seal makes one",
+		       path);
+}
+
 /* Sealed models go to the child as open files; the same again are known by their heads. */
 static int hand_models(struct enclave_front *f, const struct config *c, struct err *e)
 {
 	for (size_t i = 0; i < c->enclave_models.n; i++) {
 		const char *path = c->enclave_models.items[i];
-		char magic[sizeof(SEAL_MAGIC) - 1];
-		int fd = open(path, O_RDONLY | O_CLOEXEC), bad;
+		int fd = open_sealed(path, e), bad;
 
 		if (fd < 0)
-			return err_set(e, ERR_INPUT, "enclave_models: %.300s: %s", path, strerror(errno));
-		bad = pread(fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
-		      memcmp(magic, SEAL_MAGIC, sizeof(magic));
+			return -1;
+		bad = hand_over(f->fd, fd, ENCLAVE_HANDS_SEALED);
 		if (bad)
-			err_set(
-			    e, ERR_INPUT,
-			    "enclave_models: %.300s is no sealed model of this version; obscura model seal "
-			    "makes one",
-			    path);
-		else if ((bad = hand_over(f->fd, fd, ENCLAVE_HANDS_SEALED)))
 			err_set(e, ERR_ENV, "cannot hand %.300s to the enclave: %s", path, strerror(errno));
 		close(fd);
 		if (bad)
@@ -305,20 +316,41 @@ static int listen_at(struct enclave_front *f, const char *address, struct err *e
 	return 0;
 }
 
+int enclave_front_check(const struct config *c, struct err *e)
+{
+	const struct quote_provider *provider;
+	char key[1100], chain[1100];
+
+	if (!c->enclave_listen[0])
+		return c->enclave_models.n || c->enclave_state[0] || c->enclave_owners[0]
+			   ? err_set(e, ERR_USAGE,
+				     "enclave_models, enclave_owners and enclave_state need enclave_listen")
+			   : 0;
+	if (c->enclave_owners[0] && attest_models_read(c->enclave_owners, e))
+		return -1;
+	provider = quote_choose(c->tee, &quote_host_linux, e);
+	if (!provider || (!strcmp(provider->name, "sim") && simulation_files(c, key, chain, e)))
+		return -1;
+	for (size_t i = 0; i < c->enclave_models.n; i++) {
+		int fd = open_sealed(c->enclave_models.items[i], e);
+
+		if (fd < 0)
+			return -1;
+		close(fd);
+	}
+	return 0;
+}
+
 int enclave_front_new(struct enclave_front **front, struct net *net, const struct config *config,
 		      struct err *e)
 {
 	struct enclave_front *f;
 
 	*front = NULL;
-	if (!config->enclave_listen[0] &&
-	    (config->enclave_models.n || config->enclave_state[0] || config->enclave_owners[0]))
-		return err_set(e, ERR_USAGE,
-			       "enclave_models, enclave_owners and enclave_state need enclave_listen");
+	if (enclave_front_check(config, e))
+		return -1;
 	if (!config->enclave_listen[0])
 		return 0;
-	if (config->enclave_owners[0] && attest_models_read(config->enclave_owners, e))
-		return -1;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, ERR_ENV, "out of memory");

@@ -8,6 +8,8 @@
 #include "daemon/net.h"
 
 struct enclave_front;
+/* Whether what the configuration says of the enclave can be: its files, and the hardware. */
+int enclave_front_check(const struct config *config, struct err *e) MUST_USE;
 /* *f is NULL when config->enclave_listen is empty. */
 int enclave_front_new(struct enclave_front **f, struct net *net, const struct config *config,
 		      struct err *e) MUST_USE;

@@ -61,6 +61,13 @@ conf model-owner "models = [\"$M\"];" 'personalities = ["smpc", "hee"];'
 says "-t: a personality that there is not" 3 "model-owner.conf:5: personalities: \"hee\" is none of" model-owner
 conf model-owner "models = [\"$M\"];" 'congestion = "nosuch";'
 says "-t: no such congestion control" 7 "model-owner.conf:5: congestion: .*tcp_allowed_congestion_control" model-owner
+conf model-owner "models = [\"$M\"];" "enclave_models = [\"$M\"];"
+says "-t: an enclave's models without an enclave" 2 "need enclave_listen" model-owner
+conf model-owner "models = [\"$M\"];" 'enclave_listen = "127.0.0.1:0";' 'tee = "sim";' "simulation = \"$T/none\";"
+says "-t: a simulation that was not made" 3 "none/quoting.key: .*attest simulation --dir" model-owner
+mkdir "$T/sim" && touch "$T/sim/quoting.key" "$T/sim/chain.pem"
+conf model-owner "models = [\"$M\"];" 'enclave_listen = "127.0.0.1:0";' 'tee = "sim";' "simulation = \"$T/sim\";" "enclave_models = [\"$M\"];"
+says "-t: an enclave's model that is not sealed" 3 "model-owner.conf:8: enclave_models: .*is no sealed model" model-owner
 conf provider
 sed -i "1s|$P|$T/other|" "$T/provider.conf"
 says "-t: a certificate of another authority than ours" 0 "provider.pem is not of the authority .*other/ca.pem" provider
