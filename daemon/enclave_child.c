@@ -38,35 +38,22 @@ static struct {
 	uint32_t hardening;
 	const struct quote_provider *local; /* NULL: the quoter asks */
 	int ratls;			    /* the certificate has evidence of boot time */
-	pthread_mutex_t quoting;
 	int serving; /* a front end that goes astray later cannot bring another keeper */
-} own = {.quoting = PTHREAD_MUTEX_INITIALIZER};
+} own;
 
 /* ---- asking for evidence ---- */
 
-static int quote_here(const uint8_t data[64], struct quoted *q, struct err *e)
-{
-	int bad;
-
-	pthread_mutex_lock(&own.quoting);
-	bad = quote_get(own.local, &quote_host_linux, data, q, e);
-	pthread_mutex_unlock(&own.quoting);
-	return bad;
-}
-
-/* Asks, one question at a time: the quoter, or what is here. */
+/* Asks the quoter, or what is here; one thread at a time (enclave_turns.c). */
 static int quote(const uint8_t data[64], struct quoted *q, struct err *e)
 {
 	struct enclave_ask ask = {.hardening = own.hardening};
 	ssize_t got = -1;
 
 	if (own.local)
-		return quote_here(data, q, e);
+		return quote_get(own.local, &quote_host_linux, data, q, e);
 	memcpy(ask.report_data, data, 64);
-	pthread_mutex_lock(&own.quoting);
 	if (send(ENCLAVE_FD_QUOTE, &ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask))
 		got = soon_recv(ENCLAVE_FD_QUOTE, q, sizeof(*q));
-	pthread_mutex_unlock(&own.quoting);
 	if (got < 0 || !quoted_whole(q, (size_t)got))
 		return err_set(e, ERR_ENV, "the quoting process does not answer");
 	return q->kind ? 0 : err_set(e, ERR_ENV, "%.*s", (int)q->report_n, (const char *)q->bytes);
@@ -128,6 +115,17 @@ int enclave_child_prepare(int file, const struct quote_provider *local, int boot
 
 /* ---- evidence for a connection ---- */
 
+static int quote_in_turn(const struct guest *g, const uint8_t data[64], struct quoted *q, struct err *e)
+{
+	int bad;
+
+	if (turn_begin(g->who, e))
+		return -1;
+	bad = quote(data, q, e);
+	turn_end();
+	return bad;
+}
+
 static int send_evidence(struct guest *g, struct span policy, const char *manifest, const struct quoted *q,
 			 struct err *e)
 {
@@ -168,7 +166,7 @@ static int on_hello(struct guest *g, const uint8_t *body, size_t n, struct err *
 	if (own.ratls && bytes_zero(b.nonce, BINDING_NONCE)) {
 		q.kind = ENCLAVE_RATLS;
 		q.report_n = q.chain_n = 0;
-	} else if (binding_report_data(&b, data, e) || quote(data, &q, e)) {
+	} else if (binding_report_data(&b, data, e) || quote_in_turn(g, data, &q, e)) {
 		return -1;
 	}
 	g->greeted = 1;

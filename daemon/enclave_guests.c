@@ -88,7 +88,8 @@ int guest_known(struct guest *g, const X509 *certificate)
 	unsigned same = 0, n = sizeof(g->who);
 	int stays;
 
-	if (!certificate || X509_digest(certificate, EVP_sha256(), g->who, &n) != 1)
+	/* of the key: whoever has an ECDSA signature (r, s) has (r, q - s), too, and so another certificate */
+	if (!certificate || X509_pubkey_digest(certificate, EVP_sha256(), g->who, &n) != 1)
 		return -1;
 	pthread_mutex_lock(&guests.lock);
 	for (const struct guest *o = guests.first; o; o = o->next)

@@ -13,7 +13,7 @@ enum guest_standing { GUEST_UNKNOWN, GUEST_KNOWN, GUEST_TURNED_OUT };
 struct guest {
 	struct guest *next; /* enclave_guests.c has these three */
 	enum guest_standing standing;
-	uint8_t who[32]; /* SHA-256 of its certificate, when known */
+	uint8_t who[32]; /* SHA-256 of its certificate's key, when known */
 	SSL *ssl;
 	int fd, owner;			     /* owner: the certificate says model-owner */
 	int greeted, settled;		     /* settled: it was asked something */
@@ -34,6 +34,11 @@ int guest_enter(struct guest *g, enum guest_place place) MUST_USE;
 int guest_speaks(struct guest *g) MUST_USE;
 int guest_known(struct guest *g, const X509 *certificate) MUST_USE;
 void guest_leave(struct guest *g);
+
+/* enclave_turns.c: one question for evidence at a time, whoever has taken least of the hardware's time first.
+ * begin: waits; -1 when this certificate takes more than its share, e says when it may ask again. */
+int turn_begin(const uint8_t who[32], struct err *e) MUST_USE;
+void turn_end(void);
 
 /* enclave_identity.c. boot: asked for evidence of the key, NULL: none. key: new, DER of the public key;
  * ratls: whether the certificate has evidence. */

@@ -105,6 +105,23 @@ says "and says so" "enclave_owners.*expected digits_mlp, received digits_conv"
 ask "$T/policy" --limit 1 >/dev/null 2>"$T/err"; is "the rules hold" 4 $?
 ask "$T/policy" --limit 1 --reveal label >/dev/null 2>"$T/err"; is "and give what they give" 0 $?
 
+# Where a quote takes half a second, one certificate can neither keep the others waiting nor have quotes without end.
+mkdir "$T/slow"
+setsid "$B/test/tool/gramine" "$T/slow" 500 >"$T/quotes" 2>"$T/gramine.err" </dev/null &
+PIDS="$PIDS $!"
+wait_for "$T/quotes" ready
+setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3"' sh "$T/slow" "$B/obscura-enclave" "$T/pki/ca.pem" >"$T/slow.log" 2>&1 </dev/null &
+PIDS="$PIDS $!"
+wait_for "$T/slow.log" "ready at"
+ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$T/slow.log")
+cp "$T/pki/data-owner.pem" "$T/greedy.pem"
+cp "$T/pki/data-owner.key" "$T/greedy.key"
+"$OBSCURA" pki issue --dir "$T/pki" --force data-owner second.example localhost 127.0.0.1 >/dev/null
+timeout 120 python3 test/e2e/enclave_hostile.py "$ENCLAVE" "$T/greedy.pem" "$T/greedy.key" greedy "$T/pki/data-owner.pem" "$T/pki/data-owner.key" >"$T/out" 2>"$T/err"
+grep -q "^another one waited for few " "$T/out" && ok "who asks 16 times at once and again does not keep others waiting" || not_ok "who asks 16 times at once and again does not keep others waiting" "$(cat "$T/out" "$T/err")"
+grep -q "asked for too often; ask again in [0-9]* s" "$T/out" && ok "and is told when to come again" || not_ok "and is told when to come again" "$(cat "$T/out" "$T/err")"
+is "after a dozen quotes, not more" yes "$([ "$(grep -c quote "$T/quotes")" -lt 24 ] && echo yes || grep -c quote "$T/quotes")"
+
 "$B/obscura-enclave" gramine 127.0.0.1:0 "$T/pki/ca.pem" >/dev/null 2>"$T/err"
 [ $? -ne 0 ] && ok "outside of Gramine it does not start" || not_ok "outside of Gramine it does not start"
 says "and says what is missing" "not inside gramine-sgx"

@@ -24,7 +24,7 @@ hostile silent "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/po
 got "200 that say nothing lose their places to one who shows a certificate" "^200 0$"
 # shellcheck disable=SC2046
 hostile crowd "$OBSCURA" model provision --enclave="$ENCLAVE" --policy "$SIM/policy.conf" --accept-simulated $(creds "$T/pki" model-owner) "$M" --version-number 3
-got "one certificate gets its share of the places, not all" "^16 0$"
+got "one certificate, and its twin with another signature, get one share of the places" "^16 0$"
 got "and is told so" "as many connections here as one may have"
 
 hostile stale true

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gramine DIR — what Gramine has in /dev/attestation, made of named pipes in DIR/attestation: SGX quotes by
- * an Intel of our own, whose root is written to DIR/root.der. Prints a line for each quote. */
+/* gramine DIR [MS] — what Gramine has in /dev/attestation, made of named pipes in DIR/attestation: SGX quotes
+ * by an Intel of our own, whose root is written to DIR/root.der. Each takes MS milliseconds, as hardware takes
+ * its time. Prints a line for each quote. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "test/crypto/attest/make_dcap.h"
@@ -42,8 +45,9 @@ static void make_files(const char *dir)
 	make_must(f && fputs("dcap", f) >= 0 && !fclose(f));
 }
 
-static void one(void)
+static void one(long ms)
 {
+	const struct timespec slow = {ms / 1000, ms % 1000 * 1000000};
 	int fd = open(question, O_RDONLY);
 	uint8_t data[64];
 
@@ -51,6 +55,7 @@ static void one(void)
 	close(fd);
 	memcpy(intel.body + 320, data, 64);
 	make_quote(&intel);
+	nanosleep(&slow, NULL);
 	fd = open(answer, O_WRONLY);
 	make_must(fd >= 0 && write(fd, intel.quote, intel.n) == (ssize_t)intel.n);
 	close(fd);
@@ -60,7 +65,7 @@ static void one(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
+	if (argc != 2 && argc != 3)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	make_intel(argv[1]);
@@ -68,5 +73,5 @@ int main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	for (;;)
-		one();
+		one(argc == 3 ? atol(argv[2]) : 0);
 }
