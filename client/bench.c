@@ -5,23 +5,15 @@
 #include "client/bench.h"
 #include "client/bench_micro.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/bench_table.h"
-#include "client/json.h"
 #include "client/lab.h"
 #include "client/papers.h"
 
-#define POOL_BYTES ((uint64_t)192 << 20) /* of corrections and δ: below the roles' default of 256 MiB */
-#define LINK_POOL_BYTES ((uint64_t)1 << 30)
-#define POOL_MOST 256
 #define LINK_LANES 8 /* requests at once */
-#define ROLES 3
 
 #define BAR "####################"
 
@@ -56,34 +48,6 @@ void bench_clear(struct bench *b)
 	b->shown = 0;
 }
 
-uint64_t bench_pool(const struct bench *b, const struct program *p)
-{
-	uint64_t ticket = p->corrections + p->delta + 1, fit = POOL_BYTES / ticket,
-		 most = LINK_POOL_BYTES / ticket;
-	size_t batch = 1;
-
-	for (size_t i = 0; b->lab && i < b->n_batches; i++)
-		batch = b->batches[i] > batch ? b->batches[i] : batch;
-	/* a link brings them slowly: a request of the largest batch leaves it half full, and none is made
-	 * beside it */
-	if (fit < 2 * batch)
-		fit = 2 * batch < most ? 2 * batch : most;
-	return fit < 4 ? 4 : fit > POOL_MOST ? POOL_MOST : fit;
-}
-
-/* Memory that the pool is allowed, in MiB. */
-static uint64_t pool_mib(const struct bench *b, const struct program *p)
-{
-	uint64_t mib = 2 * bench_pool(b, p) * (p->corrections + p->delta + 1024) >> 20;
-
-	return mib < 256 ? 256 : mib;
-}
-
-uint64_t bench_pool_low(uint64_t high)
-{
-	return high / 2;
-}
-
 /* ---- rows ---- */
 
 static int add_row(struct bench *b, const struct measured *m, struct err *e)
@@ -116,146 +80,19 @@ static int run_row(struct bench *b, struct load *l, const struct program *p, str
 	return failed ? -1 : add_row(b, &row, e);
 }
 
-/* ---- one model in one mode: processes of its own, so that memory is its own ---- */
-
-struct setting {
-	const struct bench_model *model;
-	enum plan_optimise optimise;
-	struct plan *plan; /* own */
-	struct program *program;
-	enum personality personality;
-	const struct bench_he *he; /* of he */
-	size_t owners;
-	struct measured row; /* what is profiled */
-};
-
-/* Flags of all roles; the texts live here. */
-struct flags {
-	char high[48], low[48], memory[48], profile[ROLES][160];
-	char he_set[16], he_bits[2][32], personality[40];
-	struct bench_enclave enclave;
-	const char *owner[9], *modeller[8], *provider[2];
-	struct roles_flags roles;
-};
-
-static void set_flags(struct flags *f, const struct bench *b, const struct setting *s)
-{
-	uint64_t pool = bench_pool(b, s->program);
-	char path[128];
-	int o = 3, m = 1;
-
-	memset(f, 0, sizeof(*f));
-	snprintf(f->high, sizeof(f->high), "--pool-high=%llu", (unsigned long long)pool);
-	snprintf(f->low, sizeof(f->low), "--pool-low=%llu", (unsigned long long)bench_pool_low(pool));
-	snprintf(f->memory, sizeof(f->memory), "--pool-memory=%llu",
-		 (unsigned long long)pool_mib(b, s->program));
-	f->owner[0] = f->high;
-	f->owner[1] = f->low;
-	f->owner[2] = f->modeller[0] = f->memory;
-	f->roles = (struct roles_flags){f->provider, f->modeller, f->owner};
-	if (s->personality != PERSONALITY_SMPC) {
-		snprintf(f->personality, sizeof(f->personality), "--personalities=%s",
-			 s->personality == PERSONALITY_ENCLAVE ? "clear" : personality_name(s->personality));
-		f->modeller[m++] = f->personality;
-	}
-	if (s->personality == PERSONALITY_CLEAR || s->personality == PERSONALITY_ENCLAVE)
-		f->owner[o++] = "--clear=on";
-	if (s->he) {
-		f->owner[o++] = s->he->offline ? "--he-offline=on" : "--he-offline=off";
-		snprintf(f->he_set, sizeof(f->he_set), "--he-set=%s", he_params(s->he->set)->name);
-		f->modeller[m++] = f->he_set;
-		snprintf(f->he_bits[0], sizeof(f->he_bits[0]), "--he-weight-bits=%u", s->he->weight_bits);
-		snprintf(f->he_bits[1], sizeof(f->he_bits[1]), "--he-activation-bits=%u",
-			 s->he->activation_bits);
-		f->modeller[m++] = f->he_bits[0];
-		f->modeller[m++] = f->he_bits[1];
-	}
-	if (!b->profile)
-		return;
-	for (int i = 0; i < ROLES; i++)
-		snprintf(f->profile[i], sizeof(f->profile[i]), "--profile=%s",
-			 profile_path(&b->roles, i, path));
-	f->owner[o] = f->profile[0];
-	f->modeller[m] = f->profile[1];
-	f->provider[0] = f->profile[2];
-}
-
-/* Adds flags to a list that has room for them. */
-static void more_flags(const char **list, const char *const *more, int n)
-{
-	int at = 0;
-
-	while (list[at])
-		at++;
-	memcpy(list + at, more, (size_t)n * sizeof(*more));
-}
-
-static int start_enclave(struct bench *b, struct flags *f, const struct setting *s, struct err *e)
-{
-	if (s->personality != PERSONALITY_ENCLAVE)
-		return 0;
-	if (bench_enclave_provision(b, &f->enclave, s->model, e))
-		return -1;
-	more_flags(f->owner, f->enclave.owner, 3);
-	return 0;
-}
-
-static int start_roles(struct bench *b, const struct setting *s, struct err *e)
-{
-	struct flags f;
-
-	set_flags(&f, b, s);
-	if (s->personality == PERSONALITY_ENCLAVE) {
-		if (bench_enclave_servers(b, &f.enclave, e))
-			return -1;
-		more_flags(f.modeller, f.enclave.modeller, 3);
-	}
-	bench_progress(b, "%s: starting", s->model->name);
-	b->roles.alone = !personality_provider(s->personality);
-	return roles_servers(&b->roles, s->model->file, &f.roles, e) ||
-		       (!b->roles.alone && wire_learn(&b->roles, &b->link_port, e)) ||
-		       start_enclave(b, &f, s, e) || roles_owners(&b->roles, s->owners, &f.roles, e)
-		   ? -1
-		   : 0;
-}
-
-typedef int (*rows_of)(struct bench *b, struct load *l, struct setting *s, struct err *e);
-
-/* Starts the roles, lets `rows` measure, ends them. */
-static int with_roles(struct bench *b, struct setting *s, rows_of rows, struct err *e)
-{
-	struct load *l = NULL;
-	int failed = bench_plan(s->model, s->optimise, &s->plan, &s->program, e) || start_roles(b, s, e) ||
-		     load_open(&l, &b->roles, s->owners, e);
-
-	if (!failed)
-		load_personality(l, s->personality);
-	failed = failed || rows(b, l, s, e);
-	load_close(l);
-	roles_end(&b->roles);
-	b->roles.alone = 0;
-	return failed ? err_context(e, "%s", s->model->name) : 0;
-}
-
-static void setting_free(struct setting *s)
-{
-	if (s->program)
-		program_free(s->program);
-	if (s->plan)
-		plan_free(s->plan);
-}
+/* ---- one model in one mode ---- */
 
 static int measure_with(struct bench *b, const struct bench_model *m, enum plan_optimise optimise,
-			size_t owners, rows_of rows, struct err *e)
+			size_t owners, bench_rows rows, struct err *e)
 {
-	struct setting s = {.model = m, .optimise = optimise, .owners = owners};
-	int failed = with_roles(b, &s, rows, e);
+	struct bench_setting s = {.model = m, .optimise = optimise, .owners = owners};
+	int failed = bench_with_roles(b, &s, rows, e);
 
-	setting_free(&s);
+	bench_setting_free(&s);
 	return failed;
 }
 
-static struct measured row_of(const struct setting *s, const char *kind, size_t batch, size_t in_flight)
+static struct measured row_of(const struct bench_setting *s, const char *kind, size_t batch, size_t in_flight)
 {
 	return (struct measured){.kind = kind,
 				 .model = s->model,
@@ -268,7 +105,7 @@ static struct measured row_of(const struct setting *s, const char *kind, size_t 
 }
 
 /* Batches in rising order, so that peaks of memory are theirs; then several requests at once. */
-static int matrix_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int matrix_rows(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	for (size_t i = 0; i < b->n_batches; i++)
 		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
@@ -282,7 +119,8 @@ static int matrix_rows(struct bench *b, struct load *l, struct setting *s, struc
 }
 
 /* Of the laboratory: the same on every link. */
-static int link_row(struct bench *b, struct load *l, struct setting *s, struct measured row, struct err *e)
+static int link_row(struct bench *b, struct load *l, struct bench_setting *s, struct measured row,
+		    struct err *e)
 {
 	lab_begin(b->lab, &row);
 	if (run_row(b, l, s->program, row, e))
@@ -291,10 +129,10 @@ static int link_row(struct bench *b, struct load *l, struct setting *s, struct m
 	return 0;
 }
 
-static int link_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int link_rows(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	const struct bench_way way = {s->personality, s->optimise, s->he};
-	uint64_t fit = POOL_BYTES / LINK_LANES / (s->program->corrections + s->program->delta + 1);
+	uint64_t fit = BENCH_POOL_BYTES / LINK_LANES / (s->program->corrections + s->program->delta + 1);
 	size_t batch = b->batches[b->n_batches - 1];
 
 	for (size_t i = 0; i < b->n_batches; i++)
@@ -309,18 +147,18 @@ static int link_rows(struct bench *b, struct load *l, struct setting *s, struct 
 
 int bench_batches(struct bench *b, const struct bench_model *m, const struct bench_way *way, struct err *e)
 {
-	struct setting s = {.model = m,
-			    .personality = way->personality,
-			    .optimise = way->optimise,
-			    .he = way->he,
-			    .owners = 1};
-	int failed = with_roles(b, &s, link_rows, e);
+	struct bench_setting s = {.model = m,
+				  .personality = way->personality,
+				  .optimise = way->optimise,
+				  .he = way->he,
+				  .owners = 1};
+	int failed = bench_with_roles(b, &s, link_rows, e);
 
-	setting_free(&s);
+	bench_setting_free(&s);
 	return failed;
 }
 
-static int images_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int images_rows(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	static const size_t images[] = {1, 8, 64, 512};
 
@@ -330,7 +168,7 @@ static int images_rows(struct bench *b, struct load *l, struct setting *s, struc
 	return 0;
 }
 
-static int owners_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int owners_rows(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	return run_row(b, l, s->program, row_of(s, "owners", 1, 1), e);
 }
@@ -351,7 +189,7 @@ static int growth(struct bench *b, const struct bench_model *m, struct err *e)
 
 /* ---- profiles: processes of their own for each batch, since they write theirs when they end ---- */
 
-static int profile_row(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int profile_row(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	bench_progress(b, "profile of %s, batch %zu", s->model->name, s->row.batch);
 	return measure_warm_up(l, &s->row, e) || measure_latency(b, l, &s->row, e) ? -1 : 0;
@@ -360,16 +198,16 @@ static int profile_row(struct bench *b, struct load *l, struct setting *s, struc
 static int profile_of(struct bench *b, const struct bench_model *m, enum plan_optimise optimise, size_t batch,
 		      struct err *e)
 {
-	struct setting s = {.model = m, .optimise = optimise, .owners = 1};
+	struct bench_setting s = {.model = m, .optimise = optimise, .owners = 1};
 	int failed;
 
 	s.row = row_of(&s, "profile", batch, 1);
-	failed = with_roles(b, &s, profile_row, e) || bench_profile(b, &s.row, s.program, e) ? -1 : 0;
-	setting_free(&s);
+	failed = bench_with_roles(b, &s, profile_row, e) || bench_profile(b, &s.row, s.program, e) ? -1 : 0;
+	bench_setting_free(&s);
 	return failed;
 }
 
-static int batch_rows(struct bench *b, struct load *l, struct setting *s, struct err *e)
+static int batch_rows(struct bench *b, struct load *l, struct bench_setting *s, struct err *e)
 {
 	for (size_t i = 0; i < b->n_batches; i++)
 		if (run_row(b, l, s->program, row_of(s, "macro", b->batches[i], 1), e))
@@ -380,18 +218,19 @@ static int batch_rows(struct bench *b, struct load *l, struct setting *s, struct
 static int he_profile_of(struct bench *b, const struct bench_model *m, const struct bench_he *he,
 			 size_t batch, struct err *e)
 {
-	struct setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
+	struct bench_setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
 	int failed;
 
 	s.row = row_of(&s, "profile", batch, 1);
-	failed = with_roles(b, &s, profile_row, e) || bench_he_profile(b, &s.row, s.program, e) ? -1 : 0;
-	setting_free(&s);
+	failed =
+	    bench_with_roles(b, &s, profile_row, e) || bench_he_profile(b, &s.row, s.program, e) ? -1 : 0;
+	bench_setting_free(&s);
 	return failed;
 }
 
 int bench_he_batches(struct bench *b, const struct bench_model *m, const struct bench_he *he, struct err *e)
 {
-	struct setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
+	struct bench_setting s = {.model = m, .personality = PERSONALITY_HE, .he = he, .owners = 1};
 	int failed = 0;
 
 	if (b->profile && !b->args->flag[FLAG_batch])
@@ -400,18 +239,18 @@ int bench_he_batches(struct bench *b, const struct bench_model *m, const struct 
 		failed = he_profile_of(b, m, he, b->batches[i], e);
 	if (b->profile)
 		return failed;
-	failed = with_roles(b, &s, batch_rows, e);
-	setting_free(&s);
+	failed = bench_with_roles(b, &s, batch_rows, e);
+	bench_setting_free(&s);
 	return failed;
 }
 
 int bench_plain(struct bench *b, enum personality p, struct err *e)
 {
 	for (size_t i = 0; i < b->n_models; i++) {
-		struct setting s = {.model = &b->models[i], .personality = p, .owners = 1};
-		int failed = with_roles(b, &s, batch_rows, e);
+		struct bench_setting s = {.model = &b->models[i], .personality = p, .owners = 1};
+		int failed = bench_with_roles(b, &s, batch_rows, e);
 
-		setting_free(&s);
+		bench_setting_free(&s);
 		if (failed)
 			return -1;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/bench.h — the parts of `obscura bench`: bench.c has the command and its matrix, bench_models.c what
- * is measured, bench_load.c drives data owners, bench_measure.c makes rows of it, bench_report.c writes them.
- */
+/* client/bench.h — the parts of `obscura bench`: bench.c has the command and its matrix, bench_roles.c the
+ * processes, bench_models.c what is measured, bench_load.c drives data owners, bench_measure.c makes rows of it,
+ * bench_report.c writes them. */
 #ifndef OBSCURA_CLIENT_BENCH_H
 #define OBSCURA_CLIENT_BENCH_H
 
@@ -230,6 +230,24 @@ int bench_load_models(struct bench *b, struct err *e) MUST_USE;
 /* Where we are: a line on standard error, on a terminal. */
 void bench_progress(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bench_clear(struct bench *b);
+
+/* ---- bench_roles.c ---- */
+/* of corrections and δ: below the roles' default of 256 MiB */
+#define BENCH_POOL_BYTES ((uint64_t)192 << 20)
+struct bench_setting {
+	const struct bench_model *model;
+	enum plan_optimise optimise;
+	struct plan *plan; /* own */
+	struct program *program;
+	enum personality personality;
+	const struct bench_he *he; /* of he */
+	size_t owners;
+	struct measured row; /* what is profiled */
+};
+typedef int (*bench_rows)(struct bench *b, struct load *l, struct bench_setting *s, struct err *e);
+/* Starts the roles, lets `rows` measure, ends them. */
+int bench_with_roles(struct bench *b, struct bench_setting *s, bench_rows rows, struct err *e) MUST_USE;
+void bench_setting_free(struct bench_setting *s);
 /* Tickets of the data owner's pool, and below how many it is refilled. */
 uint64_t bench_pool(const struct bench *b, const struct program *p);
 uint64_t bench_pool_low(uint64_t high);
