@@ -28,7 +28,8 @@
 #define RELAYS 256
 #define COLD_US 4000	/* in which a client has shaken hands, seen evidence, asked once, and been answered */
 #define REFILL_US 50000 /* the client that came last is likely to have been served */
-#define SILENT_S 120	/* a client that says nothing gives its place in the child back */
+#define PAUSE_US 100000
+#define SILENT_S 120 /* a client that says nothing gives its place in the child back */
 
 struct enclave_front {
 	struct net *net;
@@ -38,6 +39,7 @@ struct enclave_front {
 	int fd;	   /* to the child: sockets of new connections; back: "R" */
 	int spare; /* for the next client: our end of a pair whose other end the child waits at; -1: none */
 	struct event *refill;
+	struct event *again; /* pending: nothing is accepted until then */
 	pid_t quoter, keeper;
 	const struct quote_provider *provider;
 	struct relays *relays;
@@ -128,6 +130,30 @@ static int relay(struct enclave_front *f, int outside)
 	return -1;
 }
 
+/* Descriptors are short, or the child is far behind: without turning in circles, or a line for each stranger. */
+static void pause_accepting(struct enclave_front *f)
+{
+	static const struct timeval later = {0, PAUSE_US};
+
+	if (evtimer_pending(f->again, NULL))
+		return;
+	log_line(LOG_WARNING, "connections cannot be handed to the enclave: %s", strerror(errno));
+	evconnlistener_disable(f->listener);
+	evtimer_add(f->again, &later);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *ctx)
+{
+	struct enclave_front *f = ctx;
+
+	evconnlistener_enable(f->listener);
+}
+
+static void on_accept_error(struct evconnlistener *l, void *ctx)
+{
+	pause_accepting(ctx);
+}
+
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int n, void *ctx)
 {
 	struct enclave_front *f = ctx;
@@ -139,7 +165,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 	socket_no_delay(fd);
 	net_soon(f->net, COLD_US);
 	if (relay(f, fd))
-		log_line(LOG_WARNING, "a connection cannot be handed to the enclave");
+		pause_accepting(f);
 }
 
 /* ---- the child ---- */
@@ -155,6 +181,9 @@ static void stop(struct enclave_front *f)
 	if (f->refill)
 		event_free(f->refill);
 	f->refill = NULL;
+	if (f->again)
+		event_free(f->again);
+	f->again = NULL;
 	drop_spare(f);
 	relays_free(f->relays);
 	f->relays = NULL;
@@ -309,6 +338,7 @@ static int listen_at(struct enclave_front *f, const char *address, struct err *e
 	freeaddrinfo(found);
 	if (!f->listener)
 		return err_set(e, ERR_ENV, "cannot listen on %.200s: %s", address, strerror(errno));
+	evconnlistener_set_error_cb(f->listener, on_accept_error);
 	if (!getsockname(evconnlistener_get_fd(f->listener), (struct sockaddr *)&bound, &n) &&
 	    !getnameinfo((struct sockaddr *)&bound, n, host, sizeof(host), port, sizeof(port),
 			 NI_NUMERICHOST | NI_NUMERICSERV))
@@ -360,7 +390,8 @@ int enclave_front_new(struct enclave_front **front, struct net *net, const struc
 	f->provider = quote_choose(config->tee, &quote_host_linux, e);
 	f->relays = relays_new(f->base, RELAYS, refill, f);
 	f->refill = evtimer_new(f->base, on_refill, f);
-	if (!f->relays || !f->refill) {
+	f->again = evtimer_new(f->base, on_again, f);
+	if (!f->relays || !f->refill || !f->again) {
 		err_set(e, ERR_ENV, "out of memory");
 		goto fail;
 	}

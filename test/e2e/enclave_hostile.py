@@ -84,7 +84,10 @@ def classify(pictures):
 
 def silent():
     host, port = sys.argv[1].rsplit(':', 1)
-    held = [socket.create_connection((host, int(port)), timeout=20) for _ in range(200)]
+    held = [socket.socket() for _ in range(200)]
+    for s in held:  # some may have to wait until others are accepted
+        s.setblocking(False)
+        s.connect_ex((host, int(port)))
     print(len(held), subprocess.run(sys.argv[5:], stdout=subprocess.DEVNULL).returncode)
 
 

@@ -40,3 +40,17 @@ provision "$M" >/dev/null 2>"$T/err"
 hostile describe
 got "who may not use a model is not told what it is" "^7 .*may not use model"
 kill_role model-owner
+kill_role model-owner
+
+# Where descriptors are short (an even and an odd number: the last one goes to a connection, or to none), strangers cost no time and few lines.
+for most in 64 65; do
+	UNDER="prlimit --nofile=$most --"
+	start_enclave
+	provision "$M" >/dev/null 2>"$T/err"
+	hostile silent sleep 1
+	lines=$(wc -l <"$T/model-owner.log")
+	[ "$lines" -lt 100 ] && ok "with $most descriptors 200 strangers do not fill the log" || not_ok "with $most descriptors 200 strangers do not fill the log" "$lines lines"
+	for _ in $(seq 100); do [ "$(find "/proc/$FRONT/fd" | wc -l)" -lt 30 ] && break; sleep 0.05; done
+	one; is "and others are served when they have gone" 0 $? || cat "$T/err"
+	kill_role model-owner
+done
