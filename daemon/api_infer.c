@@ -21,6 +21,7 @@ static struct api_call *call_new(struct api *a, struct http_call *http, const ch
 	}
 	c->api = a;
 	c->http = http;
+	c->limits = a->limits;
 	snprintf(c->model, sizeof(c->model), "%s", model);
 	c->next = a->calls;
 	a->calls = c;
@@ -250,7 +251,7 @@ static void read_request(struct job *job)
 
 	body = http_body(c->http, &n);
 	if (infer_parse(&c->q, body, n, http_header(c->http, "Inference-Header-Content-Length"),
-			http_header(c->http, "Content-Type"), &c->api->limits, &c->unread))
+			http_header(c->http, "Content-Type"), &c->limits, &c->unread))
 		err_set(&c->unread, ERR_INPUT, "the request cannot be read");
 }
 

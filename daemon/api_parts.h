@@ -27,6 +27,7 @@ struct api_call {
 	struct api *api;
 	struct http_call *http; /* NULL: answered */
 	char model[API_MODEL_MAX];
+	struct infer_limits limits; /* when it came: a reload may change the API's while a worker reads */
 	struct infer q;
 	struct err unread; /* why q could not be read */
 	/* the model */

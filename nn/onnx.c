@@ -375,7 +375,7 @@ int graph_parse(struct graph **graph, const char *name, const uint8_t *onnx, siz
 /* A whole file with a terminating 0. optional: an absent one is no error and gives NULL. */
 static int read_file(const char *path, size_t limit, int optional, uint8_t **bytes, size_t *n, struct err *e)
 {
-	FILE *f = fopen(path, "rb");
+	FILE *f = fopen(path, "rbe");
 	size_t cap = 1 << 16, got;
 	uint8_t *p = NULL, *more;
 

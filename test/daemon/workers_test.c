@@ -54,7 +54,8 @@ static struct workers *start(struct event_base *base, unsigned threads, int agai
 	assert_int_equal(workers_new(&w, base, threads, &e), 0);
 	finished = 0;
 	for (int i = 0; i < JOBS; i++) {
-		tasks[i] = (struct task){.job = {run, done}, .workers = w, .number = i, .again = again};
+		tasks[i] = (struct task){
+		    .job = {.run = run, .done = done}, .workers = w, .number = i, .again = again};
 		workers_submit(w, &tasks[i].job);
 	}
 	return w;
