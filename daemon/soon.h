@@ -15,7 +15,8 @@
 
 /* recv(2) of a blocking socket. */
 ssize_t soon_recv(int fd, void *p, size_t n);
-/* Like SSL_set_fd, which undoes it, for a blocking socket; its reads are such. -1: memory is short. */
+/* Like SSL_set_fd, which undoes it, for a blocking socket; its reads are such, and no write raises SIGPIPE. -1:
+ * memory is short. */
 int soon_set_fd(SSL *ssl, int fd) MUST_USE;
 
 #endif

@@ -107,12 +107,23 @@ static void undone_test(void **state)
 	assert_int_equal(BIO_read(SSL_get_rbio(ssl), text, sizeof(text)), 1);
 }
 
+/* Were SIGPIPE raised, this process would end here. */
+static void gone_test(void **state)
+{
+	close(pair[1]);
+	pair[1] = -1;
+	assert_int_equal(BIO_write(bio, "too late", 8), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_false(BIO_should_retry(bio));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(comes_test, setup, teardown),
 	    cmocka_unit_test_setup_teardown(never_test, setup, teardown),
 	    cmocka_unit_test_setup_teardown(end_test, setup, teardown),
+	    cmocka_unit_test_setup_teardown(gone_test, setup, teardown),
 	    cmocka_unit_test_setup_teardown(undone_test, setup, teardown),
 	};
 
