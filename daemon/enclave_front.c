@@ -28,6 +28,7 @@
 #define RELAYS 256
 #define COLD_US 4000	/* in which a client has shaken hands, seen evidence, asked once, and been answered */
 #define REFILL_US 50000 /* the client that came last is likely to have been served */
+#define HAND_S 5	/* so long may the child take to make room for a file */
 #define PAUSE_US 100000
 #define SILENT_S 120 /* a client that says nothing gives its place in the child back */
 
@@ -47,19 +48,26 @@ struct enclave_front {
 
 /* ---- new connections ---- */
 
+/* Connections do not wait for a child that is behind; all else does, for a while: no crowd of strangers may
+ * keep a revocation list from it. */
 static int hand_over(int control, int fd, char what)
 {
+	int wait = what != ENCLAVE_HANDS_CONNECTION && what != ENCLAVE_HANDS_SPARE;
 	char buffer[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec io = {&what, 1};
 	struct msghdr m = {
 	    .msg_iov = &io, .msg_iovlen = 1, .msg_control = buffer, .msg_controllen = sizeof(buffer)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	ssize_t sent;
 
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(control, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
+	do
+		sent = sendmsg(control, &m, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+	while (sent < 0 && errno == EINTR);
+	return sent == 1 ? 0 : -1;
 }
 
 /* A pair, of which the child gets one end: it blocks there and has a thread for each. Returns the other; -1:
@@ -225,6 +233,7 @@ static int simulation_files(const struct config *c, char key[1100], char chain[1
 
 static int start(struct enclave_front *f, const struct config *c, struct err *e)
 {
+	static const struct timeval patience = {.tv_sec = HAND_S};
 	char key[1100], chain[1100];
 	int simulated = !strcmp(f->provider->name, "sim");
 	char *const argv[] = {(char *)"obscura-enclave",
@@ -237,7 +246,10 @@ static int start(struct enclave_front *f, const struct config *c, struct err *e)
 
 	if (simulated && simulation_files(c, key, chain, e))
 		return -1;
-	return enclave_spawn("obscura-enclave", argv, &f->fd, &f->quoter, e);
+	if (enclave_spawn("obscura-enclave", argv, &f->fd, &f->quoter, e))
+		return -1;
+	setsockopt(f->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	return 0;
 }
 
 /* The sealed state's keeper, when there is to be one; the child gets its socket before any connection. */
@@ -312,13 +324,14 @@ static int hand_file(struct enclave_front *f, const char *path, char what, struc
 
 int enclave_front_rules(struct enclave_front *f, const struct config *c, struct err *e)
 {
+	int bad;
+
 	if (!f || f->fd < 0)
 		return 0;
-	return hand_file(f, c->access, ENCLAVE_HANDS_ACCESS, e) ||
-		       hand_file(f, c->revoked, ENCLAVE_HANDS_REVOKED, e) ||
-		       hand_file(f, c->enclave_owners, ENCLAVE_HANDS_OWNERS, e)
-		   ? -1
-		   : 0;
+	bad = hand_file(f, c->access, ENCLAVE_HANDS_ACCESS, e);
+	bad |= hand_file(f, c->revoked, ENCLAVE_HANDS_REVOKED, e); /* whatever became of the others */
+	bad |= hand_file(f, c->enclave_owners, ENCLAVE_HANDS_OWNERS, e);
+	return bad;
 }
 
 static int listen_at(struct enclave_front *f, const char *address, struct err *e)

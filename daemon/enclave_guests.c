@@ -19,13 +19,14 @@ static struct {
 	unsigned n;
 } guests = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Its thread finds the connection ended, and leaves. */
+/* Its thread finds the connection ended, and leaves. Who has said nothing goes before those whose handshake
+ * is under way: to be many costs more then. */
 static int turn_out_oldest(void)
 {
 	struct guest *oldest = NULL;
 
 	for (struct guest *g = guests.first; g; g = g->next)
-		if (g->standing == GUEST_UNKNOWN)
+		if (g->standing == GUEST_UNKNOWN && (!oldest || oldest->speaks || !g->speaks))
 			oldest = g;
 	if (!oldest)
 		return -1;
@@ -75,6 +76,7 @@ int guest_speaks(struct guest *g)
 	int bad = 0;
 
 	pthread_mutex_lock(&guests.lock);
+	g->speaks = 1;
 	if (guests.spare == g) {
 		guests.spare = NULL;
 		bad = take_place(g);

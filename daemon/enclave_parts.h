@@ -11,8 +11,9 @@ enum guest_place { GUEST_COMES, GUEST_SPARE };
 /* One connection. */
 enum guest_standing { GUEST_UNKNOWN, GUEST_KNOWN, GUEST_TURNED_OUT };
 struct guest {
-	struct guest *next; /* enclave_guests.c has these three */
+	struct guest *next; /* enclave_guests.c has these four */
 	enum guest_standing standing;
+	int speaks;	 /* its handshake has begun */
 	uint8_t who[32]; /* SHA-256 of its certificate's key, when known */
 	SSL *ssl;
 	int fd, owner;			     /* owner: the certificate says model-owner */

@@ -104,12 +104,34 @@ static void no_place_test(void **state)
 	empty();
 }
 
+static void silent_go_first_test(void **state)
+{
+	struct guest late[2];
+	int far[2];
+
+	fill();
+	for (int i = 0; i < PLACES - 1; i++)
+		assert_int_equal(guest_speaks(&all[i]), 0);
+	for (int i = 0; i < 2; i++) {
+		connect_guest(&late[i], &far[i]);
+		assert_int_equal(guest_enter(&late[i], GUEST_COMES), 0);
+		if (!i)
+			assert_int_equal(guest_speaks(&late[i]), 0);
+		assert_true(is_ended(other[i ? 0 : PLACES - 1])); /* then the oldest of those that speak */
+	}
+	assert_false(is_ended(other[1]));
+	for (int i = 0; i < 2; i++)
+		leave(&late[i], far[i]);
+	empty();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(spare_waits_test),
 	    cmocka_unit_test(next_spare_test),
 	    cmocka_unit_test(no_place_test),
+	    cmocka_unit_test(silent_go_first_test),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,3 +54,18 @@ for most in 64 65; do
 	one; is "and others are served when they have gone" 0 $? || cat "$T/err"
 	kill_role model-owner
 done
+
+# A child that is behind, because strangers come faster than it takes them: what the operator says reaches it all the same.
+"$OBSCURA" pki revoke --dir "$T/pki" >/dev/null 2>&1
+UNDER=
+start_enclave --revoked="$T/pki/revoked.crl"
+for _ in $(seq 100); do grep -q "enforces the revocation" "$T/model-owner.log" && break; sleep 0.05; done
+kill -STOP "$CHILD"
+for _ in 1 2 3; do hostile silent true; done
+for _ in $(seq 100); do grep -q "cannot be handed" "$T/model-owner.log" && break; sleep 0.05; done
+is "a child that does not go on has no room for more connections" 1 "$(grep -c "cannot be handed" "$T/model-owner.log" | sed 's/[1-9].*/1/')"
+kill -HUP "$FRONT"
+sleep 0.5
+kill -CONT "$CHILD"
+for _ in $(seq 200); do [ "$(grep -c "enforces the revocation" "$T/model-owner.log")" = 2 ] && break; sleep 0.05; done
+is "a revocation list reaches it when it goes on" "2 0" "$(grep -c "enforces the revocation" "$T/model-owner.log") $(grep -c "reload: cannot" "$T/model-owner.log")"
