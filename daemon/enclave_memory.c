@@ -213,7 +213,7 @@ void free(void *p)
 	if (!p)
 		return;
 	b = block_of(p);
-	explicit_bzero((uint8_t *)b + 4, (1ul << b->class) - 4);
+	explicit_bzero((uint8_t *)b + HEADER, (1ul << b->class) - HEADER); /* the head: others look there */
 	pthread_mutex_lock(&lock);
 	large -= 1ul << b->class < LARGE ? 0 : 1ul << b->class;
 	give(b);
