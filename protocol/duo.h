@@ -17,7 +17,8 @@ struct duo_owner_kind {
 	void (*work)(struct duo_owner *o);     /* after any event: begins what can begin */
 	void (*answered)(struct duo_owner *o); /* the answer of duo_owner_wait is whole */
 	void (*over)(struct duo_owner *o);     /* the part that ran is over: numbers the next */
-	/* A deadline of its own: -1 with the reason. NULL: none */
+	/* A deadline of its own: whether it runs, and -1 with the reason when it has passed. NULL: none */
+	int (*awaits)(const struct duo_owner *o);
 	int (*late)(const struct duo_owner *o, uint64_t limit_us, struct err *why);
 	void (*pool)(const struct duo_owner *o, struct pool_status *s); /* NULL: nothing is made ahead */
 	void (*free)(struct duo_owner *o); /* what follows struct duo_owner, and the plan */
@@ -57,6 +58,7 @@ int duo_owner_new(struct duo_owner **owner, const struct duo_owner_kind *kind, c
 		  struct err *e) MUST_USE;
 int duo_owner_frame(struct duo_owner *o, struct channel *from, const struct frame *f, struct err *e);
 int duo_owner_tick(struct duo_owner *o, struct err *e);
+int duo_owner_rests(const struct duo_owner *o);
 void duo_owner_infer(struct duo_owner *o, struct inference *i);
 void duo_owner_lost(struct duo_owner *o, struct channel *c, const char *why);
 void duo_owner_pool(const struct duo_owner *o, struct pool_status *s);
@@ -120,6 +122,7 @@ int duo_modeller_new(struct duo_modeller **modeller, const struct duo_modeller_k
 		     struct err *e) MUST_USE;
 int duo_modeller_frame(struct duo_modeller *m, struct channel *from, const struct frame *f, struct err *e);
 int duo_modeller_tick(struct duo_modeller *m, struct err *e);
+int duo_modeller_rests(const struct duo_modeller *m);
 void duo_modeller_lost(struct duo_modeller *m, struct channel *c, const char *why);
 void duo_modeller_leave(struct duo_modeller *m);
 void duo_modeller_pool(const struct duo_modeller *m, struct pool_status *s);

@@ -174,6 +174,11 @@ int duo_modeller_tick(struct duo_modeller *m, struct err *e)
 	return duo_modeller_fail(m, &why, NULL, e);
 }
 
+int duo_modeller_rests(const struct duo_modeller *m)
+{
+	return m->state != DUO_KEYS && m->state != DUO_ASKED && m->state != DUO_OVER;
+}
+
 void duo_modeller_lost(struct duo_modeller *m, struct channel *c, const char *why)
 {
 	struct err e = {0};

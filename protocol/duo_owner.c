@@ -250,6 +250,11 @@ int duo_owner_tick(struct duo_owner *o, struct err *e)
 	return duo_owner_fail(o, &why, NULL, e);
 }
 
+int duo_owner_rests(const struct duo_owner *o)
+{
+	return o->state == OWNER_READY && !o->waiting && !(o->kind->awaits && o->kind->awaits(o));
+}
+
 void duo_owner_lost(struct duo_owner *o, struct channel *c, const char *why)
 {
 	struct err e = {0};

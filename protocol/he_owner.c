@@ -195,6 +195,11 @@ static void answered(struct duo_owner *duo)
 
 /* ---- the session ---- */
 
+static int awaits(const struct duo_owner *duo)
+{
+	return ((const struct he_owner *)duo)->desk->mill.waiting;
+}
+
 static int late(const struct duo_owner *duo, uint64_t limit_us, struct err *why)
 {
 	const struct he_owner *o = (const struct he_owner *)duo;
@@ -227,6 +232,7 @@ const struct duo_owner_kind he_owner_kind = {
     .work = he_owner_work,
     .answered = answered,
     .over = over,
+    .awaits = awaits,
     .late = late,
     .pool = he_owner_pool,
     .free = free_session,

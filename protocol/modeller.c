@@ -332,6 +332,13 @@ int modeller_tick(struct modeller *m, struct err *e)
 	return status < 0 ? modeller_fail(m, &why, NULL, e) : 0;
 }
 
+int modeller_rests(const struct modeller *m)
+{
+	if (m->duo)
+		return duo_modeller_rests(m->duo);
+	return m->state == MODELLER_READY && m->weights_sent == m->served->program->setup && answer_rests(m);
+}
+
 void modeller_leave(struct modeller *m)
 {
 	if (m->duo)

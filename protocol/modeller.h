@@ -66,6 +66,7 @@ int answer_begin(void *modeller, const struct frame *f, struct err *e);
 int answer_step(void *modeller, const struct frame *f, struct err *e);
 int answer_abort(void *modeller, const struct frame *f, struct err *e);
 int answer_deadlines(struct modeller *m, struct err *e) MUST_USE;
+int answer_rests(const struct modeller *m); /* there are none */
 void answer_waiting(const struct modeller *m, char *text, size_t bytes);
 
 #endif

@@ -205,6 +205,11 @@ void answer_waiting(const struct modeller *m, char *text, size_t bytes)
 			 m->core->program->n_messages);
 }
 
+int answer_rests(const struct modeller *m)
+{
+	return !waiting_slot(m);
+}
+
 int answer_deadlines(struct modeller *m, struct err *e)
 {
 	uint64_t now = m->host->now_us(m->host->ctx);

@@ -238,6 +238,15 @@ int owner_tick(struct owner *o, struct err *e)
 	return o->state == OWNER_FAILED ? owner_fail(o, &o->err, NULL, e) : 0;
 }
 
+int owner_rests(const struct owner *o)
+{
+	if (o->duo)
+		return duo_owner_rests(o->duo);
+	/* δ that is not being made waits for what is queued to leave */
+	return o->state == OWNER_READY && !o->head && !infer_active(o) &&
+	       (o->made == o->delta || o->mill->busy);
+}
+
 void owner_lost(struct owner *o, struct channel *c, const char *why)
 {
 	char step[64] = "";

@@ -115,8 +115,12 @@ int owner_new(struct owner **owner, const struct host *host, const struct owner_
 /* A frame of this session from either channel. -1: the session has failed (e), every inference has been told,
  * owner_free it. */
 int owner_frame(struct owner *o, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
-/* Deadlines and refills; call at least every 50 ms and whenever a channel has drained. */
+/* Deadlines and refills; call at least every 50 ms, but not while it rests, and whenever a channel has
+ * drained. */
 int owner_tick(struct owner *o, struct err *e) MUST_USE;
+/* Nothing runs, waits for room, or is waited for that has a deadline: until a frame comes, a job is done or
+ * an inference is asked for, owner_tick would do nothing. */
+int owner_rests(const struct owner *o);
 /* Queues an inference; waits for tickets if there are none. Several run at once (lanes). A batch above
  * max_batch, or above what the model owner or the memory for tickets allows, is run in parts. done() is
  * called once, possibly before this returns; it may queue another, it must not free the session. */
@@ -178,8 +182,10 @@ int modeller_new(struct modeller **m, const struct host *host, const struct mode
 /* -1: the session is over, free it; peers were told. e->code is ERR_NONE (with a text) when a peer closed it
  * in order. */
 int modeller_frame(struct modeller *m, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
-/* Deadlines, and the rest of WEIGHTS; call at least every 50 ms and whenever a channel has drained. */
+/* Deadlines, and the rest of WEIGHTS; call at least every 50 ms, but not while it rests, and whenever a
+ * channel has drained. */
 int modeller_tick(struct modeller *m, struct err *e) MUST_USE;
+int modeller_rests(const struct modeller *m); /* as owner_rests */
 /* tells the other side; free it afterwards */
 void modeller_lost(struct modeller *m, struct channel *c, const char *why);
 /* Asks the data owner to end the session when its inferences have ended. */

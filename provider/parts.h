@@ -57,6 +57,7 @@ struct pairing {
 	int live, busy, over; /* over: the session has ended, the job frees this */
 	int held;	      /* the data owner knows that the rules give it no tickets now */
 	uint64_t held_round;  /* of tickets_work, in which the rules gave none */
+	uint64_t held_us;     /* when that was */
 	uint64_t next_ticket;
 	size_t n; /* tickets of the job under way */
 };
@@ -103,5 +104,7 @@ struct use use_of(const struct end *data_owner, const struct end *model_owner);
 int tickets_prepare(struct pairing *x, const uint8_t *p0, const uint8_t *p1, struct err *e) MUST_USE;
 /* Starts what may be made now, fairly. */
 void tickets_work(struct provider *p);
+/* As provider_due. */
+uint64_t tickets_due(const struct provider *p);
 
 #endif

@@ -119,6 +119,16 @@ void provider_tick(struct provider *p)
 	tickets_work(p);
 }
 
+uint64_t provider_due(const struct provider *p)
+{
+	uint64_t due = tickets_due(p), limit = (uint64_t)p->options.connect_ms * 1000;
+
+	for (const struct end *end = p->ends; end; end = end->next)
+		if (!end->pairing && end->since_us + limit < due)
+			due = end->since_us + limit;
+	return due;
+}
+
 void provider_status(const struct provider *p, struct provider_status *s)
 {
 	*s = (struct provider_status){.made = p->made, .bytes = p->bytes};

@@ -21,8 +21,11 @@ int provider_new(struct provider **p, const struct host *host, const struct prov
 int provider_frame(struct provider *p, struct channel *from, const struct frame *f, struct err *e) MUST_USE;
 /* A channel has gone: its sessions end, the other parties are told. */
 void provider_lost(struct provider *p, struct channel *c);
-/* Deadlines, production; call at least every 50 ms and when a channel has drained. */
+/* Deadlines, production; call when it is due, every 50 ms is soon enough, and when a channel has drained. */
 void provider_tick(struct provider *p);
+/* When provider_tick has something to do, if nothing happens before, by the host's clock; 0: now; UINT64_MAX:
+ * never. */
+uint64_t provider_due(const struct provider *p);
 /* Options of sessions from now on. */
 void provider_configure(struct provider *p, const struct provider_options *options);
 struct provider_status {

@@ -8,6 +8,7 @@
 #define JOBS_MOST 4			/* blocks under way at once, of all sessions */
 #define BLOCK_BYTES ((uint64_t)8 << 20) /* memory of one block, unless one ticket takes more */
 #define TAG_BYTES 16
+#define HELD_US 250000			/* what rules count by the second is not asked for much more often */
 #define LEAD (FRAME_HEADER + TAG_BYTES) /* before the corrections of a ticket */
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -139,19 +140,35 @@ static int allowed(const struct provider *p, struct pairing *x)
 		held_send(x->data_owner->channel, x->data_owner->session, &why);
 	x->held = !x->n;
 	x->held_round = x->held ? p->round : 0;
+	x->held_us = provider_now(p);
 	return !x->held;
+}
+
+/* Tickets are asked for, and none are being made. */
+static int is_wanting(const struct pairing *x)
+{
+	return x->live && !x->busy && x->next_ticket < least(x->model_owner->credit, x->data_owner->credit);
 }
 
 static int eligible(const struct provider *p, const struct pairing *x)
 {
 	const struct channel *m, *d;
 
-	if (!x->live || x->busy || x->held_round == p->round ||
-	    x->next_ticket >= least(x->model_owner->credit, x->data_owner->credit))
+	if (!is_wanting(x) || x->held_round == p->round)
 		return 0;
 	m = x->model_owner->channel;
 	d = x->data_owner->channel;
 	return m->ops->queued(m) < p->options.queue_bytes && d->ops->queued(d) < p->options.queue_bytes;
+}
+
+uint64_t tickets_due(const struct provider *p)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (const struct pairing *x = p->pairings; x; x = x->next)
+		if (is_wanting(x))
+			due = least(due, x->held ? x->held_us + HELD_US : 0);
+	return due;
 }
 
 /* The next session whose turn it is, moved behind all others. */

@@ -124,6 +124,31 @@ static void pool_fills_and_refills(void **state)
 	world_end(&w);
 }
 
+/* Sessions whose pools are full have nothing to do with the clock, those that wait for anything have. */
+static void full_pools_rest(void **state)
+{
+	static struct request r;
+	struct world w;
+
+	world_defaults(&w);
+	w.owner_options.pool_low = 4;
+	w.owner_options.pool_high = 10;
+	start(&w, SMALL, 2);
+	assert_false(world_rests(&w));
+	world_settle(&w);
+	assert_true(world_rests(&w));
+	ask(&w, 0, &r, 8, 1);
+	assert_false(world_rests(&w));
+	world_settle(&w);
+	check(&r, SMALL);
+	release(&r);
+	assert_true(world_rests(&w)); /* and the pool is full again */
+	world_sleep(&w, 600000);
+	assert_int_equal(owner_state(w.owner[0]), OWNER_READY);
+	assert_int_equal(owner_state(w.owner[1]), OWNER_READY);
+	world_end(&w);
+}
+
 static void without_a_pool_tickets_are_made_on_demand(void **state)
 {
 	struct pool_status s;
@@ -209,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(memory_runs_out),
 	    cmocka_unit_test(pool_fills_and_refills),
+	    cmocka_unit_test(full_pools_rest),
 	    cmocka_unit_test(without_a_pool_tickets_are_made_on_demand),
 	    cmocka_unit_test(credits_bound_memory),
 	    cmocka_unit_test(a_full_channel_pauses_production),

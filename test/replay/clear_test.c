@@ -50,6 +50,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(runs),
+	    cmocka_unit_test(sessions_rest),
 	    cmocka_unit_test(no_image_is_refused),
 	    cmocka_unit_test(any_wire_dies_at_any_frame),
 	    cmocka_unit_test(any_frame_is_lost),

@@ -31,6 +31,20 @@ static void runs(void **state)
 	clean(2);
 }
 
+/* Between inferences nothing has to look at the clock. */
+static void sessions_rest(void **state)
+{
+	struct world w;
+	struct request r[REQUESTS];
+
+	defaults(&w, 0);
+	begin(&w, r);
+	assert_false(world_rests(&w));
+	world_settle(&w);
+	assert_true(world_rests(&w));
+	finish(&w, r, 0);
+}
+
 static void no_image_is_refused(void **state)
 {
 	struct world w;

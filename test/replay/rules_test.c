@@ -181,7 +181,7 @@ static void provider_holds(uint32_t high, int deferred)
 	ask(&w, &r, 1);
 	ended(&r, "provider", "the purse is empty");
 	purse.left = 40;
-	world_sleep(&w, 100);
+	world_sleep(&w, 300); /* it is asked again four times a second */
 	ask(&w, &r, 7);
 	ended(&r, NULL, NULL);
 	assert_int_equal(owner_state(w.owner[0]), OWNER_READY);
