@@ -18,6 +18,8 @@
 #include "daemon/net_parts.h"
 #include "wire.pb-c.h"
 
+#define SHRINK_US 1000000
+
 static const char *const state_name[CONN_STATES] = {"connecting", "TLS handshake", "hello", "TLS", "closing"};
 
 /* ---- the end ---- */
@@ -375,6 +377,21 @@ static int delivers(struct conn *c)
 	return progress || waiting < before;
 }
 
+/* Silence after which the peer is asked whether it lives. Who made the connection asks first, so that one
+ * PING and its answer serve both ends. */
+static uint64_t patience(const struct conn *c)
+{
+	uint64_t idle = c->net->config->idle_ms * 1000;
+
+	return c->outgoing ? idle : idle + idle / 10;
+}
+
+/* How much earlier than due is good enough: those that are due at about the same time wake us once. */
+static uint64_t leeway(const struct conn *c)
+{
+	return c->net->config->idle_ms * 1000 / 20;
+}
+
 static void ping(struct conn *c)
 {
 	static const struct frame frame = {.type = FRAME_PING};
@@ -384,13 +401,20 @@ static void ping(struct conn *c)
 	conn_flush(c);
 }
 
-static void check_peer(struct conn *c, uint64_t now, uint64_t idle, uint64_t step)
+/* Silence after which it is given up. */
+static uint64_t limit(const struct conn *c)
+{
+	return 2 * c->net->config->idle_ms * 1000 - leeway(c); /* "within 2 s" includes our own ticks */
+}
+
+static void check_peer(struct conn *c, uint64_t now, uint64_t step)
 {
 	uint64_t silent = now > c->heard_us ? now - c->heard_us : 0;
+	int quiet = silent + leeway(c) >= patience(c);
 
 	if (!conn_queued(c))
 		c->moved_us = 0;
-	if (!conn_queued(c) && silent < idle)
+	if (!conn_queued(c) && !quiet)
 		return;
 	if (delivers(c)) {
 		c->heard_us = now;
@@ -403,29 +427,39 @@ static void check_peer(struct conn *c, uint64_t now, uint64_t idle, uint64_t ste
 	if (c->moved_us && now - c->moved_us > step) {
 		conn_fail(c, ERR_PEER, "does not read: %zu bytes have waited for it for %llu ms",
 			  conn_queued(c), (unsigned long long)(now - c->moved_us) / 1000);
-	} else if (c->stalled || silent < idle) {
+	} else if (c->stalled || !quiet) {
 		return; /* we do not listen, so we cannot hear it */
 	} else if (!c->pinged) {
 		ping(c);
-	} else if (silent >= 2 * idle - idle / 20) { /* "within 2 s" includes our own ticks */
+	} else if (silent >= limit(c)) {
 		c->lost = 1;
 		conn_fail(c, ERR_REACH, "silent for %llu ms", (unsigned long long)(silent / 1000));
 	}
 }
 
 /* Gives large buffers back after a quiet second. */
+static int in_shrinks(const struct conn *c)
+{
+	return !c->in_have && c->in_room > BUFFER_FIRST;
+}
+
+static int out_shrinks(const struct conn *c)
+{
+	return !c->out_have && c->out_room > BUFFER_FIRST;
+}
+
 static void shrink(struct conn *c)
 {
-	if (!c->in_have && c->in_room > BUFFER_FIRST)
+	if (in_shrinks(c))
 		drop_buffer(&c->in, &c->in_room);
-	if (!c->out_have && c->out_room > BUFFER_FIRST)
+	if (out_shrinks(c))
 		drop_buffer(&c->out, &c->out_room);
 }
 
 void conn_tick(struct conn *c, uint64_t now, int late)
 {
 	const struct config *config = c->net->config;
-	uint64_t idle = config->idle_ms * 1000, step = config->step_ms ? config->step_ms * 1000 : 10000000;
+	uint64_t step = config->step_ms ? config->step_ms * 1000 : 10000000;
 
 	if (c->state == CONN_CLOSING)
 		return;
@@ -439,10 +473,29 @@ void conn_tick(struct conn *c, uint64_t now, int late)
 		}
 		return;
 	}
-	if (now > c->heard_us + 1000000)
+	if (now >= c->heard_us + SHRINK_US)
 		shrink(c);
 	if (c->ssl)
-		check_peer(c, now, idle, step);
+		check_peer(c, now, step);
+}
+
+uint64_t conn_due(const struct conn *c)
+{
+	uint64_t due = UINT64_MAX, ask = c->heard_us + patience(c), look = c->net->ticked_us + leeway(c);
+
+	if (c->state == CONN_CLOSING)
+		return due;
+	if (c->state != CONN_UP)
+		return c->since_us + c->net->config->connect_ms * 1000 + 1;
+	if (in_shrinks(c) || out_shrinks(c))
+		due = c->heard_us + SHRINK_US;
+	if (!c->ssl)
+		return due;
+	if (conn_queued(c))
+		return 0;
+	if (c->pinged) /* whether it delivers, and at last whether it lives */
+		ask = look < c->heard_us + limit(c) ? look : c->heard_us + limit(c);
+	return ask < due ? ask : due;
 }
 
 /* ---- for roles ---- */

@@ -70,6 +70,8 @@ void conn_tls_failed(struct conn *c, int saved);
 /* Deadlines; now in microseconds. late: the loop itself was not there for a while, so silence proves nothing.
  */
 void conn_tick(struct conn *c, uint64_t now, int late);
+/* When conn_tick has something to do next; 0: while this lasts, at each tick. */
+uint64_t conn_due(const struct conn *c);
 /* Frees at once. Returns the socket when its peer should still read what is on its way, else -1. */
 int conn_free(struct conn *c);
 

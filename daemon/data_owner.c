@@ -14,7 +14,6 @@
 #include "daemon/log.h"
 #include "daemon/serve.h"
 
-#define TICK_US 10000
 #define PIXELS_MAX ((size_t)1 << 30) /* of all requests that wait or run */
 #define SESSIONS_MAX 1024
 #define MODELS_MAX 10000 /* of one model owner */
@@ -97,7 +96,19 @@ static void leave_peers(struct data_owner *d)
 			conn_close(d->peers[i].conn);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *ctx)
+static uint64_t due(void *ctx)
+{
+	const struct data_owner *d = ctx;
+
+	if (owner_peers_leaving(d))
+		return 0;
+	for (const struct entry *n = d->entries; n; n = n->next)
+		if (!entry_rests(n))
+			return 0;
+	return enclave_link_due(d->enclave);
+}
+
+static void on_tick(void *ctx)
 {
 	static const struct err over = {.code = ERR_PEER, .text = "the session is over"};
 	struct data_owner *d = ctx;
@@ -214,7 +225,7 @@ static void peer_drained(void *ctx, struct conn *c)
 {
 	struct peer *p = ctx;
 
-	on_tick(-1, 0, p->d);
+	on_tick(p->d);
 }
 
 static void peer_down(void *ctx, struct conn *c, const struct err *why)
@@ -429,7 +440,7 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 {
 	static const struct net_handler handler = {peer_up, peer_frame, peer_drained, peer_down};
 	struct data_owner *d = calloc(1, sizeof(*d));
-	struct timeval every = {.tv_usec = TICK_US};
+	static const struct net_clock clock = {due, on_tick};
 
 	*owner = NULL;
 	if (!d)
@@ -440,12 +451,12 @@ int data_owner_new(struct data_owner **owner, struct net *net, const struct conf
 	d->enclave = enclave_link_new(net, config);
 	d->peers[MODEL_OWNER] = (struct peer){.d = d, .which = MODEL_OWNER};
 	d->peers[PROVIDER] = (struct peer){.d = d, .which = PROVIDER};
-	d->tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, d);
-	if (!d->enclave || !d->tick || event_add(d->tick, &every) ||
+	net_set_clock(net, &clock, d);
+	if (!d->enclave ||
 	    net_connect(net, config->model_owner, ROLE_M, 1, &handler, &d->peers[MODEL_OWNER], e) ||
 	    net_connect(net, config->provider, ROLE_C, 1, &handler, &d->peers[PROVIDER], e)) {
 		data_owner_free(d);
-		return err_set(e, ERR_ENV, "cannot start a timer");
+		return err_set(e, ERR_ENV, "out of memory");
 	}
 	*owner = d;
 	return 0;
@@ -457,8 +468,7 @@ void data_owner_free(struct data_owner *d)
 
 	if (!d)
 		return;
-	if (d->tick)
-		event_free(d->tick);
+	net_set_clock(d->net, NULL, NULL);
 	while (d->entries)
 		remove_entry(d, d->entries, &stops);
 	enclave_link_free(d->enclave);

@@ -46,9 +46,14 @@ static uint64_t now_us(const struct enclave_link *l)
 	return host->now_us(host->ctx);
 }
 
+static uint64_t old_us(const struct enclave_link *l)
+{
+	return l->renew ? 0 : l->until_us;
+}
+
 static int is_old(const struct enclave_link *l, uint64_t now)
 {
-	return l->renew || now >= l->until_us;
+	return now >= old_us(l);
 }
 
 /* ---- answers ---- */
@@ -336,15 +341,28 @@ static void expire(struct enclave_link *l, uint64_t now)
 	}
 }
 
+static int is_wanted(const struct enclave_link *l, uint64_t now)
+{
+	return l->first || (l->ever && now < l->used_us + UINT64_C(1000000) * WANTED_S);
+}
+
+uint64_t enclave_link_due(const struct enclave_link *l)
+{
+	if (l->first || l->asked)
+		return 0;
+	if (l->x)
+		return old_us(l);
+	return is_wanted(l, now_us(l)) && !l->dialling && !net_stopping(l->net) ? l->again_us : UINT64_MAX;
+}
+
 void enclave_link_tick(struct enclave_link *l)
 {
 	uint64_t now = now_us(l);
-	int wanted = l->first || (l->ever && now < l->used_us + UINT64_C(1000000) * WANTED_S);
 
 	expire(l, now);
 	if (l->x && !l->asked)
 		let_go(l);
-	if (!l->x && wanted && now >= l->again_us)
+	if (!l->x && is_wanted(l, now) && now >= l->again_us)
 		dial(l);
 	if (l->first && l->x)
 		pump(l);

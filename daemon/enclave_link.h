@@ -14,6 +14,8 @@ struct enclave_link *enclave_link_new(struct net *net, const struct config *conf
 void enclave_link_ask(struct enclave_link *l, struct request *r, const Wire__Classify *q);
 /* Deadlines, back-off, lifetimes. */
 void enclave_link_tick(struct enclave_link *l);
+/* When it has something to do, by the host's clock; 0: now; UINT64_MAX: not before it is asked. */
+uint64_t enclave_link_due(const struct enclave_link *l);
 /* What the configuration says has changed: connect anew. */
 void enclave_link_renew(struct enclave_link *l);
 int enclave_link_busy(const struct enclave_link *l);

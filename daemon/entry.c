@@ -225,6 +225,8 @@ static void open_session(struct entry *n)
 	struct err e = {0};
 
 	n->id = free_id(n->d);
+	n->ready_us = owner_now(n->d);
+	n->ready_made = 0;
 	if (owner_new(&n->owner, net_host(n->d->net), &options, owner_channel(n->d, MODEL_OWNER),
 		      owner_channel(n->d, PROVIDER), n->id, &e)) {
 		n->owner = NULL;
@@ -411,6 +413,13 @@ int entry_tick(struct entry *n)
 	}
 	entry_advance(n);
 	return !n->owner && !n->was_ready && !n->waiting && !n->running;
+}
+
+int entry_rests(const struct entry *n)
+{
+	if (n->waiting || n->running)
+		return 0;
+	return n->owner ? owner_rests(n->owner) && !is_leaving(n) && !entry_weighs(n) : n->was_ready;
 }
 
 /* ---- life ---- */

@@ -45,7 +45,6 @@ struct data_owner {
 	const struct config *config;
 	struct peer peers[PEERS];
 	struct entry *entries;
-	struct event *tick;
 	uint16_t last_id;
 	uint64_t started_us;
 	char **models; /* owns; what the model owner serves, NULL before it has said so */
@@ -81,8 +80,12 @@ void entry_frame(struct entry *n, struct channel *from, const struct frame *f);
 void entry_lost(struct entry *n, struct channel *c, const struct err *why);
 /* Deadlines. Returns 1 when the entry is of no use any more. */
 int entry_tick(struct entry *n);
+/* Whether it would do nothing until something happens. */
+int entry_rests(const struct entry *n);
 /* entry_auto.c. 1: the session should be closed and opened anew, in the mode n->chosen. */
 int entry_weigh(struct entry *n);
+/* It has not decided yet, and soon may. */
+int entry_weighs(const struct entry *n);
 /* Seconds of an image, offline work included. */
 double auto_seconds(const struct program *g, double rtt, double byte_rate);
 /* The better mode of a network whose plan and program in one are at hand, when a link has this round trip and

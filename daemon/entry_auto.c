@@ -84,6 +84,18 @@ static double tickets_rate(struct entry *n, uint64_t now)
 	return (double)made * 1e6 / (double)(now > n->ready_us ? now - n->ready_us : 1);
 }
 
+static int undecided(const struct entry *n)
+{
+	return n->optimise == PLAN_AUTO && n->personality == PERSONALITY_SMPC && !n->weighed && n->owner &&
+	       owner_plan(n->owner) && n->d->peers[MODEL_OWNER].conn;
+}
+
+/* Where no tickets are made ahead of time, it is decided after an inference. */
+int entry_weighs(const struct entry *n)
+{
+	return undecided(n) && owner_now(n->d) < n->ready_us + MEASURE_US + 2 * NET_TICK_US;
+}
+
 int entry_weigh(struct entry *n)
 {
 	static const char *const names[] = {[PLAN_LATENCY] = "latency", [PLAN_BANDWIDTH] = "bandwidth"};
@@ -91,8 +103,7 @@ int entry_weigh(struct entry *n)
 	double rtt, seconds[2], rate;
 	struct err e = {0};
 
-	if (n->optimise != PLAN_AUTO || n->personality != PERSONALITY_SMPC || n->weighed || !n->owner ||
-	    !owner_plan(n->owner) || !n->d->peers[MODEL_OWNER].conn)
+	if (!undecided(n))
 		return 0;
 	rate = tickets_rate(n, owner_now(n->d));
 	if (rate <= 0 || n->running)

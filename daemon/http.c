@@ -10,15 +10,34 @@
 #include "daemon/log.h"
 #include "daemon/net_parts.h"
 
-#define TICK_US 100000
+#define LOOK_US 100000
+#define QUIET_US 1000000 /* nothing asked for so long: it is looked at rarely */
 #define HEADERS_MAX 16384
 #define NEVER_S 1000000 /* evhttp's own time limits: ours are in on_tick */
 
 /* ---- connections ---- */
 
+static void look_after(struct http *h, uint64_t us)
+{
+	struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+	uint64_t at = net_now() + us;
+
+	if (h->look_us && h->look_us <= at)
+		return;
+	h->look_us = at;
+	event_add(h->tick, &tv);
+}
+
+void http_look(struct http *h)
+{
+	look_after(h, LOOK_US);
+}
+
 static void pause_listening(struct http *h)
 {
 	h->paused = 1;
+	if (!h->stopped)
+		http_look(h);
 	for (struct http_port *p = h->ports; p; p = p->next)
 		evconnlistener_disable(p->listener);
 }
@@ -43,6 +62,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *port)
 	bufferevent_incref(bev);
 	*l = (struct http_link){.next = p->http->links, .port = p, .bev = bev, .since_us = net_now()};
 	p->http->links = l;
+	http_look(p->http);
 	if (++p->http->n_links >= p->http->limits.connections)
 		pause_listening(p->http);
 	return bev;
@@ -81,7 +101,9 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct http *h = ctx;
 	uint64_t now = net_now();
+	int soon = 0;
 
+	h->look_us = 0;
 	for (struct http_link **at = &h->links; *at;) {
 		struct http_link *l = *at;
 
@@ -91,10 +113,15 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 		}
 		if (!l->serving && now > l->since_us + h->limits.idle_us)
 			shutdown(bufferevent_getfd(l->bev), SHUT_RDWR); /* evhttp reads an end */
+		soon |= l->serving || now < l->since_us + QUIET_US;
 		at = &l->next;
 	}
 	if (h->paused && !h->stopped && h->n_links < h->limits.connections)
 		resume_listening(h);
+	if (soon || (h->paused && !h->stopped))
+		http_look(h);
+	else if (h->links)
+		look_after(h, QUIET_US);
 }
 
 /* ---- ports ---- */
@@ -211,7 +238,6 @@ static void on_libevent(int severity, const char *text)
 int http_new(struct http **http, struct event_base *base, const struct http_limits *limits,
 	     http_handler handler, void *ctx, struct err *e)
 {
-	struct timeval every = {.tv_usec = TICK_US};
 	struct http *h = calloc(1, sizeof(*h));
 
 	*http = NULL;
@@ -219,8 +245,8 @@ int http_new(struct http **http, struct event_base *base, const struct http_limi
 		return err_set(e, ERR_ENV, "out of memory for an HTTP server");
 	event_set_log_callback(on_libevent);
 	*h = (struct http){.base = base, .limits = *limits, .handler = handler, .ctx = ctx};
-	h->tick = event_new(base, -1, EV_PERSIST, on_tick, h);
-	if (!h->tick || event_add(h->tick, &every)) {
+	h->tick = event_new(base, -1, 0, on_tick, h);
+	if (!h->tick) {
 		http_free(h);
 		return err_set(e, ERR_ENV, "out of memory for an HTTP server");
 	}

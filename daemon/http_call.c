@@ -212,6 +212,7 @@ void http_reply(struct http_call *c, int status, const char *type, const void *b
 	if (c->link && !dropped) {
 		c->link->serving--;
 		c->link->since_us = net_now();
+		http_look(c->http); /* evhttp may close it now */
 	}
 	if (c->http->answered)
 		c->http->answered(c->http->ctx, status);

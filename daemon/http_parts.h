@@ -49,10 +49,14 @@ struct http {
 	struct http_call *calls;
 	unsigned n_links;
 	int paused, stopped; /* paused: too many connections */
-	struct event *tick;
-	int guarded; /* there is a token */
+	struct event *tick;  /* while there are connections, or should be */
+	uint64_t look_us;    /* when it is due; 0: it is not set */
+	int guarded;	     /* there is a token */
 	uint8_t token[HTTP_TOKEN_HASH];
 };
+
+/* Looks at the connections soon. */
+void http_look(struct http *h);
 
 /* http_call.c */
 void http_on_request(struct evhttp_request *req, void *port);

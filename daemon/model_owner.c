@@ -12,7 +12,6 @@
 #include "daemon/model_owner.h"
 #include "daemon/serve.h"
 
-#define TICK_US 20000
 #define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
 #define OF_ONE_LEAST 8	 /* sessions that any single data owner may have; more where max_sessions is large */
 #define QUIET_US 100000	 /* no message of an inference for so long: none is under way */
@@ -452,7 +451,19 @@ static void provider_down(void *ctx, struct conn *c, const struct err *why)
 
 /* ---- the clock, and the end ---- */
 
-static void on_tick(evutil_socket_t fd, short what, void *ctx)
+static uint64_t due(void *ctx)
+{
+	const struct model_owner *o = ctx;
+
+	if (o->openings || models_retiring(o->models) || (o->renew_us && o->provider))
+		return 0;
+	for (const struct session *s = o->sessions; s; s = s->next)
+		if (s->leave_us || !modeller_rests(s->m))
+			return 0;
+	return UINT64_MAX;
+}
+
+static void on_tick(void *ctx)
 {
 	struct model_owner *o = ctx;
 	struct session *next;
@@ -478,7 +489,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 
 static void on_drained(void *ctx, struct conn *c)
 {
-	on_tick(-1, 0, ctx);
+	on_tick(ctx);
 }
 
 static int is_busy(void *ctx)
@@ -558,21 +569,13 @@ static int run(struct model_owner *o, struct err *e)
 {
 	static const struct serve how = {
 	    {load_next, take_reload, drop_loaded}, on_status, {model_owner_ready, model_owner_collect}};
-	struct timeval every = {.tv_usec = TICK_US};
-	struct event *timer = event_new(net_base(o->net), -1, EV_PERSIST, on_tick, o);
+	static const struct net_clock clock = {due, on_tick};
 	char ready[128];
-	int failed;
 
-	if (!timer || event_add(timer, &every)) {
-		failed = err_set(e, ERR_ENV, "cannot start a timer");
-	} else {
-		net_on_stop(o->net, is_busy, o);
-		snprintf(ready, sizeof(ready), "ready; provider %.80s", o->config->provider);
-		failed = serve(o->net, &how, o, ready, e);
-	}
-	if (timer)
-		event_free(timer);
-	return failed;
+	net_set_clock(o->net, &clock, o);
+	net_on_stop(o->net, is_busy, o);
+	snprintf(ready, sizeof(ready), "ready; provider %.80s", o->config->provider);
+	return serve(o->net, &how, o, ready, e);
 }
 
 int model_owner_main(const struct config *config)

@@ -337,6 +337,11 @@ void models_sweep(struct models *s)
 	}
 }
 
+int models_retiring(const struct models *s)
+{
+	return s->retired != NULL;
+}
+
 static struct model *find(struct models *s, const char *name, struct err *e)
 {
 	char names[NAMES_MAX] = "";

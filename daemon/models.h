@@ -26,6 +26,7 @@ const char *model_name(const struct model *model);
 void model_release(struct model *model);
 /* Frees what is neither in the set nor held. Only when no job is under way. */
 void models_sweep(struct models *models);
+int models_retiring(const struct models *models); /* whether anything waits for that */
 /* A variant is one epoch, for one choice of mode and of what is revealed; made on a worker when first asked
  * for. *served is NULL while it is being made: then made(ctx) is called once on the loop, and asking again
  * answers. name: "" is the only model. *model is held for the caller of a session: model_release. */

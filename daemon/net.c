@@ -14,7 +14,6 @@
 #include "daemon/net_parts.h"
 #include "daemon/notify.h"
 
-#define TICK_US 25000
 #define DAY_US UINT64_C(86400000000)
 #define LATE_US 500000		/* a tick that comes so late says that the loop, not the peers, was away */
 #define LINGER_US 1000000	/* for a peer to read why it was refused */
@@ -373,13 +372,61 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct net *net = ctx;
 	uint64_t now = net_now();
-	int late = now - net->ticked_us > LATE_US;
+	int late = now > net->due_us && now - net->due_us > LATE_US;
 
 	net->ticked_us = now;
+	net->due_us = UINT64_MAX;
 	for (struct conn *c = net->conns; c; c = c->next)
 		conn_tick(c, now, late);
 	check_day(net, now);
 	check_stop(net, now);
+	if (net->clock)
+		net->clock->tick(net->clock_ctx);
+}
+
+void net_set_clock(struct net *net, const struct net_clock *clock, void *ctx)
+{
+	net->clock = clock;
+	net->clock_ctx = ctx;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When the clock is to be looked at next, 0: as soon as may be, UINT64_MAX: not before something happens. */
+static uint64_t next_due(const struct net *net)
+{
+	uint64_t due = net->self == ROLE_L ? UINT64_MAX : net->warned_us ? net->warned_us + DAY_US : 0;
+
+	for (const struct conn *c = net->conns; c; c = c->next)
+		due = earlier(due, conn_due(c));
+	if (net->clock)
+		due = earlier(due, net->clock->due(net->clock_ctx));
+	return net->stop_us ? 0 : due;
+}
+
+/* Asked before the loop sleeps, so that whoever begins to wait need not think of it, and no timer is there
+ * when nothing is waited for. One that is set and near stays: a busy loop does not ask at each turn. */
+static void set_tick(struct net *net)
+{
+	uint64_t now = net_now(), due, us;
+	struct timeval tv;
+
+	if (net->due_us <= now + NET_TICK_US)
+		return;
+	due = next_due(net);
+	if (due == UINT64_MAX) {
+		event_del(net->tick);
+	} else if (due != net->due_us) {
+		due = due > now + NET_TICK_US ? due : now + NET_TICK_US;
+		us = due - now;
+		tv = (struct timeval){.tv_sec = (time_t)(us / 1000000),
+				      .tv_usec = (suseconds_t)(us % 1000000)};
+		event_add(net->tick, &tv);
+	}
+	net->due_us = due;
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *ctx)
@@ -413,14 +460,19 @@ int net_stopping(const struct net *net)
 	return net->stop_us != 0;
 }
 
+int net_turn(struct net *net, int flags)
+{
+	set_tick(net);
+	return event_base_loop(net->base, flags);
+}
+
 int net_run(struct net *net, struct err *e)
 {
-	net->ticked_us = net_now();
 	net->stop_us = 0;
 	if (event_add(net->signals[0], NULL) || event_add(net->signals[1], NULL))
 		return err_set(e, ERR_ENV, "cannot listen for signals");
 	for (;;) {
-		if (event_base_loop(net->base, polls_now(net) ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+		if (net_turn(net, polls_now(net) ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
 			return err_set(e, ERR_ENV, "the event loop failed: %s", strerror(errno));
 		if (event_base_got_break(net->base))
 			return 0;
@@ -429,13 +481,11 @@ int net_run(struct net *net, struct err *e)
 
 static int start_events(struct net *n, struct err *e)
 {
-	struct timeval tick = {.tv_usec = TICK_US};
-
-	n->ticked_us = net_now();
-	n->tick = event_new(n->base, -1, EV_PERSIST, on_tick, n);
+	n->due_us = UINT64_MAX;
+	n->tick = event_new(n->base, -1, 0, on_tick, n);
 	n->signals[0] = evsignal_new(n->base, SIGTERM, on_signal, n);
 	n->signals[1] = evsignal_new(n->base, SIGINT, on_signal, n);
-	if (!n->tick || !n->signals[0] || !n->signals[1] || event_add(n->tick, &tick))
+	if (!n->tick || !n->signals[0] || !n->signals[1])
 		return err_set(e, ERR_ENV, "cannot start the event loop");
 	return 0;
 }

@@ -100,7 +100,18 @@ const struct config *net_config(const struct net *net);
 /* The host (jobs, clock, log) of sessions in this process; jobs run on config->threads workers, done() on the
  * loop. */
 const struct host *net_host(struct net *net);
-/* Runs until net_stop (signal handlers call it). Can be called again. */
+/* What a role does by the clock. due: when tick is to be called next, by the host's clock; 0: as soon as may
+ * be, that is every NET_TICK_US; UINT64_MAX: something has to happen first. It is asked before the loop
+ * sleeps; tick is called at other times, too. clock is borrowed; NULL: nothing any more. */
+#define NET_TICK_US 10000
+struct net_clock {
+	uint64_t (*due)(void *ctx);
+	void (*tick)(void *ctx);
+};
+void net_set_clock(struct net *net, const struct net_clock *clock, void *ctx);
+/* One turn of the loop; flags: libevent's. -1: it failed. */
+int net_turn(struct net *net, int flags);
+/* Turns until net_stop (signal handlers call it). Can be called again. */
 int net_run(struct net *net, struct err *e) MUST_USE;
 /* Nothing is accepted any more, and peers that connected to us are asked to leave; the loop ends when they
  * have and busy (net_on_stop) says 0, after drain_ms at the latest, at once when called again. */

@@ -65,7 +65,10 @@ struct net {
 	unsigned n_conns, n_lingers;
 	struct conn_wire wire_gone; /* of connections that have ended */
 	struct event *tick, *signals[2];
-	uint64_t ticked_us, warned_us;
+	uint64_t due_us, ticked_us; /* of the next tick, UINT64_MAX: there is none; of the last one */
+	uint64_t warned_us;
+	const struct net_clock *clock; /* the role's */
+	void *clock_ctx;
 	struct spin spin;
 	uint64_t soon_us;		   /* until then the loop polls: net_soon; 0: not now */
 	char congestion[CONGESTION_BYTES]; /* congestion_choose */

@@ -87,6 +87,11 @@ static void tell(const char *text)
 
 #endif
 
+int notify_wanted(void)
+{
+	return systemd.on;
+}
+
 void notify(const char *format, ...)
 {
 	char text[512];

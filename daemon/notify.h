@@ -10,6 +10,8 @@
 
 /* Once, at start: from the environment, which is then emptied. */
 void notify_open(void);
+/* Whether somebody is told anything. */
+int notify_wanted(void);
 /* One message, "READY=1\nSTATUS=…"; lines as sd_notify(3) has them. */
 void notify(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* RELOADING=1 with the clock, as systemd wants it; READY=1 must follow. */

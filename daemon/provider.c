@@ -13,7 +13,6 @@
 #define QUEUE_BYTES (8u << 20)
 #define BLOCK 16
 #define MASK_BYTES (1u << 30)
-#define TICK_US 20000
 
 static void provider_up(void *ctx, struct conn *c)
 {
@@ -44,9 +43,14 @@ static void provider_down(void *ctx, struct conn *c, const struct err *why)
 	provider_lost(ctx, conn_channel(c));
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *ctx)
+static void on_tick(void *ctx)
 {
 	provider_tick(ctx);
+}
+
+static uint64_t due(void *ctx)
+{
+	return provider_due(ctx);
 }
 
 static struct provider_options options_of(const struct config *c, const struct access *access)
@@ -130,18 +134,10 @@ static int run(struct net *net, struct provider *p, const struct config *config,
 	static const struct serve how = {
 	    {load_access, on_reload, drop_access}, on_status, {is_ready, collect}};
 	struct serving s = {p, config, access, net};
-	struct timeval every = {.tv_usec = TICK_US};
-	struct event *tick = event_new(net_base(net), -1, EV_PERSIST, on_tick, p);
-	int failed;
+	static const struct net_clock clock = {due, on_tick};
 
-	if (!tick || event_add(tick, &every)) {
-		failed = err_set(e, ERR_ENV, "cannot start a timer");
-	} else {
-		failed = serve(net, &how, &s, "ready", e);
-	}
-	if (tick)
-		event_free(tick);
-	return failed;
+	net_set_clock(net, &clock, p);
+	return serve(net, &how, &s, "ready", e);
 }
 
 int provider_main(const struct config *config)

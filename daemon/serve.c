@@ -46,7 +46,7 @@ int serve(struct net *net, const struct serve *how, void *ctx, const char *ready
 	struct admin *admin = NULL;
 	int failed;
 
-	if (!status || event_add(status, &every)) {
+	if (!status || (notify_wanted() && event_add(status, &every))) {
 		failed = err_set(e, ERR_ENV, "cannot start a timer");
 	} else {
 		failed = reload_new(&reload, net, &how->reload, ctx, e) ||

@@ -358,6 +358,63 @@ static void test_silence(void **state)
 	assert_int_equal(M->downs, 1);
 }
 
+/* ---- rest ---- */
+
+static int soonest(const struct event_base *base, const struct event *e, void *ctx)
+{
+	struct timeval at, now, *left = ctx;
+
+	if (!event_pending(e, EV_TIMEOUT, &at))
+		return 0;
+	gettimeofday(&now, NULL);
+	timersub(&at, &now, &at);
+	if (timercmp(&at, left, <))
+		*left = at;
+	return 0;
+}
+
+/* Milliseconds until the first timer of a net. */
+static long timer_ms(const struct side *s)
+{
+	struct timeval left = {.tv_sec = 1000000};
+
+	event_base_foreach_event(net_base(s->net), soonest, &left);
+	return (long)left.tv_sec * 1000 + left.tv_usec / 1000;
+}
+
+static uint64_t clock_due(void *ctx)
+{
+	return *(uint64_t *)ctx;
+}
+
+static void clock_tick(void *ctx)
+{
+	*(uint64_t *)ctx = UINT64_MAX;
+}
+
+/* Two that have nothing to say have one timer each, for the next PING; what begins to wait is noticed. */
+static void test_rest(void **state)
+{
+	static const struct net_clock clock = {clock_due, clock_tick};
+	uint64_t due = UINT64_MAX;
+
+	configure(M, 'M', "model-owner", "ca");
+	configure(D, 'D', "data-owner", "ca");
+	set(&M->config, "idle-ms", "600000");
+	set(&D->config, "idle-ms", "600000");
+	start_connecting(D, "localhost", start_listening(M, 0, ROLE_D), ROLE_M);
+	net_set_clock(D->net, &clock, &due);
+	AWAIT(M->conn && D->conn);
+	AWAIT(timer_ms(D) > 300000 && timer_ms(D) <= 600000);
+	AWAIT(timer_ms(M) > 300000 && timer_ms(M) <= 660000);
+	due = 0;
+	AWAIT(due == UINT64_MAX);
+	AWAIT(timer_ms(D) > 300000 && timer_ms(D) <= 600000);
+	stop(M);
+	AWAIT(D->downs == 1);
+	AWAIT(D->downs == 2); /* it is tried again */
+}
+
 /* ---- loss and return ---- */
 
 static void test_reconnect(void **state)
@@ -551,6 +608,7 @@ int main(void)
 	    TEST(test_slow_reader),
 	    TEST(test_never_reads),
 	    TEST(test_silence),
+	    TEST(test_rest),
 	    TEST(test_reconnect),
 	    TEST(test_resumption),
 	    TEST(test_resumption_without_list),

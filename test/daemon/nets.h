@@ -232,7 +232,7 @@ static void turn(void)
 {
 	for (int i = 0; i < SIDES; i++)
 		if (sides[i].net)
-			event_base_loop(net_base(sides[i].net), EVLOOP_NONBLOCK);
+			net_turn(sides[i].net, EVLOOP_NONBLOCK);
 	usleep(100);
 }
 
