@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import socket
 import ssl
 import struct
@@ -12,7 +13,8 @@ import sys
 import time
 
 TYPES = dict(HELLO=1, ERROR=2, PING=3, PONG=4, CLOSE=5, MODELS=8, MODEL_LIST=9, OPEN=10, OPENED=11, WEIGHTS=12, PAIR=16, PAIRED=17,
-             CREDIT=18, TAGS=19, CORRECTIONS=20, HELD=23, DELTA=21, READY=22, BEGIN=24, STEP=25, ABORT=26)
+             CREDIT=18, TAGS=19, CORRECTIONS=20, HELD=23, DELTA=21, READY=22, BEGIN=24, STEP=25, ABORT=26,
+             HE_KEY=27, HE_READY=28, HE_TICKET=29)
 NAMES = {v: k for k, v in TYPES.items()}
 
 
@@ -218,7 +220,7 @@ def storm(pki, model_owner, provider, model, delta, first, seed, n):
     """n sessions in which frames of any kind, number and length come at any time."""
     random.seed(int(seed))
     delta, first = int(delta), int(first)
-    kinds = [k for k in TYPES if k not in ('HELLO', 'OPEN')] + [27, 28, 29, 32, 99]
+    kinds = [k for k in TYPES if k not in ('HELLO', 'OPEN')] + [32, 99]
     sent = 0
     for _ in range(int(n)):
         try:
@@ -243,6 +245,55 @@ def storm(pki, model_owner, provider, model, delta, first, seed, n):
         except Gone:
             pass
     print(sent)
+
+
+def two_party_storm(pki, model_owner, model, seed, n):
+    """The same of he, with tickets and without, and clear: keys, requests and masks of the right size as soon as a refusal has told it, which
+    counts; prints how many frames were sent, and how many were answered."""
+    random.seed(int(seed))
+    sizes = {'request': [784], 'masks': [1]}
+    sent = answered = 0
+    for _ in range(int(n)):
+        try:
+            peer = Peer(pki, 'data-owner', model_owner, 'rogue')
+            personality = random.choice(('he', 'he', 'clear'))
+            peer.send('OPEN', wish(model, personality=personality) + number(6, random.randrange(2)), session=5)
+            epoch = fields(peer.until('OPENED')[5])[2][0]
+            if personality == 'he' and random.random() < .9:
+                key = bytes(random.choice((16704, 53280)))  # he_public_bytes of both sets; zeros are below any prime
+                peer.send('HE_KEY', hashlib.sha256(key).digest(), session=5)
+                if peer.until('HE_READY', 'ERROR')[3] == 0:
+                    peer.send('HE_KEY', key, session=5, lane=1)
+            if random.random() < .6:  # as it should be, at first
+                peer.send('BEGIN', epoch + struct.pack('<I', 1), session=5)
+                peer.send('STEP', bytes(784 if personality == 'clear' else sizes['request'][-1]), session=5)
+            for _ in range(random.randrange(1, 14)):
+                sent += 1
+                roll, some = random.random(), random.choice((os.urandom, bytes))
+                if roll < .3:
+                    peer.send('BEGIN', (epoch if roll < .27 else bytes(16)) + struct.pack('<I', random.choice((1, 1, 1, 2, 0, 129, 2**32 - 1))),
+                              session=5, lane=random.choice((0, 0, 1, 2)))
+                elif roll < .6:
+                    peer.send('STEP', some(random.choice([0, 783, 784, 1 << 20] + 3 * sizes['request'])), session=5,
+                              lane=random.choice((0, 0, 1)), sequence=random.choice((0, 0, 2, 4)), flags=random.choice((0, 0, 1)))
+                elif roll < .8:
+                    peer.send('HE_TICKET', bytes(random.choice([0, 1 << 20] + 3 * sizes['masks'])), session=5,
+                              lane=random.choice((0, 0, 1, 2)), flags=random.choice((0, 0, 1)))
+                elif roll < .87:
+                    peer.send(random.choice(('OPEN', 'CLOSE')), session=random.choice((5, 6)), flags=random.choice((0, 1)))
+                else:
+                    peer.send(random.choice(list(TYPES)), os.urandom(random.choice((0, 1, 20, 32, 300))), session=random.choice((5, 5, 0, 65535)),
+                              lane=random.choice((0, 1, 2**32 - 1)), sequence=random.choice((0, 1, 2**32 - 1)), flags=random.choice((0, 1, 255)))
+            peer.socket.settimeout(.1)
+            while True:
+                frame = peer.receive()
+                answered += frame[0] in ('STEP', 'HE_TICKET')
+                told = re.search('(request|masks) of another size than ([0-9]+)', reason(frame)) if frame[0] == 'ERROR' else None
+                if told and int(told[2]) not in sizes[told[1]]:
+                    sizes[told[1]].append(int(told[2]))
+        except Gone:
+            pass
+    print(sent, 'answered' if answered else 'nothing was answered')
 
 
 def plans(pki, model_owner, model, seed, n):
@@ -378,7 +429,7 @@ def remains(pid, address):
     print('left:', *sorted(set(left)))
 
 
-ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, plans, names, remains)}
+ATTACKS = {f.__name__: f for f in (sessions, refusals, replays, storm, two_party_storm, plans, names, remains)}
 
 if __name__ == '__main__':
     try:

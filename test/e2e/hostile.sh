@@ -77,4 +77,16 @@ start ruled "$OBSCURAD" model-owner --listen=127.0.0.1:0 --provider="$PROVIDER" 
 attack refusals "$T/pki" "127.0.0.1:$(port ruled)" digits_mlp 500 >"$T/out" 2>&1
 is "what the rules forbid is refused" 1 "$(grep -c "rogue.example may not use model digits_mlp" "$T/out")"
 is "and cannot fill the audit" 60 "$(grep -c '"event":"refused"' "$T/audit")"
+
+# ---- sessions of two parties
+for role in model-owner data-owner; do
+	kill_role $role
+	mv "$T/$role.log" "$T/first-$role.log"
+done
+start_owners he,clear "$ROOT/test/models/digits_mlp.onnx" --clear=on || { not_ok "roles start"; exit 1; }
+sent=$(attack two_party_storm "$T/pki" "$MODEL_OWNER" digits_mlp "$seed" 120 2>&1)
+case $sent in *[0-9]" answered") ok "frames of any kind in sessions of he and clear (seed $seed)" ;; *) not_ok "frames of any kind in sessions of he and clear (seed $seed)" "$sent" ;; esac
+for personality in he clear; do
+	is "$personality still answers after them" '"label":7' "$(classify --personality $personality --json "$PNG" 2>&1 | grep -o '"label":7')"
+done
 is "no memory error was found" 0 "$(cat "$T"/*.log | grep -c "Sanitizer\|runtime error")"
