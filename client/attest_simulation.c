@@ -48,10 +48,22 @@ static int make(struct identity *id, const struct identity *root, const char *na
 	return err_set(e, ERR_ENV, "cannot make the certificate \"%s\"", name);
 }
 
+/* For all to read, and for us alone to write, whatever the umask. New; NULL with errno. */
+static FILE *create(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (f && fchmod(fileno(f), 0644)) {
+		fclose(f);
+		return NULL;
+	}
+	return f;
+}
+
 static int write_chain(const char *path, const struct identity *key, const struct identity *root,
 		       struct err *e)
 {
-	FILE *f = fopen(path, "we");
+	FILE *f = create(path);
 	int ok = f && PEM_write_X509(f, key->certificate) && PEM_write_X509(f, root->certificate);
 
 	if (f && fclose(f))
@@ -80,7 +92,7 @@ static int write_policy(const char *dir, const uint8_t measurement[48], struct e
 	for (int i = 0; i < 48; i++)
 		sprintf(text + 2 * i, "%02x", measurement[i]);
 	snprintf(path, sizeof(path), "%.1000s/policy.conf", dir);
-	f = fopen(path, "we");
+	f = create(path);
 	if (!f ||
 	    fprintf(f,
 		    "# What this installation's simulated enclave is. It is accepted with --accept-simulated "

@@ -253,26 +253,45 @@ static int prepare(struct ledger *l, struct err *e)
 	return 0;
 }
 
+/* Pictures lie in it: a file that somebody else has put there stays theirs to read, and where anybody may
+ * write, so does the log that SQLite makes beside it. */
+static int is_ours(const char *path, int fd, const char *folder, struct err *e)
+{
+	struct stat file, place;
+
+	if (fstat(fd, &file) || stat(folder, &place))
+		return err_set(e, ERR_ENV, "the ledger %s: %s", path, strerror(errno));
+	if (!S_ISREG(file.st_mode) || file.st_uid != geteuid())
+		return err_set(e, ERR_INPUT,
+			       "the ledger %s is no plain file of this user's: remove it, or name another",
+			       path);
+	if (place.st_mode & S_IWOTH)
+		return err_set(
+		    e, ERR_INPUT,
+		    "the ledger %s: anybody may write to its folder: name a file in a folder of your own",
+		    path);
+	return fchmod(fd, 0600) ? err_set(e, ERR_ENV, "the ledger %s: %s", path, strerror(errno)) : 0;
+}
+
 /* The file with mode 0600, and its folder when only that is missing. */
 static int make_file(const char *path, struct err *e)
 {
-	char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
-	int fd;
+	const char *slash = strrchr(path, '/');
+	char folder[4096];
+	int fd, bad;
 
-	if (slash && slash != folder) {
-		*slash = 0;
-		(void)!mkdir(folder, DIRECTORY_MODE); /* open says it when this failed */
-	}
-	free(folder);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	(void)!mkdir(folder, DIRECTORY_MODE); /* open says it when this failed */
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return err_set(
 		    e, ERR_ENV,
 		    "cannot open the ledger %s: %s; make its folder writable, or name another file "
 		    "with --ledger=FILE",
 		    path, strerror(errno));
+	bad = is_ours(path, fd, folder, e);
 	close(fd);
-	return 0;
+	return bad;
 }
 
 int ledger_open(struct ledger **ledger, const char *path, uint64_t most, struct err *e)

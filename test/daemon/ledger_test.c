@@ -422,6 +422,29 @@ static void test_kill(void **state)
 	}
 }
 
+/* Pictures go into no file that somebody else has put there, or could. */
+static void others_test(void **state)
+{
+	struct fixture *f = *state;
+	char folder[96];
+	struct stat st;
+
+	snprintf(folder, sizeof(folder), "%s/new", f->dir);
+	assert_int_equal(chmod(f->path, 0666), 0);
+	reopen(f);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	ledger_close(f->l);
+	assert_int_equal(chmod(folder, 01777), 0);
+	expect_refused(f, "anybody may write to its folder");
+	assert_int_equal(chmod(folder, 0700), 0);
+	if (!chown(f->path, 65534, 65534)) { /* root */
+		expect_refused(f, "no plain file of this user's");
+		assert_int_equal(chown(f->path, geteuid(), getegid()), 0);
+	}
+	assert_int_equal(ledger_open(&f->l, f->path, 1 << 20, &f->e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +459,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_one_process, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
+	    cmocka_unit_test_setup_teardown(others_test, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
