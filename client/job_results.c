@@ -49,6 +49,12 @@ int results_open(struct results *r, const struct args *a, struct err *e)
 	r->part = open(r->part_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (r->part < 0)
 		return err_set(e, ERR_ENV, "cannot write %s: %s", r->part_path, strerror(errno));
+	if (fstat(r->part, &there) || there.st_uid != geteuid()) {
+		close(r->part);
+		r->part = -1;
+		return err_set(e, ERR_INPUT, "%s is somebody else's: remove it, or name another --out",
+			       r->part_path);
+	}
 	if (!flock(r->part, LOCK_EX | LOCK_NB))
 		return 0;
 	close(r->part);

@@ -45,6 +45,12 @@ is "a folder with a slash has the name without" "$T/slash/seven-0.png" "$(tail -
 # what cannot be done
 batch "$STACK" --model digits_conv --out "$T/nowhere/x.csv" >"$T/out" 2>"$T/err"
 is "no such folder" "7 1" "$? $(grep -c nowhere "$T/err")"
+if [ "$(id -u)" = 0 ]; then
+	: >"$T/theirs.csv.part"
+	chown 65534 "$T/theirs.csv.part"
+	batch "$STACK" --model digits_conv --out "$T/theirs.csv" >"$T/out" 2>"$T/err"
+	is "results go into no file of somebody else's" "3 1 0" "$? $(grep -c "theirs.csv.part is somebody else's" "$T/err") $(stat -c %s "$T/theirs.csv.part")"
+fi
 batch "$STACK" --model nosuch --out "$T/x.csv" >"$T/out" 2>"$T/err"
 is "no such model" "4 1" "$? $(grep -c nosuch "$T/err")"
 batch "$STACK" --out "" >"$T/out" 2>"$T/err"
