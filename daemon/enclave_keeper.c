@@ -71,9 +71,11 @@ static int save(struct keeper *k, uint8_t *body, size_t *n, struct err *e)
 	if (fd >= 0)
 		close(fd);
 	*n = 0;
-	if (bad || rename(fresh, k->path) || sync_folder(k->path))
-		return err_set(e, ERR_ENV, "enclave_state: %.200s: %s", k->path, strerror(errno));
-	return 0;
+	if (!bad && !rename(fresh, k->path) && !sync_folder(k->path))
+		return 0;
+	err_set(e, ERR_ENV, "enclave_state: %.200s: %s", k->path, strerror(errno));
+	unlink(fresh);
+	return -1;
 }
 
 /* ---- the TPM ---- */
