@@ -15,6 +15,7 @@
 #include "daemon/notify.h"
 
 #define DAY_US UINT64_C(86400000000)
+#define ASK_US 200		/* for each connection: so much sooner than due it is asked no more */
 #define LATE_US 500000		/* a tick that comes so late says that the loop, not the peers, was away */
 #define LINGER_US 1000000	/* for a peer to read why it was refused */
 #define STOP_MARGIN_US 15000000 /* beyond drain_ms, before systemd kills us */
@@ -408,13 +409,14 @@ static uint64_t next_due(const struct net *net)
 }
 
 /* Asked before the loop sleeps, so that whoever begins to wait need not think of it, and no timer is there
- * when nothing is waited for. One that is set and near stays: a busy loop does not ask at each turn. */
+ * when nothing is waited for. One that is set and near stays: a busy loop does not ask at each turn, and the
+ * more there are to be asked, the rarer it does. */
 static void set_tick(struct net *net)
 {
 	uint64_t now = net_now(), due, us;
 	struct timeval tv;
 
-	if (net->due_us <= now + NET_TICK_US)
+	if (net->due_us <= now + NET_TICK_US + ASK_US * net->n_conns)
 		return;
 	due = next_due(net);
 	if (due == UINT64_MAX) {

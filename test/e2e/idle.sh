@@ -2,7 +2,7 @@
 # What roles cost that have nothing to do: how often their threads wake, tickets and sessions at hand. A timer that runs for nothing would
 # wake one hundreds of times in these seconds; what is left is one PING a second on each connection, and its answer.
 . test/e2e/lib.sh
-S=6 MOST=90
+S=4 MOST=60
 # Times that threads of a process, and of those that it started, have gone to sleep
 sleeps() {
 	cat /proc/"$1"/task/*/status | awk '/^voluntary_ctxt_switches/ {n += $2} END {print n}'
@@ -11,7 +11,7 @@ sleeps() {
 total() { sleeps "$(cat "$T/$1.pid")" | awk "{n += \$1} END {print n}"; }
 quiet() { # quiet WHAT ROLE…: how often each has woken in $S seconds
 	what=$1; shift
-	sleep 3 # what the requests before began has ended
+	sleep 2 # what the requests before began has ended
 	for role in "$@"; do total "$role" >"$T/$role.before"; done
 	sleep $S
 	for role in "$@"; do
@@ -28,3 +28,11 @@ quiet "two full pools" provider model-owner data-owner
 is "it is awake when asked: a data owner that has slept answers" 0 "$(classify --model digits_mlp --limit 1 "$(pictures_of digits)" >/dev/null 2>&1; echo $?)"
 kill_role provider
 quiet "without a provider" model-owner data-owner
+stop_all
+start_owners he,clear "$ROOT/test/models/digits_mlp.onnx" --clear=on --he-offline=on
+for p in he clear; do classify --model digits_mlp --personality $p --limit 1 "$(pictures_of digits)" >"$T/out" 2>&1 || not_ok "$p: a picture" "$(cat "$T/out")"; done
+for _ in $(seq 300); do
+	"$OBSCURA" status --socket="$T/data-owner.sock" --json | jq -e '.pools | map(select(.personality == "he"))[0] | .depth == .high' >/dev/null && break
+	sleep 0.2
+done
+quiet "he with a full pool, and clear" model-owner data-owner
