@@ -135,10 +135,16 @@ static void full_pools_rest(void **state)
 	w.owner_options.pool_high = 10;
 	start(&w, SMALL, 2);
 	assert_false(world_rests(&w));
+	while (!w.sessions[0].m)
+		world_step(&w);
+	assert_false(modeller_rests(w.sessions[0].m)); /* it is to be paired */
 	world_settle(&w);
 	assert_true(world_rests(&w));
 	ask(&w, 0, &r, 8, 1);
-	assert_false(world_rests(&w));
+	assert_false(owner_rests(w.owner[0]));
+	while (!w.seen.count[FRAME_BEGIN])
+		world_step(&w);
+	assert_true(!modeller_rests(w.sessions[0].m) || !modeller_rests(w.sessions[1].m));
 	world_settle(&w);
 	check(&r, SMALL);
 	release(&r);

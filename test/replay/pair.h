@@ -39,7 +39,10 @@ static void sessions_rest(void **state)
 
 	defaults(&w, 0);
 	begin(&w, r);
-	assert_false(world_rests(&w));
+	assert_false(owner_rests(w.owner[0]));
+	while (!w.seen.count[FRAME_BEGIN])
+		world_step(&w);
+	assert_true(!modeller_rests(w.sessions[0].m) || !modeller_rests(w.sessions[1].m));
 	world_settle(&w);
 	assert_true(world_rests(&w));
 	finish(&w, r, 0);
