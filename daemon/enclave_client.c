@@ -25,6 +25,7 @@
 #include "daemon/tls_lean.h"
 
 #define EVIDENCE_MAX (1u << 20)
+#define DIAL_STEPS 3 /* a handshake, and evidence, for which others may be before us */
 
 double enclave_now(void)
 {
@@ -89,6 +90,19 @@ static int read_identity(struct enclave_trust *t, const struct config *c, char r
 	return 0;
 }
 
+/* Each read waits no longer than a step; whoever sends a byte now and then must end, too: a worker waits, and
+ * a daemon that stops waits for it. */
+static long in_time(BIO *b, int what, const char *p, size_t n, int argi, long argl, int ret, size_t *done)
+{
+	const struct enclave *x = (const struct enclave *)BIO_get_callback_arg(b);
+
+	if (what != BIO_CB_READ || enclave_now() < x->until_s)
+		return ret;
+	BIO_clear_retry_flags(b);
+	errno = ETIMEDOUT;
+	return -1;
+}
+
 static int handshake(struct enclave *x, const struct config *c, struct err *e)
 {
 	int r;
@@ -96,6 +110,9 @@ static int handshake(struct enclave *x, const struct config *c, struct err *e)
 	x->ssl = SSL_new(x->trust->tls);
 	if (!x->ssl || soon_set_fd(x->ssl, x->fd))
 		return err_set(e, ERR_ENV, "cannot prepare TLS");
+	x->until_s = enclave_now() + DIAL_STEPS * (double)c->step_ms / 1e3;
+	BIO_set_callback_arg(SSL_get_rbio(x->ssl), (char *)x);
+	BIO_set_callback_ex(SSL_get_rbio(x->ssl), in_time);
 	errno = 0;
 	r = SSL_connect(x->ssl);
 	if (r == 1)
@@ -328,6 +345,7 @@ int enclave_dial(struct enclave **out, const struct enclave_how *how, struct err
 		enclave_close(x);
 		return -1;
 	}
+	BIO_set_callback_ex(SSL_get_rbio(x->ssl), NULL);
 	x->connect_s = enclave_now() - start;
 	*out = x;
 	return 0;

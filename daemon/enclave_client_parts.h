@@ -19,7 +19,7 @@ struct enclave {
 	int kept;
 	SSL *ssl;
 	int fd;
-	double connect_s;
+	double connect_s, until_s;	      /* until_s: when dialling must have ended */
 	int simulated, boot;		      /* boot: evidence in the certificate is enough */
 	uint8_t release[ENCLAVE_RELEASE_KEY]; /* of the enclave's evidence */
 	/* of enclave_pump: the question, and the answer as far as it is there */

@@ -90,3 +90,14 @@ for i in 1 2 3; do
 	wait "$(cat "$T/load$i.pid")"
 	is "a stricter configuration holds under load: client $i is refused" "6 yes" "$? $([ "$(grep -c '"label"' "$T/load$i.log")" -lt 20000 ] && echo yes)"
 done
+kill_role data-owner
+
+# Whoever is on the way needs no certificate to answer a byte now and then: the daemon gives up, and stops when it shall.
+start trickle python3 test/e2e/enclave_hostile.py - - - trickle
+ENCLAVE=127.0.0.1:$(port trickle)
+owner --policy="$SIM/policy.conf" --accept-simulated=on --step-ms=500 --drain-ms=500 || { not_ok "the daemon starts"; exit 1; }
+classify --personality enclave --deadline-ms=1000 "$ROOT/test/images/seven-0.png" >"$T/out" 2>&1
+is "an answer that trickles is not waited for" 5 $?
+for _ in $(seq 400); do grep -q gone "$T/trickle.log" && break; sleep 0.05; done
+is "nor for ever by the daemon" 1 "$(grep -c gone "$T/trickle.log")"
+grep -q "the TLS handshake failed: Connection timed out" "$T/data-owner.log" && ok "which says so" || not_ok "which says so" "$(cat "$T/data-owner.log")"

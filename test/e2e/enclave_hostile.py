@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""enclave_hostile.py ENCLAVE CERTIFICATE KEY hold|describe|stale|silent|crowd|greedy [COMMAND...]: a client that does what ours does not. hold: says that long
+"""enclave_hostile.py ENCLAVE CERTIFICATE KEY hold|describe|stale|silent|crowd|greedy|trickle [COMMAND...]: a client that does what ours does not. hold: says that long
 messages will come, on as many connections as it gets, and goes without sending them. describe: asks for a model's description with no picture.
 stale: is given evidence, runs COMMAND, then sends a picture over the same connection. Prints what the enclave answers.
 silent, crowd: run COMMAND while many connections say nothing at all, or while many with one certificate stay, and with its twin; print its
 exit code. greedy: asks for evidence over 16 connections without a pause; prints how much was made for it while somebody else waited for one
-(whose CERTIFICATE KEY COMMAND names), then what it is told in the end."""
+(whose CERTIFICATE KEY COMMAND names), then what it is told in the end. trickle: listens itself (the first three words are not looked at), and
+of an answer that a client waits for gives one byte ten times a second; prints when the client has gone."""
 import base64
 import os
 import socket
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 HELLO, EVIDENCE, CLASSIFY = 1, 2, 3
 
@@ -182,4 +184,18 @@ def greedy():
     print('another one waited for', 'few' if most < 4 else most, sorted({t.decode() for t in told}))
 
 
-{'hold': hold, 'silent': silent, 'crowd': crowd, 'greedy': greedy, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()
+def trickle():
+    listener = socket.create_server(('127.0.0.1', 0))
+    print('listening on 127.0.0.1:%d' % listener.getsockname()[1], flush=True)
+    while True:
+        s, _ = listener.accept()
+        try:
+            s.sendall(b'\x16\x03\x03\x3f\xff\x02')  # of a ServerHello
+            while True:
+                time.sleep(.1)
+                s.sendall(b'\0')
+        except OSError:
+            print('gone', flush=True)
+
+
+{'hold': hold, 'silent': silent, 'crowd': crowd, 'greedy': greedy, 'trickle': trickle, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()
