@@ -41,7 +41,7 @@ reload model-owner
 other
 code=$?
 if [ $code = 4 ] && grep -q "model-owner.*our certificate has been revoked" "$T/err"; then ok "the model owner refuses it, and says why"; else not_ok "the model owner refuses it, and says why" "exit $code: $(cat "$T/err")"; fi
-is "the model owner's log names peer, reason and file" 1 "$(grep "refused" "$T/model-owner.log" | grep -c "other.example) is revoked, says $T/list")"
+is "the model owner's log names peer, reason and file" yes "$(grep "refused" "$T/model-owner.log" | grep -q "other.example) is revoked, says $T/list" && echo yes)"
 classify --limit 3 "$IDX" >/dev/null 2>"$T/err"
 is "others are served on" 0 $?
 
@@ -61,7 +61,7 @@ reload data-owner
 reload provider
 reload model-owner
 good=1
-for _ in $(seq 50); do classify --limit 1 "$IDX" >/dev/null 2>"$T/err" && { good=0; break; }; sleep 0.1; done
+for _ in $(seq 200); do classify --limit 1 "$IDX" >/dev/null 2>"$T/err" && { good=0; break; }; sleep 0.1; done
 is "a new certificate at SIGHUP: it works again by itself" 0 $good || cat "$T/err"
 "$OBSCURA" pki revoke --dir "$P" model-owner >/dev/null 2>&1
 cp "$P/revoked.crl" "$T/list"
@@ -91,7 +91,7 @@ bad "not a list" "$P/ca.pem" "not a PEM file with a revocation list"
 reload model-owner
 reload data-owner
 good=1
-for _ in $(seq 50); do classify --limit 1 "$IDX" >/dev/null 2>"$T/err" && { good=0; break; }; sleep 0.1; done
+for _ in $(seq 200); do classify --limit 1 "$IDX" >/dev/null 2>"$T/err" && { good=0; break; }; sleep 0.1; done
 is "renewed: it works again" 0 $good || cat "$T/err"
 "$OBSCURA" status --socket="$T/data-owner.sock" --json >"$T/status"
 is "status warns of own certificate, with date and remedy" 1 "$(jq '[.warnings[]|select(test("own certificate .*data-owner.pem ends in (19|20) days, on 20..-..-...*pki issue"))]|length' "$T/status")"
