@@ -12,18 +12,16 @@
 #include "daemon/model_owner.h"
 #include "daemon/serve.h"
 
-#define PATIENCE_MS 1500 /* how long an OPEN waits for the provider or for its model, at most */
-#define OF_ONE_LEAST 8	 /* sessions that any single data owner may have; more where max_sessions is large */
-#define QUIET_US 100000	 /* no message of an inference for so long: none is under way */
+#define QUIET_US 100000 /* no message of an inference for so long: none is under way */
 
-static uint64_t now_us(const struct model_owner *o)
+uint64_t model_owner_now(const struct model_owner *o)
 {
 	const struct host *host = net_host(o->net);
 
 	return host->now_us(host->ctx);
 }
 
-static void refuse(struct conn *c, uint16_t session, const struct err *e, const char *step)
+void model_owner_refuse(struct conn *c, uint16_t session, const struct err *e, const char *step)
 {
 	log_peer(LOG_WARNING, conn_channel(c)->name, "refused: %s", e->text);
 	channel_send_error(conn_channel(c), session, e, step);
@@ -31,7 +29,7 @@ static void refuse(struct conn *c, uint16_t session, const struct err *e, const 
 
 /* ---- sessions ---- */
 
-static struct session *find_session(const struct model_owner *o, const struct conn *c, uint16_t id)
+struct session *session_find(const struct model_owner *o, const struct conn *c, uint16_t id)
 {
 	for (struct session *s = o->sessions; s; s = s->next)
 		if ((s->owner == c && s->id == id) || (s->provider == c && s->provider_id == id))
@@ -69,9 +67,8 @@ static uint16_t free_id(struct model_owner *o)
 	return o->last_id;
 }
 
-/* The caller keeps its hold of the model when this fails. */
-static int start_session(struct model_owner *o, struct conn *c, uint16_t id, struct model *model,
-			 const struct served *served, int he_offline, struct err *e)
+int session_start(struct model_owner *o, struct conn *c, uint16_t id, struct model *model,
+		  const struct served *served, int he_offline, struct err *e)
 {
 	struct modeller_options options = {.pool_bytes = o->config->pool_memory << 20,
 					   .step_ms = (uint32_t)o->config->step_ms,
@@ -101,11 +98,11 @@ static int start_session(struct model_owner *o, struct conn *c, uint16_t id, str
 /* A frame of an open session. One that has just ended may still have frames under way: they are dropped. */
 static void on_session_frame(struct model_owner *o, struct conn *c, const struct frame *f)
 {
-	struct session *s = find_session(o, c, f->session);
+	struct session *s = session_find(o, c, f->session);
 	struct err why = {0};
 
 	if (f->type == FRAME_BEGIN || f->type == FRAME_STEP)
-		o->online_us = now_us(o);
+		o->online_us = model_owner_now(o);
 	if (f->type == FRAME_BEGIN)
 		metrics_add(METRIC_inferences_total, 1, METRIC_NO_LABELS);
 	if (!s || !modeller_frame(s->m, conn_channel(c), f, &why))
@@ -120,14 +117,14 @@ static void leave_sessions(struct model_owner *o, int all)
 {
 	for (struct session *s = o->sessions; s; s = s->next)
 		if (!s->leave_us && (all || model_retired(s->model))) {
-			s->leave_us = now_us(o);
+			s->leave_us = model_owner_now(o);
 			modeller_leave(s->m);
 		}
 }
 
 static int overdue(const struct model_owner *o, uint64_t since_us)
 {
-	return since_us && now_us(o) > since_us + o->config->drain_ms * 1000;
+	return since_us && model_owner_now(o) > since_us + o->config->drain_ms * 1000;
 }
 
 static void end_all(struct model_owner *o, struct conn *c, const struct err *why)
@@ -141,225 +138,6 @@ static void end_all(struct model_owner *o, struct conn *c, const struct err *why
 		modeller_lost(s->m, conn_channel(c), why->text);
 		end_session(o, s);
 	}
-}
-
-/* ---- openings ---- */
-
-static void on_made(void *ctx);
-
-/* 1: it is a session, or refused; 0: it waits. */
-static int try_open(struct model_owner *o, const struct opening *w)
-{
-	const struct served *served;
-	struct model *model;
-	struct err e = {0};
-
-	if (!models_serve(o->models, w->model, w->optimise, w->reveal, net_host(o->net), on_made, o, &model,
-			  &served, &e)) {
-		if (!served)
-			return 0;
-		if ((!personality_provider(served->personality) || (o->provider && !o->renew_us)) &&
-		    !start_session(o, w->owner, w->id, model, served, w->he_offline, &e))
-			return 1;
-		model_release(model);
-		if (!e.code)
-			return 0;
-	}
-	o->n_sessions--;
-	refuse(w->owner, w->id, &e, "open");
-	return 1;
-}
-
-static void try_all(struct model_owner *o)
-{
-	for (struct opening **at = &o->openings; *at;) {
-		struct opening *w = *at;
-
-		if (!try_open(o, w)) {
-			at = &w->next;
-			continue;
-		}
-		*at = w->next;
-		free(w);
-	}
-}
-
-static void on_made(void *ctx)
-{
-	try_all(ctx);
-}
-
-/* Those of a connection, or only one session of it (id != 0). */
-static void drop_openings(struct model_owner *o, const struct conn *c, uint16_t id)
-{
-	for (struct opening **at = &o->openings; *at;) {
-		struct opening *w = *at;
-
-		if (w->owner != c || (id && w->id != id)) {
-			at = &w->next;
-			continue;
-		}
-		*at = w->next;
-		o->n_sessions--;
-		free(w);
-	}
-}
-
-static void expire_openings(struct model_owner *o)
-{
-	uint64_t now = now_us(o),
-		 limit = o->config->connect_ms / 2 < PATIENCE_MS ? o->config->connect_ms / 2 : PATIENCE_MS;
-
-	for (struct opening **at = &o->openings; *at;) {
-		struct opening *w = *at;
-		struct err e = {0};
-
-		if (now < w->since_us + limit * 1000 ||
-		    /* a variant that is being made may take its time */
-		    o->provider || w->optimise >= MODELS_HE) {
-			at = &w->next;
-			continue;
-		}
-		err_set(&e, ERR_REACH, "the model owner has no connection to its provider: %s%s%s",
-			o->provider_why.peer, o->provider_why.peer[0] ? ": " : "", o->provider_why.text);
-		refuse(w->owner, w->id, &e, "open");
-		*at = w->next;
-		o->n_sessions--;
-		free(w);
-	}
-}
-
-static int is_opening(const struct model_owner *o, const struct conn *c, uint16_t id)
-{
-	for (const struct opening *w = o->openings; w; w = w->next)
-		if (w->owner == c && w->id == id)
-			return 1;
-	return 0;
-}
-
-static int offers(const struct model_owner *o, const char *personality)
-{
-	for (size_t i = 0; i < o->config->personalities.n; i++)
-		if (!strcmp(o->config->personalities.items[i], personality))
-			return personality_named(personality) < PERSONALITY_ENCLAVE;
-	return 0;
-}
-
-/* The first of those that the data owner accepts which is offered, or NULL. */
-static const char *chosen(const struct model_owner *o, const Wire__Open *open)
-{
-	if (!open->n_personalities)
-		return offers(o, "smpc") ? "smpc" : NULL;
-	for (size_t i = 0; i < open->n_personalities; i++)
-		if (offers(o, open->personalities[i]))
-			return open->personalities[i];
-	return NULL;
-}
-
-static int may_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
-{
-	const struct channel *channel = conn_channel(c);
-	struct access_ask ask = {.who = {conn_names(c), channel->name, channel->fingerprint},
-				 .model = models_name(o->models, open->model),
-				 .reveal = open->reveal};
-	struct access_clock clock = {now_us(o), time(NULL)};
-
-	return access_open(o->access, &ask, &clock, e);
-}
-
-static int is_of(const struct conn *a, const struct conn *b)
-{
-	return !memcmp(conn_channel((struct conn *)(uintptr_t)a)->fingerprint,
-		       conn_channel((struct conn *)(uintptr_t)b)->fingerprint, 32);
-}
-
-/* No data owner takes all places, over however many connections. */
-static int check_share(const struct model_owner *o, const struct conn *c, struct err *e)
-{
-	uint64_t most =
-	    o->config->max_sessions / 8 > OF_ONE_LEAST ? o->config->max_sessions / 8 : OF_ONE_LEAST;
-	uint64_t n = 0;
-
-	for (const struct session *s = o->sessions; s; s = s->next)
-		n += is_of(s->owner, c);
-	for (const struct opening *w = o->openings; w; w = w->next)
-		n += is_of(w->owner, c);
-	if (n < most)
-		return 0;
-	return err_set(
-	    e, ERR_PEER,
-	    "you have %llu sessions here, no more are allowed to one data owner (an eighth of max_sessions)",
-	    (unsigned long long)n);
-}
-
-static int not_offered(const struct model_owner *o, struct err *e)
-{
-	char names[64] = "";
-
-	for (enum personality p = 0; p < PERSONALITY_ENCLAVE; p++)
-		if (offers(o, personality_name(p)))
-			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
-				 names[0] ? " and " : "", personality_name(p));
-	return err_set(e, ERR_PEER, "none of the personalities that you accept is offered here; there is %s",
-		       names[0] ? names : "none");
-}
-
-static int check_open(const struct model_owner *o, struct conn *c, const Wire__Open *open, struct err *e)
-{
-	const char *personality = chosen(o, open);
-
-	if (!personality)
-		return not_offered(o, e);
-	if (open->optimise > PLAN_BANDWIDTH)
-		return err_set(e, ERR_PEER, "an unknown way to optimise");
-	if (o->n_sessions >= o->config->max_sessions)
-		return err_set(e, ERR_PEER, "%u sessions are open, which is the limit (max_sessions)",
-			       o->n_sessions);
-	return check_share(o, c, e) ? -1 : may_open(o, c, open, e);
-}
-
-static void open_or_wait(struct model_owner *o, struct conn *c, uint16_t id, const Wire__Open *open)
-{
-	struct opening *w = calloc(1, sizeof(*w));
-	struct err e = {0};
-
-	if (!w)
-		err_set(&e, ERR_ENV, "out of memory");
-	if (!w || check_open(o, c, open, &e)) {
-		refuse(c, id, &e, "open");
-		free(w);
-		return;
-	}
-	*w = (struct opening){
-	    .owner = c, .id = id, .since_us = now_us(o), .optimise = open->optimise, .reveal = open->reveal};
-	snprintf(w->model, sizeof(w->model), "%s", open->model);
-	if (!strcmp(chosen(o, open), "he"))
-		w->optimise = MODELS_HE;
-	else if (!strcmp(chosen(o, open), "clear"))
-		w->optimise = MODELS_CLEAR;
-	w->he_offline = open->he_offline;
-	o->n_sessions++;
-	if (try_open(o, w)) {
-		free(w);
-		return;
-	}
-	w->next = o->openings;
-	o->openings = w;
-	net_hurry(o->net);
-}
-
-static int on_open(struct model_owner *o, struct conn *c, const struct frame *f, struct err *e)
-{
-	Wire__Open *open;
-
-	if (!f->session || find_session(o, c, f->session) || is_opening(o, c, f->session))
-		return err_set(e, ERR_PEER, "opened session %u twice", f->session);
-	open = wire__open__unpack(NULL, f->length, f->body);
-	if (!open)
-		return err_set(e, ERR_PEER, "sent an OPEN that cannot be read");
-	open_or_wait(o, c, f->session, open);
-	wire__open__free_unpacked(open, NULL);
-	return 0;
 }
 
 /* ---- data owners' connections ---- */
@@ -385,11 +163,11 @@ static int owner_frame_in(void *ctx, struct conn *c, const struct frame *f, stru
 	struct model_owner *o = ctx;
 
 	if (f->type == FRAME_OPEN)
-		return on_open(o, c, f, e);
+		return openings_frame(o, c, f, e);
 	if (f->type == FRAME_MODELS)
 		return send_models(o, c, e);
 	if (f->type == FRAME_CLOSE || f->type == FRAME_ERROR)
-		drop_openings(o, c, f->session);
+		openings_drop(o, c, f->session);
 	on_session_frame(o, c, f);
 	return 0;
 }
@@ -397,7 +175,7 @@ static int owner_frame_in(void *ctx, struct conn *c, const struct frame *f, stru
 static void owner_down(void *ctx, struct conn *c, const struct err *why)
 {
 	log_err(LOG_INFO, "disconnected", why);
-	drop_openings(ctx, c, 0);
+	openings_drop(ctx, c, 0);
 	end_all(ctx, c, why);
 }
 
@@ -410,7 +188,7 @@ static void provider_up(void *ctx, struct conn *c)
 	log_peer(LOG_INFO, conn_channel(c)->name, "connected");
 	o->provider = c;
 	o->provider_why = (struct err){0};
-	try_all(o);
+	openings_try(o);
 }
 
 /* Sessions are of two connections, and the provider knows us by the certificate of this one: it is made anew
@@ -419,7 +197,7 @@ static void renew_provider(struct model_owner *o)
 {
 	if (!o->provider || o->renew_us)
 		return;
-	o->renew_us = now_us(o);
+	o->renew_us = model_owner_now(o);
 	leave_sessions(o, 1);
 }
 
@@ -484,7 +262,7 @@ static void on_tick(void *ctx)
 		models_sweep(o->models);
 	if (o->openings && !o->provider)
 		net_hurry(o->net);
-	expire_openings(o);
+	openings_expire(o);
 }
 
 static void on_drained(void *ctx, struct conn *c)
@@ -496,7 +274,7 @@ static int is_busy(void *ctx)
 {
 	const struct model_owner *o = ctx;
 
-	return net_jobs(o->net) || now_us(o) < o->online_us + QUIET_US;
+	return net_jobs(o->net) || model_owner_now(o) < o->online_us + QUIET_US;
 }
 
 /* ---- a new configuration ---- */
@@ -554,7 +332,7 @@ static void take_reload(void *ctx, void *loaded, int identity)
 	if (identity)
 		renew_provider(o);
 	net_each(o->net, ROLE_D, tell_models, o);
-	try_all(o);
+	openings_try(o);
 }
 
 static void on_status(void *ctx, char *line, size_t bytes)
@@ -596,7 +374,7 @@ int model_owner_main(const struct config *config)
 	while (o.sessions)
 		end_session(&o, o.sessions);
 	while (o.openings)
-		drop_openings(&o, o.openings->owner, o.openings->id);
+		openings_drop(&o, o.openings->owner, o.openings->id);
 	enclave_front_free(o.front);
 	net_drain(o.net);
 	net_free(o.net);
