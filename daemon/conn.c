@@ -245,11 +245,12 @@ static void handshake(struct conn *c)
 			conn_tls_failed(c, saved);
 		return;
 	}
-	if (tls_peer(c->ssl, c->allowed, &c->channel.peer, c->channel.fingerprint, name, sizeof(name), &e)) {
+	if (tls_peer(c->ssl, c->allowed, &c->channel.peer, c->channel.fingerprint, c->channel.key, name,
+		     sizeof(name), &e)) {
 		refuse_role(c, &e);
 		return;
 	}
-	if (!c->outgoing && net_peer_full(c->net, c->channel.fingerprint)) {
+	if (!c->outgoing && net_peer_full(c->net, c->channel.key)) {
 		err_set(&e, ERR_PEER,
 			"its certificate (%.48s) has %d connections here, no more are allowed to one peer",
 			name, CONNS_OF_PEER);

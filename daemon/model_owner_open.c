@@ -132,8 +132,8 @@ static int may_open(const struct model_owner *o, struct conn *c, const Wire__Ope
 
 static int is_of(const struct conn *a, const struct conn *b)
 {
-	return !memcmp(conn_channel((struct conn *)(uintptr_t)a)->fingerprint,
-		       conn_channel((struct conn *)(uintptr_t)b)->fingerprint, 32);
+	return !memcmp(conn_channel((struct conn *)(uintptr_t)a)->key,
+		       conn_channel((struct conn *)(uintptr_t)b)->key, 32);
 }
 
 /* No data owner takes all places, over however many connections. */

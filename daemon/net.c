@@ -169,12 +169,12 @@ static void unlink_conn(struct net *net, struct conn *c)
 	}
 }
 
-int net_peer_full(const struct net *net, const uint8_t fingerprint[32])
+int net_peer_full(const struct net *net, const uint8_t key[32])
 {
 	unsigned n = 0;
 
 	for (const struct conn *c = net->conns; c; c = c->next)
-		n += !c->outgoing && c->state == CONN_UP && !memcmp(c->channel.fingerprint, fingerprint, 32);
+		n += !c->outgoing && c->state == CONN_UP && !memcmp(c->channel.key, key, 32);
 	return n >= CONNS_OF_PEER;
 }
 

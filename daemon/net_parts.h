@@ -81,7 +81,7 @@ struct net {
 uint64_t net_now(void);
 void net_adopt(struct net *net, struct conn *c);
 /* Whether a peer with this certificate has as many as it may. */
-int net_peer_full(const struct net *net, const uint8_t fingerprint[32]);
+int net_peer_full(const struct net *net, const uint8_t key[32]);
 /* Ends the oldest connection of which nobody knows yet who it is: whoever has a certificate needs moments to
  * show it, and who only holds a place loses it to others. 0: there is none. */
 int net_make_room(struct net *net);

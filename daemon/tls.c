@@ -420,8 +420,8 @@ static int lists_in_force(const struct tls *tls, X509 *cert, struct err *e)
 	return 0;
 }
 
-int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
-	     size_t bytes, struct err *e)
+int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], uint8_t key[32],
+	     char *name, size_t bytes, struct err *e)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	const struct tls_note *note = SSL_get_app_data(ssl);
@@ -432,7 +432,9 @@ int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerpr
 	subject(cert, NID_organizationalUnitName, unit, sizeof(unit));
 	subject(cert, NID_commonName, name, bytes);
 	*role = frame_role(unit);
-	X509_digest(cert, EVP_sha256(), fingerprint, NULL);
+	if (X509_digest(cert, EVP_sha256(), fingerprint, NULL) != 1 ||
+	    X509_pubkey_digest(cert, EVP_sha256(), key, NULL) != 1)
+		return err_set(e, ERR_ENV, "out of memory for a digest");
 	/* a resumed session looks neither at dates nor at lists again */
 	if (tls_still_good(note->tls, ssl, e) || lists_in_force(note->tls, cert, e))
 		return -1;

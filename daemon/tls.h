@@ -37,9 +37,9 @@ SSL *tls_connection(struct tls *tls, int fd, struct tls_note *note, struct err *
 /* Whether the peer of a connection that was made before a new configuration is still good: not revoked
  * meanwhile, not expired, and our authorities, which may be others, would take its certificate now. */
 int tls_still_trusted(const struct tls *tls, SSL *ssl, struct err *e) MUST_USE;
-/* After the handshake: the peer's role (one of `allowed`), fingerprint and name. */
-int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], char *name,
-	     size_t bytes, struct err *e) MUST_USE;
+/* After the handshake: the peer's role (one of `allowed`), fingerprint, digest of its key, and name. */
+int tls_peer(SSL *ssl, unsigned allowed, enum frame_role *role, uint8_t fingerprint[32], uint8_t key[32],
+	     char *name, size_t bytes, struct err *e) MUST_USE;
 /* The peer's common name, then its hosts, one a line; hosts that do not fit are left out. */
 #define TLS_NAMES 2048
 void tls_names(SSL *ssl, char *names, size_t bytes);

@@ -64,6 +64,9 @@ struct channel {
 	enum frame_role self, peer;
 	uint8_t fingerprint[32];      /* SHA-256 of the peer's certificate, 0 for a local client */
 	uint8_t self_fingerprint[32]; /* of ours */
+	/* SHA-256 of the peer's public key. Shares are of keys: whoever has a certificate with the ECDSA
+	 * signature (r, s) has another one, with (r, q - s), that is as good. */
+	uint8_t key[32];
 	/* of the peer, for messages: "model-owner mo.example (10.0.0.2:7402)" */
 	char name[96];
 	uint64_t wire_sent, wire_received; /* bytes on the socket */

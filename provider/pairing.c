@@ -100,7 +100,7 @@ static int quota(const struct provider *p, const struct channel *from, struct er
 
 	for (const struct end *end = p->ends; end; end = end->next) {
 		all++;
-		own += same_bytes(end->channel->fingerprint, from->fingerprint, 32);
+		own += same_bytes(end->channel->key, from->key, 32);
 	}
 	if (own >= of_one)
 		return error_of(e, from,

@@ -198,4 +198,5 @@ def trickle():
             print('gone', flush=True)
 
 
-{'hold': hold, 'silent': silent, 'crowd': crowd, 'greedy': greedy, 'trickle': trickle, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()
+if __name__ == '__main__':
+    {'hold': hold, 'silent': silent, 'crowd': crowd, 'greedy': greedy, 'trickle': trickle, 'describe': lambda: classify([]), 'stale': lambda: classify([bytes(784)])}[sys.argv[4]]()

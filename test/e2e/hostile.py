@@ -6,11 +6,15 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import ssl
 import struct
 import sys
 import time
+
+sys.dont_write_bytecode = True
+from enclave_hostile import twin  # noqa: E402
 
 TYPES = dict(HELLO=1, ERROR=2, PING=3, PONG=4, CLOSE=5, MODELS=8, MODEL_LIST=9, OPEN=10, OPENED=11, WEIGHTS=12, PAIR=16, PAIRED=17,
              CREDIT=18, TAGS=19, CORRECTIONS=20, HELD=23, DELTA=21, READY=22, BEGIN=24, STEP=25, ABORT=26,
@@ -124,8 +128,11 @@ def wish(model, reveal=0, personality='smpc', optimise=0):
 # ---- attacks
 
 def sessions(pki, address, model, n):
-    """Opens n sessions over four connections; prints how many were opened, and the last refusal. Keeps them for a minute."""
-    peers = [Peer(pki, 'data-owner', address, 'rogue') for _ in range(4)]
+    """Opens n sessions over four connections, two of them with the certificate's twin; prints how many were opened, and the last refusal.
+    Keeps them for a minute."""
+    shutil.copy(twin(f'{pki}/rogue.pem'), f'{pki}/rogue-twin.pem')
+    shutil.copy(f'{pki}/rogue.key', f'{pki}/rogue-twin.key')
+    peers = [Peer(pki, 'data-owner', address, name) for name in ('rogue', 'rogue-twin') * 2]
     opened, last = 0, ''
     for i in range(int(n)):
         peer = peers[i % 4]

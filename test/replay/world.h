@@ -206,6 +206,7 @@ static void wire_end(struct wire *wire, int side, enum frame_role self, int self
 	end->channel.peer = peer;
 	memset(end->channel.self_fingerprint, self_id, 32);
 	memset(end->channel.fingerprint, peer_id, 32);
+	memset(end->channel.key, peer_id, 32);
 	snprintf(end->channel.name, sizeof(end->channel.name), "%s %d.example", frame_role_name(peer),
 		 peer_id);
 }
