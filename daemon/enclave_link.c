@@ -211,6 +211,7 @@ static void dialling_free(struct dialling *d)
 	free(c->certificate);
 	free(c->key);
 	free(c->policy);
+	free(c->congestion);
 	enclave_trust_free(d->trust);
 	free(d);
 }
@@ -300,6 +301,7 @@ static void dial(struct enclave_link *l)
 	d->config.certificate = strdup(c->certificate);
 	d->config.key = strdup(c->key);
 	d->config.policy = strdup(c->policy);
+	d->config.congestion = strdup(c->congestion);
 	d->config.step_ms = c->step_ms;
 	d->how = (struct enclave_how){.config = &d->config,
 				      .policy = d->config.policy,
@@ -312,7 +314,7 @@ static void dial(struct enclave_link *l)
 	l->trust = NULL;
 	l->renew = 0;
 	if (!d->config.enclave || !d->config.ca || !d->config.certificate || !d->config.key ||
-	    !d->config.policy) {
+	    !d->config.policy || !d->config.congestion) {
 		dialling_free(d);
 		return;
 	}

@@ -61,6 +61,12 @@ classify --personality enclave "$ROOT/test/images/seven-0.png" >/dev/null 2>&1
 for _ in $(seq 100); do [ "$(grep -c 'has proved itself' "$T/data-owner.log")" -ge 2 ] && break; sleep 0.1; done
 is "attestation_age: after so many seconds the enclave proves itself again" yes "$([ "$(grep -c 'has proved itself' "$T/data-owner.log")" -ge 2 ] && echo yes)"
 kill_role data-owner
+for control in $(cat /proc/sys/net/ipv4/tcp_allowed_congestion_control); do
+	owner --policy="$SIM/policy.conf" --accept-simulated=on --congestion="$control" || { not_ok "the daemon starts with congestion = $control"; exit 1; }
+	classify --personality enclave "$ROOT/test/images/seven-0.png" >/dev/null 2>&1
+	is "congestion = $control: the connection to the enclave has it, too" 1 "$(ss -tinH state established dst "$ENCLAVE" | grep -cw "$control")"
+	kill_role data-owner
+done
 echo "attestation_age = 0;" >"$T/never.conf"
 is "attestation_age: 0 is refused by file and line" 1 "$("$OBSCURA" attest verify --kind sim --evidence "$SIM/root.pem" --policy "$T/never.conf" 2>&1 | grep -c 'never.conf:1: .*attestation_age.*1 at least')"
 

@@ -40,7 +40,6 @@ provision "$M" >/dev/null 2>"$T/err"
 hostile describe
 got "who may not use a model is not told what it is" "^7 .*may not use model"
 kill_role model-owner
-kill_role model-owner
 
 # Where descriptors are short (an even and an odd number: the last one goes to a connection, or to none), strangers cost no time and few lines.
 for most in 64 65; do

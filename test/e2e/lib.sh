@@ -13,7 +13,7 @@ trap 'stop_all; rm -rf "$T"; exit $FAILED' EXIT
 trap 'FAILED=1; exit 1' INT TERM
 
 ok() { echo "ok - $1"; }
-not_ok() { echo "not ok - $1"; [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/  # /' | tail -20; FAILED=1; }
+not_ok() { echo "not ok - $1"; [ $# -lt 2 ] || printf '%s\n' "$2" | sed 's/^/  # /' | tail -20; FAILED=1; return 1; }
 # is NAME WANT GOT
 is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2
 got: $3"; fi; }
