@@ -12,8 +12,9 @@
 
 struct ask {
 	struct net *net;
-	struct data_owner *owner; /* standalone only */
-	struct conn *daemon;	  /* NULL before HELLO and after a loss */
+	const struct config *config; /* borrows */
+	struct data_owner *owner;    /* standalone only */
+	struct conn *daemon;	     /* NULL before HELLO and after a loss */
 	struct event *alarm;
 	/* the question under way */
 	uint8_t wanted; /* frame type; 0: that the connection comes up */
@@ -118,14 +119,14 @@ static void prepare(struct ask *a, uint8_t wanted)
 
 /* ---- opening ---- */
 
-static int open_daemon(struct ask *a, const struct config *config, struct err *e)
+static int open_daemon(struct ask *a, struct err *e)
 {
 	static const struct net_handler handler = {on_up, on_frame, NULL, on_down};
 
-	if (net_connect_unix(a->net, config->socket, &handler, a, e))
+	if (net_connect_unix(a->net, a->config->socket, &handler, a, e))
 		return -1;
 	prepare(a, 0);
-	return await(a, config->connect_ms, e);
+	return await(a, a->config->connect_ms, e);
 }
 
 int ask_open(struct ask **ask, const struct config *config, int standalone, struct err *e)
@@ -135,6 +136,7 @@ int ask_open(struct ask **ask, const struct config *config, int standalone, stru
 	*ask = NULL;
 	if (!a)
 		return err_set(e, ERR_ENV, "out of memory");
+	a->config = config;
 	/* what happens on the way is the daemon's log; here one line says how it ended */
 	log_open("error", "obscura");
 	if (net_new(&a->net, config, standalone ? ROLE_D : ROLE_L, e))
@@ -144,7 +146,7 @@ int ask_open(struct ask **ask, const struct config *config, int standalone, stru
 		err_set(e, ERR_ENV, "out of memory");
 		goto fail;
 	}
-	if (standalone ? data_owner_new(&a->owner, a->net, config, e) : open_daemon(a, config, e))
+	if (standalone ? data_owner_new(&a->owner, a->net, config, e) : open_daemon(a, e))
 		goto fail;
 	*ask = a;
 	return 0;
@@ -205,9 +207,8 @@ static int refused(const Wire__Error *error, struct err *e)
 	return err_set(e, code, "%.500s", once(error->text));
 }
 
-int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified **reply, struct err *e)
+static int classify(struct ask *a, const Wire__Classify *request, struct err *e)
 {
-	*reply = NULL;
 	if (still_there(a, e))
 		return -1;
 	prepare(a, FRAME_CLASSIFIED);
@@ -219,8 +220,28 @@ int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified 
 		channel_send_message(c, FRAME_CLASSIFY, 0, a->lane, request);
 		c->ops->flush(c);
 	}
-	if (await(a, request->deadline_ms + GRACE_MS, e))
+	return await(a, request->deadline_ms + GRACE_MS, e);
+}
+
+/* A daemon that stops ends what it has begun, and no more: a question that it has not read goes to the one
+ * that comes after it. */
+static int ask_the_next(struct ask *a, const Wire__Classify *request, struct err *why)
+{
+	struct err e = {0};
+
+	if (a->owner || a->daemon || why->code != ERR_REACH || open_daemon(a, &e))
 		return -1;
+	*why = (struct err){0};
+	return classify(a, request, why);
+}
+
+int ask_classify(struct ask *a, const Wire__Classify *request, Wire__Classified **reply, struct err *e)
+{
+	struct err why = {0};
+
+	*reply = NULL;
+	if (classify(a, request, &why) && ask_the_next(a, request, &why))
+		return err_set(e, why.code, "%s", why.text);
 	*reply = wire__classified__unpack(NULL, a->bytes, a->packed);
 	if (!*reply)
 		return err_set(e, ERR_PEER, "the data owner's answer cannot be read");

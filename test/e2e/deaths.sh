@@ -34,3 +34,40 @@ for role in provider model-owner data-owner; do
 	done
 	is "$role restarted: requests succeed again" 0 $good || cat "$T/err"
 done
+
+# A daemon that stops after it has greeted and before it reads the question: the client asks the one that comes next, once.
+cat >"$T/relay.py" <<'EOF'
+import os, select, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[2])
+listener.listen()
+for drop in sys.argv[3]:  # 1: this connection ends instead of its question
+    client, daemon = listener.accept()[0], socket.socket(socket.AF_UNIX)
+    daemon.connect(sys.argv[1])
+    said = 0
+    while True:
+        ready = select.select([client, daemon], [], [])[0]
+        data = ready[0].recv(1 << 20)
+        said += ready[0] is client
+        if not data or (drop == '1' and said == 2):
+            break
+        (daemon if ready[0] is client else client).sendall(data)
+    client.close(), daemon.close()
+os.remove(sys.argv[2])
+EOF
+# through DROPS: which connections end; the label that comes of it, or the exit code and why
+through() {
+	python3 "$T/relay.py" "$T/data-owner.sock" "$T/relay.sock" "$1" &
+	relay=$!
+	PIDS="$PIDS $relay"
+	for _ in $(seq 100); do [ -S "$T/relay.sock" ] && break; sleep 0.05; done
+	"$OBSCURA" classify --socket="$T/relay.sock" --model "$NAME" --limit 1 --json "$IDX" >"$T/out" 2>"$T/err"
+	code=$?
+	[ $code = 0 ] && jq -c .label "$T/out" || echo "$code $(grep -c 'went away\|was lost\|ended' "$T/err")"
+	kill $relay 2>/dev/null
+	wait $relay 2>/dev/null
+	rm -f "$T/relay.sock"
+}
+LABEL=$(classify --model "$NAME" --limit 1 --json "$IDX" | jq -c .label)
+is "a daemon that goes before it reads the question: the next one is asked" "$LABEL" "$(through 10)"
+is "if that goes, too, it is said" "5 1" "$(through 11)"
