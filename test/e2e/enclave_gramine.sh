@@ -19,13 +19,23 @@ wait_for() { # wait_for FILE TEXT
 		sleep 0.05
 	done
 }
-setsid "$B/test/tool/gramine" "$T/dev" >"$T/quotes" 2>"$T/gramine.err" </dev/null &
-PIDS="$PIDS $!"
-wait_for "$T/quotes" ready
-setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3"' sh "$T/dev" "$B/obscura-enclave" "$T/pki/ca.pem" >"$T/enclave.log" 2>&1 </dev/null &
-PIDS="$PIDS $!"
-wait_for "$T/enclave.log" "ready at"
-ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$T/enclave.log")
+# device NAME [MS]: $T/NAME is a /dev as in Gramine, where a quote takes so long
+device() {
+	setsid "$B/test/tool/gramine" "$T/$1" "${2:-0}" >"$T/quotes" 2>"$T/gramine.err" </dev/null &
+	PIDS="$PIDS $!"
+	wait_for "$T/quotes" ready
+}
+# enclave DEVICE LOG [WORD…]: an enclave with that /dev; its log is $T/LOG
+enclave() {
+	place=$T/$1 log=$T/$2
+	shift 2
+	setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$0" /dev && exec "$@"' "$place" "$B/obscura-enclave" gramine 127.0.0.1:0 "$T/pki/ca.pem" "$@" >"$log" 2>&1 </dev/null &
+	PIDS="$PIDS $!"
+	wait_for "$log" "ready at"
+	ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$log")
+}
+device dev
+enclave dev enclave.log
 [ -n "$ENCLAVE" ] && ok "the enclave listens by itself" || not_ok "the enclave listens by itself" "$(cat "$T/enclave.log" "$T/gramine.err")"
 is "it has asked for a quote for its certificate" 1 "$(grep -c quote "$T/quotes")"
 
@@ -92,11 +102,7 @@ fi
 echo 'rules = ( { who = "*"; reveal = "label"; } );' >"$T/rules"
 "$OBSCURA" pki revoke --dir "$T/pki" >/dev/null 2>&1
 printf 'models = ( { name = "digits_mlp"; owners = ["%s"]; } );\n' "$(openssl x509 -in "$T/pki/model-owner.pem" -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -r | cut -d' ' -f1)" >"$T/owners"
-setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3" access="$4" revoked="$5" owners="$6"' sh "$T/dev" "$B/obscura-enclave" "$T/pki/ca.pem" \
-	"$T/rules" "$T/pki/revoked.crl" "$T/owners" >"$T/rules.log" 2>&1 </dev/null &
-PIDS="$PIDS $!"
-wait_for "$T/rules.log" "ready at"
-ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$T/rules.log")
+enclave dev rules.log access="$T/rules" revoked="$T/pki/revoked.crl" owners="$T/owners"
 grep -q "enforces the revocation list" "$T/rules.log" && grep -q "enforces the access rules" "$T/rules.log" && ok "it takes rules and a revocation list" || not_ok "it takes rules and a revocation list" "$(cat "$T/rules.log")"
 provision "$ROOT/test/models/digits_mlp.onnx" --access "$T/policy" >/dev/null 2>"$T/err"; is "an owner who wants others gives no model" 6 $?
 provision "$ROOT/test/models/digits_mlp.onnx" --access "$T/rules" --revoked "$T/pki/revoked.crl" >/dev/null 2>"$T/err"; is "who wants these does" 0 $?
@@ -107,13 +113,8 @@ ask "$T/policy" --limit 1 --reveal label >/dev/null 2>"$T/err"; is "and give wha
 
 # Where a quote takes half a second, one certificate can neither keep the others waiting nor have quotes without end.
 mkdir "$T/slow"
-setsid "$B/test/tool/gramine" "$T/slow" 500 >"$T/quotes" 2>"$T/gramine.err" </dev/null &
-PIDS="$PIDS $!"
-wait_for "$T/quotes" ready
-setsid unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" /dev && exec "$2" gramine 127.0.0.1:0 "$3"' sh "$T/slow" "$B/obscura-enclave" "$T/pki/ca.pem" >"$T/slow.log" 2>&1 </dev/null &
-PIDS="$PIDS $!"
-wait_for "$T/slow.log" "ready at"
-ENCLAVE=$(sed -n 's/.*ready at \(127[^ ;]*\);.*/\1/p' "$T/slow.log")
+device slow 500
+enclave slow slow.log
 cp "$T/pki/data-owner.pem" "$T/greedy.pem"
 cp "$T/pki/data-owner.key" "$T/greedy.key"
 "$OBSCURA" pki issue --dir "$T/pki" --force data-owner second.example localhost 127.0.0.1 >/dev/null
